@@ -1,0 +1,46 @@
+"""Attention from queries and keys, in numpy: the one formula the store, the metrics and the tests share."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+
+def recompute(
+    queries: Float[np.ndarray, "head query d_head"],
+    keys: Float[np.ndarray, "kv_head key d_head"],
+    allowed: Bool[np.ndarray, "query key"],
+    scale: float,
+    softcap: float | None = None,
+    sink_logits: Float[np.ndarray, " head"] | None = None,
+) -> Float[np.ndarray, "head query key"]:
+    """Softmax attention of every head of one site on one input.
+
+    Args:
+        queries: After rotary embedding.
+        keys: After rotary embedding; fewer heads than `queries` when queries share keys.
+        allowed: True where the query may attend to the key.
+        scale: Factor on q·k.
+        softcap: ``c`` of ``c * tanh(score / c)``, applied before the mask (Gemma 2).
+        sink_logits: One learned logit per head that joins the softmax and is then dropped (gpt-oss).
+
+    Returns:
+        Weights in 0..1, float32. Rows sum to 1; to less than 1 with `sink_logits`, the rest being the sink's mass;
+        to 0 where a query may attend to nothing.
+    """
+    repeats = queries.shape[0] // keys.shape[0]
+    keys = np.repeat(keys, repeats, axis=0) if repeats > 1 else keys
+    scores = np.matmul(queries.astype(np.float32), keys.astype(np.float32).transpose(0, 2, 1))
+    scores *= np.float32(scale)
+    if softcap is not None:
+        scores = np.float32(softcap) * np.tanh(scores / np.float32(softcap))
+    if not allowed.all():
+        scores = np.where(allowed, scores, np.float32(-np.inf))
+    top = scores.max(axis=-1, keepdims=True)
+    if sink_logits is not None:
+        top = np.maximum(top, sink_logits[:, None, None])
+    weights = np.exp(scores - np.where(np.isfinite(top), top, 0))
+    total = weights.sum(axis=-1, keepdims=True)
+    if sink_logits is not None:
+        total += np.exp(sink_logits[:, None, None] - top)
+    return weights / np.where(total == 0, 1, total)

@@ -1,0 +1,130 @@
+"""The words of the project as types: what every other module hands around.
+
+Axes are always in the order ``batch site head query key d_head``. Sizes are ``n_heads``, ``n_kv_heads``,
+``n_tokens``, ``d_head``; indices start at zero. Only numpy here: torch stays in `analysis.capture`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+QUERY, KEY = "query", "key"
+"""The two kinds of point. No other words (source, target, ...) are used for them anywhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Which keys a query may attend to, as a band round the diagonal.
+
+    Query ``i`` may attend to key ``j`` when ``i - j <= left`` and ``j - i <= right``; ``None`` means unbounded.
+    ``Band()`` is full attention, ``Band(right=0)`` causal, ``Band(left=w - 1, right=0)`` a causal sliding window
+    of ``w`` tokens (the query itself counted), ``Band(w, w)`` a two-sided window.
+    """
+
+    left: int | None = None
+    right: int | None = None
+
+    @property
+    def is_causal(self) -> bool:
+        """True when no query sees a later key."""
+        return self.right == 0
+
+    def allowed(self, n_queries: int, n_keys: int | None = None) -> Bool[np.ndarray, "query key"]:
+        """The mask for one input: True where the query may attend to the key."""
+        behind = np.arange(n_queries)[:, None] - np.arange(n_keys or n_queries)[None, :]
+        mask = np.ones(behind.shape, dtype=bool)
+        if self.left is not None:
+            mask &= behind <= self.left
+        if self.right is not None:
+            mask &= -behind <= self.right
+        return mask
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One attention call of a model, found by dry run.
+
+    Attributes:
+        index: Order of the call in the forward pass.
+        key: Qualified module name and call ordinal, as in ``encoder.layer.3.attention.self#0``.
+        label: ``modality.stack.role.depth``, as in ``text.enc.self.3``; unique in a model.
+        n_kv_heads: Key heads; smaller than `n_heads` when queries share keys (grouped queries).
+        d_value: Width of a value; may differ from `d_head`.
+        scale: Factor on q·k before the softmax.
+        band: Who may attend to whom. None when no band describes the mask: attention is then stored.
+        softcap: ``c`` of ``c * tanh(score / c)`` before the softmax, or None.
+        has_sink_logits: The softmax has a learned extra column, so rows sum to less than 1.
+        route: How the call was reached: ``interface``, ``optrace`` or ``output_attentions``.
+        recomputable: Attention computed from the stored q and k is within 2e-3 of the model's own.
+    """
+
+    index: int
+    key: str
+    label: str
+    modality: str
+    stack: str
+    role: str
+    depth: int
+    n_heads: int
+    n_kv_heads: int
+    d_head: int
+    d_value: int
+    scale: float
+    band: Band | None = field(default_factory=Band)
+    softcap: float | None = None
+    has_sink_logits: bool = False
+    route: str = "interface"
+    recomputable: bool = True
+
+    @property
+    def stack_label(self) -> str:
+        """The tower this site belongs to, as in ``text.dec.self``."""
+        return f"{self.modality}.{self.stack}.{self.role}"
+
+    def kv_head(self, head: int) -> int:
+        """The key head that query head `head` reads."""
+        return head // (self.n_heads // self.n_kv_heads)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values only, for JSON and the run file; `from_dict` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Site:
+        """The inverse of `as_dict`."""
+        band = values.get("band")
+        return cls(**{**values, "band": None if band is None else Band(**band)})
+
+
+def head_name(depth: int, head: int) -> str:
+    """``L3H5``: the name of a head inside its stack."""
+    return f"L{depth}H{head}"
+
+
+@dataclass(frozen=True)
+class SiteCapture:
+    """What one site did on one input, padding already trimmed, before any rounding.
+
+    Attributes:
+        site: Where it was captured.
+        input_id: Which input of the run.
+        queries: After rotary embedding.
+        keys: After rotary embedding, not repeated for grouped queries.
+        value_norms: Euclidean norm of each value vector.
+        allowed: True where the query may attend to the key.
+        attention: After the softmax, in fp32. None when nobody asked for it.
+        must_store: The stored q and k would not give this attention back (irregular mask, position bias, ...).
+    """
+
+    site: Site
+    input_id: int
+    queries: Float[np.ndarray, "head query d_head"]
+    keys: Float[np.ndarray, "kv_head key d_head"]
+    value_norms: Float[np.ndarray, "kv_head key"]
+    allowed: Bool[np.ndarray, "query key"]
+    attention: Float[np.ndarray, "head query key"] | None = None
+    must_store: bool = False
