@@ -1,0 +1,78 @@
+"""The house of design.md: which room may import which, and where torch and SQL stop."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ANALYSIS = sorted((ROOT / "analysis").rglob("*.py"))
+
+# Room -> rooms of `analysis` it may import. A room missing here may import none.
+MAY_IMPORT = {
+    "types": set(),
+    "errors": set(),
+    "registry": {"errors"},
+    "attention": {"types"},
+    "progress": set(),
+    "models": {"types", "errors"},
+    "inputs": {"types", "errors", "models"},
+    "capture": {"types", "errors", "models", "inputs", "attention"},
+    "metrics": {"types", "errors", "registry"},
+    "projection": {"types", "errors", "registry", "attention"},
+    "store": {"types", "errors", "attention"},
+    "pipeline": "all",
+    "engines": "all",
+    "cli": "all",
+    "__main__": "all",
+    "__init__": "all",
+}
+
+
+def _room(path: Path) -> str:
+    relative = path.relative_to(ROOT / "analysis")
+    return relative.parts[0].removesuffix(".py")
+
+
+def _imports(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", ANALYSIS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_arrows_point_one_way(path):
+    room, allowed = _room(path), MAY_IMPORT[_room(path)]
+    imported = _imports(path)
+    assert not {name for name in imported if name.split(".")[0] in ("app", "streamlit", "altair")}
+    if allowed == "all":
+        return
+    rooms = {name.split(".")[1] for name in imported if name.startswith("analysis.")}
+    assert rooms <= allowed | {room}
+
+
+@pytest.mark.parametrize("path", ANALYSIS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_torch_stops_at_capture_and_sql_at_store(path):
+    roots = {name.split(".")[0] for name in _imports(path)}
+    if _room(path) != "capture":
+        assert "torch" not in roots
+    if _room(path) != "store":
+        assert "duckdb" not in roots
+
+
+def test_the_page_reads_runs_only_through_the_library():
+    for path in (ROOT / "app").rglob("*.py"):
+        roots = {name.split(".")[0] for name in _imports(path)}
+        assert not roots & {"torch", "duckdb", "transformers", "umap", "sklearn", "numba"}, path
+
+
+def test_importing_the_library_is_light():
+    code = "import analysis, sys; print([m for m in ('torch', 'transformers', 'umap', 'numba', 'duckdb') if m in sys.modules])"
+    printed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "[]"
