@@ -1,0 +1,332 @@
+"""Background jobs: start, watch and cancel one extraction, a subprocess of the command line.
+
+Everything a job is lives in one folder under the runs folder, ``.jobs/<job_id>/``: ``job.json`` (what was asked, the
+process id and its start time), ``progress.json`` (written by the command), ``stderr.log``, ``exit.json`` and the
+uploads. So a reloaded page, a second session and a restarted server all see the same job. No streamlit in here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from analysis.errors import UserError
+from app.processes import is_alive, process_start, stop_process
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+GRACE_SECONDS = 10.0
+"""How long a cancelled job may take to close its run before the next, less polite signal."""
+
+RUNNING, DONE, FAILED, CANCELLED, LOST = "running", "done", "failed", "cancelled", "lost"
+
+# A shell that starts the server in the background makes every child ignore Ctrl-C; the command must hear it to leave a
+# resumable run, so the handler is put back before it starts. It also yields the processor to the page.
+BOOTSTRAP = (
+    "import os, runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); os.nice(5); "
+    "runpy.run_module('analysis', run_name='__main__', alter_sys=True)"
+)
+COMMAND = (sys.executable, "-c", BOOTSTRAP)
+
+_awaited: set[Path] = set()
+"""Folders of jobs this server started and has not yet seen end: between death and ``exit.json`` they still run."""
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+_JOB_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
+_LAYERS = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
+_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """What one extraction is asked to do; `arguments` is the command line that does it.
+
+    Attributes:
+        model: Bundled name, hub id or a folder of this machine.
+        data: Bundled name or a file or folder of this machine.
+        limit: Most inputs to read, None for all.
+        layers: As in ``0-3,11``, None for all.
+        projections: Maps to make; none named = the command's default.
+        run_id: Continue or name this run; None lets the command choose.
+    """
+
+    model: str
+    data: str
+    limit: int | None = None
+    layers: str | None = None
+    projections: tuple[str, ...] = ()
+    seed: int = 0
+    run_id: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "projections", tuple(self.projections))
+
+    def arguments(self) -> list[str]:
+        """The command's arguments, each value bound to its option so that none can pass for one.
+
+        Raises:
+            UserError: A value no command could use, said in one sentence.
+        """
+        self._check()
+        arguments = ["extract", f"--model={self.model}", f"--data={self.data}", f"--seed={self.seed}"]
+        if self.limit is not None:
+            arguments.append(f"--limit={self.limit}")
+        if self.layers:
+            arguments.append(f"--layers={self.layers}")
+        if self.run_id:
+            arguments.append(f"--run-id={self.run_id}")
+        for name in self.projections:
+            arguments += ["--projection", name]
+        return arguments
+
+    def _check(self) -> None:
+        for what, value in (("model", self.model), ("data", self.data)):
+            if not value.strip() or any(ord(character) < 32 for character in value):
+                raise UserError(f"No {what} was given: choose a bundled one, or name a hub id, file or folder.")
+        if not _HUB_ID.fullmatch(self.model) and not Path(self.model).is_dir():
+            raise UserError(
+                f"“{self.model}” is neither a hub id (owner/name) nor a folder here: check the spelling, or give the "
+                "full path of a folder with config.json and model.safetensors."
+            )
+        if self.limit is not None and self.limit < 1:
+            raise UserError(f"The limit is {self.limit} inputs; give 1 or more, or none for all.")
+        if self.layers and not _LAYERS.fullmatch(self.layers):
+            raise UserError(f"Layers “{self.layers}” are not a list like 0-3,11; leave it empty for all layers.")
+        for name in (*self.projections, *([self.run_id] if self.run_id else [])):
+            if not _NAME.fullmatch(name):
+                raise UserError(f"“{name}” is not a plain name: use letters, digits, dots, dashes and underscores.")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job as it stands now.
+
+    Attributes:
+        state: ``running``, ``done``, ``failed``, ``cancelled`` or ``lost`` (its process is gone without a word).
+        progress: The command's last report: stage, done, total, unit, rate, eta_s, message.
+        run_id: The run it makes, as soon as the command has named it.
+        error: One sentence for the reader when failed, cancelled or lost.
+        cancelling: A cancel was asked for and the command is still closing its run.
+        dismissed: Somebody has read how it ended and put its card away.
+    """
+
+    job_id: str
+    folder: Path
+    request: JobRequest
+    started: float
+    state: str
+    pid: int | None = None
+    progress: dict[str, Any] = field(default_factory=dict)
+    run_id: str | None = None
+    error: str = ""
+    cancelling: bool = False
+    dismissed: bool = False
+
+
+def new_job_folder(runs_dir: Path | str) -> Path:
+    """An empty folder for a job that is still being filled in, where its uploads can go."""
+    folder = Path(runs_dir) / ".jobs" / f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def save_upload(folder: Path, name: str, content: bytes) -> Path:
+    """Write one uploaded file into a job folder under a safe name.
+
+    The name a browser sends is anybody's text: only its last part survives, letters, digits, dots and dashes; two files
+    of one name get a number.
+    """
+    stem, dot, ending = re.split(r"[/\\]", name)[-1].rpartition(".")
+    stem, ending = (_safe(part) for part in ((stem, ending) if dot else (ending, "")))
+    uploads = folder / "uploads"
+    uploads.mkdir(parents=True, exist_ok=True)
+    for number in range(100_000):
+        path = uploads / f"{stem or 'file'}{f'-{number}' if number else ''}{f'.{ending.lower()}' if ending else ''}"
+        with contextlib.suppress(FileExistsError), path.open("xb") as file:
+            file.write(content)
+            return path
+    raise UserError(f"More than 100,000 uploads are called {stem!r}: put them in a folder and name the folder.")
+
+
+def start_job(
+    runs_dir: Path | str, request: JobRequest, folder: Path | None = None, command: tuple[str, ...] = COMMAND
+) -> Job:
+    """Start an extraction in its own process group and return at once.
+
+    Args:
+        runs_dir: Where the run goes; the job folder is its ``.jobs/<job_id>``.
+        folder: The job folder from `new_job_folder` when there were uploads; a new one otherwise.
+        command: What stands before the arguments; tests put another program here.
+
+    Raises:
+        UserError: The request makes no sense, or the same run is being made already.
+    """
+    runs_dir = Path(runs_dir).resolve()
+    arguments = request.arguments()
+    if request.run_id and any(job.run_id == request.run_id and job.state == RUNNING for job in list_jobs(runs_dir)):
+        raise UserError(f"Run {request.run_id} is being made right now: wait for it, or cancel it first.")
+    folder = (folder or new_job_folder(runs_dir)).resolve()
+    arguments += [f"--out={runs_dir}", f"--progress-file={folder / 'progress.json'}"]
+    with (folder / "stdout.log").open("wb") as stdout, (folder / "stderr.log").open("wb") as stderr:
+        child = subprocess.Popen(
+            [*command, *arguments],
+            cwd=REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+    record = {
+        "request": asdict(request),
+        "started": time.time(),
+        "pid": child.pid,
+        "pid_started": process_start(child.pid),
+    }
+    _write_json(folder / "job.json", record)
+    _awaited.add(folder)
+    threading.Thread(target=_await_exit, args=(child, folder), name=f"job-{folder.name}", daemon=True).start()
+    return read_job(runs_dir, folder.name)
+
+
+def list_jobs(runs_dir: Path | str) -> list[Job]:
+    """Every job started for this runs folder, the newest first."""
+    root = Path(runs_dir) / ".jobs"
+    names = sorted((path.parent.name for path in root.glob("*/job.json")), reverse=True)
+    jobs = []
+    for name in names:
+        with contextlib.suppress(UserError):  # a damaged record hides no other job
+            jobs.append(read_job(runs_dir, name))
+    return jobs
+
+
+def read_job(runs_dir: Path | str, job_id: str) -> Job:
+    """The job as it stands now.
+
+    Raises:
+        UserError: There is no such job.
+    """
+    folder = Path(runs_dir).resolve() / ".jobs" / job_id
+    record = _read_json(folder / "job.json") if _JOB_ID.fullmatch(job_id) else {}
+    if not record:
+        raise UserError(f"There is no job {job_id!r} here: it was removed, or the link is from elsewhere.")
+    alive = folder in _awaited or is_alive(record["pid"], record["pid_started"])
+    ended = _read_json(folder / "exit.json")
+    progress = _read_json(folder / "progress.json")
+    cancelled = (folder / "cancel.json").exists()
+    state = RUNNING if alive and not ended else _ended_state(ended, progress, cancelled)
+    request = JobRequest(**record["request"])
+    return Job(
+        job_id=job_id,
+        folder=folder,
+        request=request,
+        started=record["started"],
+        state=state,
+        pid=record["pid"],
+        progress=progress,
+        run_id=progress.get("run_id") or request.run_id,
+        error="" if state in (RUNNING, DONE) else _sentence(folder, state, progress),
+        cancelling=cancelled and state == RUNNING,
+        dismissed=(folder / "dismissed.json").exists(),
+    )
+
+
+def cancel_job(runs_dir: Path | str, job_id: str, grace_seconds: float = GRACE_SECONDS) -> None:
+    """Ask a job to stop: Ctrl-C, which leaves a resumable run; firmer after each `grace_seconds`. Returns at once.
+
+    Nothing happens when the job has ended, or when its process id now belongs to another process.
+    """
+    job = read_job(runs_dir, job_id)
+    record = _read_json(job.folder / "job.json")
+    if job.state != RUNNING or job.cancelling:
+        return
+    _write_json(job.folder / "cancel.json", {"asked": time.time()})
+    arguments = (record["pid"], record["pid_started"], grace_seconds)
+    threading.Thread(target=stop_process, args=arguments, name=f"cancel-{job_id}", daemon=True).start()
+
+
+def dismiss_job(runs_dir: Path | str, job_id: str) -> None:
+    """Put an ended job's card away for every session; its uploads stay, a resume may need them."""
+    _write_json(read_job(runs_dir, job_id).folder / "dismissed.json", {"asked": time.time()})
+
+
+def plan_job(request: JobRequest, timeout_s: float = 120, command: tuple[str, ...] = COMMAND) -> dict[str, Any]:
+    """The dry run's plan of a request: sites, route, tokens, and the time, memory and disk it will take.
+
+    Raises:
+        UserError: The command's own sentence when it refuses, or that it took too long.
+    """
+    try:
+        result = subprocess.run(
+            [*command, *request.arguments(), "--dry-run", "--json"],
+            cwd=REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout_s,
+        )
+    except subprocess.TimeoutExpired:
+        raise UserError(
+            f"The dry run took over {timeout_s:g} seconds: take a smaller limit, or start without it."
+        ) from None
+    if result.returncode != 0:
+        raise UserError(error_sentence(result.stderr) or "The dry run ended without saying why.")
+    return json.loads(result.stdout[result.stdout.index(b"{") :])
+
+
+def error_sentence(stderr: bytes) -> str:
+    """The one line of a command's error output worth showing: the last that is neither progress bar nor traceback."""
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stderr.decode("utf-8", "replace"))
+    lines = [line.rpartition("\r")[2].strip() for line in text.replace("\r\n", "\n").split("\n")]
+    lines = [line for line in lines if line and not re.search(r"\d+%\||\bit/s\b|^\^C$", line)]
+    return re.sub(r"^(python -m analysis|analysis|extract|error)\s*:\s*(error:\s*)?", "", lines[-1]) if lines else ""
+
+
+def _ended_state(ended: dict, progress: dict, cancelled: bool) -> str:
+    if ended.get("code") == 0 or progress.get("stage") == "done":
+        return DONE
+    if cancelled:
+        return CANCELLED
+    return FAILED if ended or progress.get("stage") == "failed" else LOST
+
+
+def _sentence(folder: Path, state: str, progress: dict) -> str:
+    if state == CANCELLED:
+        return "Cancelled. What was captured is kept, and the run can be resumed."
+    if state == LOST:
+        return "The job's process is gone (the machine was restarted, or it was killed): the run can be resumed."
+    said = progress.get("message", "") if progress.get("stage") == "failed" else ""
+    log = folder / "stderr.log"
+    return said or error_sentence(log.read_bytes()[-20_000:] if log.exists() else b"") or "It ended without saying why."
+
+
+def _await_exit(child: subprocess.Popen, folder: Path) -> None:
+    code = child.wait()
+    with contextlib.suppress(OSError):
+        _write_json(folder / "exit.json", {"code": code, "ended": time.time()})
+    _awaited.discard(folder)
+
+
+def _safe(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9-]+", "-", name).strip("-")[:60]
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    temporary = path.with_suffix(f".{secrets.token_hex(4)}.tmp")
+    temporary.write_text(json.dumps(content))
+    temporary.replace(path)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    with contextlib.suppress(OSError, ValueError):
+        content = json.loads(path.read_text())
+        return content if isinstance(content, dict) else {}
+    return {}
