@@ -68,9 +68,7 @@ METRICS: Registry[Metric] = Registry("metric", "analysis.metrics")
 metric = METRICS.registering(Metric)
 
 
-def weight_at(
-    attended: AttentionMap, keys: Int[np.ndarray, " query"], counts: Bool[np.ndarray, " query"]
-) -> Rows:
+def weight_at(attended: AttentionMap, keys: Int[np.ndarray, " query"], counts: Bool[np.ndarray, " query"]) -> Rows:
     """The weight each query puts on one key of its own, as `Rows`.
 
     Args:

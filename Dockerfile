@@ -1,0 +1,23 @@
+# QK Atlas as a container: the page on port 8501, runs in the volume /runs, no root.
+FROM python:3.11-slim
+
+RUN useradd --create-home --uid 1000 atlas && mkdir /runs && chown atlas /runs
+WORKDIR /app
+COPY requirements.txt .
+# The CPU build of torch keeps the image small; take this line out for a machine with CUDA.
+RUN pip install --no-cache-dir --index-url https://download.pytorch.org/whl/cpu torch==2.13.0
+RUN pip install --no-cache-dir -r requirements.txt
+COPY pyproject.toml LICENSE README.md ./
+COPY .streamlit .streamlit
+COPY analysis analysis
+COPY app app
+COPY data/demo data/demo
+USER atlas
+ENV QK_ATLAS_RUNS=/runs HF_HOME=/runs/.huggingface NUMBA_CACHE_DIR=/tmp/numba PYTHONDONTWRITEBYTECODE=1
+# The bundled runs are made at build time, so that the page opens on something at once.
+RUN python -m analysis extract --model demo-language --data demo-sentences --run-id demo-language \
+    && python -m analysis extract --model demo-vision --data demo-scenes --run-id demo-vision
+VOLUME /runs
+EXPOSE 8501
+HEALTHCHECK CMD python -c "import urllib.request as u; u.urlopen('http://127.0.0.1:8501/_stcore/health', timeout=3)"
+CMD ["python", "-m", "analysis", "serve", "--address", "0.0.0.0", "--port", "8501", "--headless"]

@@ -1,0 +1,161 @@
+"""Extraction in this process: batch by batch from the model to the store, memory bounded by the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from analysis.attention import recompute
+from analysis.capture import run_batch
+from analysis.metrics import AttentionMap
+from analysis.metrics.over_inputs import score_input
+from analysis.progress import Progress, Report
+from analysis.types import SiteCapture
+
+if TYPE_CHECKING:
+    from analysis.capture import CapturePlan
+    from analysis.inputs import Inputs
+    from analysis.models import LoadedModel
+    from analysis.store import RunWriter
+
+BATCH_TOKENS = 2048
+"""Padded tokens in a batch: large enough to keep two cores busy, small enough to lose little when killed."""
+
+BATCH_ATTENTION_BYTES = 256 * 2**20
+"""Attention of all sites held at once. An input over this alone is scored one head at a time."""
+
+
+def capture_into(
+    writer: RunWriter,
+    loaded: LoadedModel,
+    plan: CapturePlan,
+    inputs: Inputs,
+    *,
+    attention: str,
+    metrics: Sequence[str],
+    report: Report,
+) -> None:
+    """Capture every input the run does not hold yet, one transaction a batch.
+
+    Args:
+        writer: The partial run; inputs it already holds are not captured again.
+        loaded: The model.
+        plan: Its sites.
+        inputs: The encoded data.
+        attention: ``auto``, ``store`` or ``recompute``: see `stores_attention`.
+        metrics: Head metrics to compute, in fp32, before anything is rounded.
+        report: Told after every batch.
+    """
+    held = writer.done_inputs()
+    waiting = [input_id for input_id in range(len(inputs)) if input_id not in held]
+    done = len(held)
+    report(Progress("capture", done, len(inputs), "inputs", run_id=writer.run_id))
+    n_heads = sum(site.n_heads for site in plan.sites)
+    must_keep = attention == "store" or not all(site.recomputable for site in plan.sites)
+    for batch in batches(waiting, inputs.n_tokens, n_heads):
+        small = len(batch) * attention_bytes(inputs.n_tokens(batch[0]), n_heads) <= BATCH_ATTENTION_BYTES
+        tensors = [(input_id, inputs.tensors(input_id)) for input_id in batch]
+        captures = run_batch(loaded, plan, tensors, want_attention=small or must_keep)
+        scores = score_captures([site for of_input in captures for site in of_input], metrics, plan.sink_logits)
+        writer.put_batch(captures, scores, stores_attention(attention))
+        done += len(batch)
+        report(Progress("capture", done, len(inputs), "inputs", run_id=writer.run_id))
+
+
+def batches(waiting: Sequence[int], n_tokens: Callable[[int], int], n_heads: int) -> Iterator[list[int]]:
+    """Inputs of similar length together, the longest first, so that padding and memory stay small.
+
+    Args:
+        waiting: Ids of the inputs to run.
+        n_tokens: Length of an input.
+        n_heads: Heads of all sites, whose attention is held for a batch.
+
+    Yields:
+        Ids whose padded length stays within `BATCH_TOKENS` and whose attention within `BATCH_ATTENTION_BYTES`; a
+        longer input is a batch of its own.
+    """
+    batch: list[int] = []
+    for input_id in sorted(waiting, key=lambda i: (-n_tokens(i), i)):
+        longest = n_tokens(batch[0]) if batch else 0
+        padded, size = longest * (len(batch) + 1), attention_bytes(longest, n_heads) * (len(batch) + 1)
+        if batch and (padded > BATCH_TOKENS or size > BATCH_ATTENTION_BYTES):
+            yield batch
+            batch = []
+        batch.append(input_id)
+    if batch:
+        yield batch
+
+
+def attention_bytes(n_tokens: int, n_heads: int) -> int:
+    """Size of one input's attention over `n_heads` heads in fp32."""
+    return 4 * n_heads * n_tokens**2
+
+
+def stores_attention(mode: str) -> Callable[[SiteCapture], bool]:
+    """Which captures keep their attention on disk.
+
+    Where the stored q and k would not give it back it is kept in every mode. Otherwise ``store`` keeps it all,
+    ``recompute`` none, and ``auto`` keeps it where it takes no more room than the q and k of the same tokens.
+    """
+
+    def decide(capture: SiteCapture) -> bool:
+        if capture.must_store or not capture.site.recomputable:
+            return True
+        if mode != "auto":
+            return mode == "store"
+        cells = capture.site.n_heads * np.count_nonzero(capture.allowed)
+        return capture.attention is not None and cells <= capture.queries.size + capture.keys.size
+
+    return decide
+
+
+def score_captures(
+    captures: Sequence[SiteCapture], metrics: Sequence[str], sink_logits: dict[str, np.ndarray]
+) -> pd.DataFrame:
+    """Head metrics of a batch.
+
+    Args:
+        captures: Sites of some inputs.
+        metrics: Names in `METRICS`.
+        sink_logits: Learned sinks by site key, for attention that has to be recomputed.
+
+    Returns:
+        One row per metric, site, head and input: ``metric, site, head, input_id, value, null``. Pairs about which a
+        metric says nothing are absent.
+    """
+    columns: dict[str, list] = {"metric": [], "site": [], "head": [], "input_id": [], "value": [], "null": []}
+    for capture in captures:
+        n_heads = capture.site.n_heads
+        scores = _score_site(capture, metrics, sink_logits.get(capture.site.key))
+        for name, (value, null) in scores.items():
+            columns["metric"].append(np.full(n_heads, name, dtype=object))
+            columns["site"].append(np.full(n_heads, capture.site.index))
+            columns["head"].append(np.arange(n_heads))
+            columns["input_id"].append(np.full(n_heads, capture.input_id))
+            columns["value"].append(value)
+            columns["null"].append(null)
+    table = pd.DataFrame({name: np.concatenate(parts) if parts else [] for name, parts in columns.items()})
+    return table[table["value"].notna()].reset_index(drop=True)
+
+
+def _score_site(capture: SiteCapture, metrics: Sequence[str], sink_logits: np.ndarray | None) -> dict:
+    if capture.attention is not None:
+        return score_input(AttentionMap(capture.attention, capture.allowed), metrics)
+    heads = [_score_head(capture, head, metrics, sink_logits) for head in range(capture.site.n_heads)]
+    return {name: tuple(np.concatenate([scores[name][i] for scores in heads]) for i in (0, 1)) for name in metrics}
+
+
+def _score_head(capture: SiteCapture, head: int, metrics: Sequence[str], sink_logits: np.ndarray | None) -> dict:
+    site, kv_head = capture.site, capture.site.kv_head(head)
+    attention = recompute(
+        capture.queries[head : head + 1],
+        capture.keys[kv_head : kv_head + 1],
+        capture.allowed,
+        site.scale,
+        site.softcap,
+        None if sink_logits is None else sink_logits[head : head + 1],
+    )
+    return score_input(AttentionMap(attention, capture.allowed), metrics)
