@@ -4,8 +4,9 @@ FROM python:3.11-slim
 RUN useradd --create-home --uid 1000 atlas && mkdir /runs && chown atlas /runs
 WORKDIR /app
 COPY requirements.txt .
-# The CPU build of torch keeps the image small; take this line out for a machine with CUDA.
-RUN pip install --no-cache-dir --index-url https://download.pytorch.org/whl/cpu torch==2.13.0
+# For a small image without CUDA: --build-arg TORCH_OPTIONS="--index-url <index of PyTorch's CPU builds>".
+ARG TORCH_OPTIONS=""
+RUN pip install --no-cache-dir $TORCH_OPTIONS "$(grep '^torch==' requirements.txt)"
 RUN pip install --no-cache-dir -r requirements.txt
 COPY pyproject.toml LICENSE README.md ./
 COPY .streamlit .streamlit

@@ -62,7 +62,8 @@ def _extract(options: argparse.Namespace) -> None:
 def _closing_words(run) -> str:
     manifest = run.manifest
     lines = [
-        f"{run.run_id}: {manifest['n_inputs']:,} inputs, {manifest['n_tokens']:,} tokens, {manifest['n_heads']:,} heads.",
+        f"{run.run_id}: {manifest['n_inputs']:,} inputs, {manifest['n_tokens']:,} tokens, "
+        f"{manifest['n_heads']:,} heads.",
         f"Look at it:   python -m analysis serve --run {run.run_id}",
     ]
     lines += [f"Note: {note}" for note in manifest.get("notes", [])]
