@@ -1,0 +1,1 @@
+"""The page of QK Atlas. It imports `analysis`, never the other way round."""

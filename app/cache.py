@@ -1,0 +1,107 @@
+"""Everything the page keeps between reruns. Arguments are strings and numbers only.
+
+A run is immutable, so what is read from it is kept under its id and its *stamp*: the names, sizes and dates of
+its files. A projection added later adds a file, changes the stamp, and so is seen at once.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from analysis.store.run import list_runs, open_run, runs_dir
+
+from app.state import RunFacts
+
+if TYPE_CHECKING:
+    from analysis.store.run import Run
+
+
+def runs() -> pd.DataFrame:
+    """The runs there are, as `analysis.list_runs` gives them; damaged and unfinished ones too."""
+    folder = runs_dir()
+    return _runs(str(folder), _folder_stamp(folder))
+
+
+def run(run_id: str) -> Run:
+    """The run, opened once for all sessions.
+
+    Raises:
+        RunError: It is missing, unfinished or damaged, in one sentence.
+    """
+    return _run(run_id, str(runs_dir()), stamp(run_id))
+
+
+def facts(run_id: str) -> RunFacts:
+    """What the run offers to choose from."""
+    return _facts(run_id, str(runs_dir()), stamp(run_id))
+
+
+def stamp(run_id: str) -> str:
+    """Changes whenever a file of the run is added or replaced."""
+    return _folder_stamp(runs_dir() / run_id)
+
+
+def _folder_stamp(folder: Path) -> str:
+    if not folder.is_dir():
+        return "missing"
+    entries = [(entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in folder.iterdir()]
+    return json.dumps(sorted(entries))
+
+
+@st.cache_data(max_entries=4, show_spinner=False)
+def _runs(folder: str, stamp: str) -> pd.DataFrame:
+    return list_runs(folder)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False, on_release=lambda run: run.close())
+def _run(run_id: str, folder: str, stamp: str) -> Run:
+    return open_run(run_id, folder)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _facts(run_id: str, folder: str, stamp: str) -> RunFacts:
+    opened = _run(run_id, folder, stamp)
+    inputs, scores = opened.inputs(), opened.head_scores()
+    return RunFacts(
+        run=run_id,
+        sites=tuple(opened.sites),
+        maps=tuple(opened.projections()["name"]),
+        columns=tuple(opened.token_columns()),
+        scores=tuple(dict.fromkeys(scores["metric"])) if len(scores) else (),
+        n_tokens={int(i): int(n) for i, n in zip(inputs["input_id"], inputs["n_tokens"])},
+    )
+
+
+def tokens(run_id: str) -> pd.DataFrame:
+    """The token table, one row a token, in the order of every vector of the run."""
+    return _tokens(run_id, str(runs_dir()), stamp(run_id))
+
+
+@st.cache_data(max_entries=4, show_spinner=False)
+def _tokens(run_id: str, folder: str, stamp: str) -> pd.DataFrame:
+    return _run(run_id, folder, stamp).tokens()
+
+
+def inputs(run_id: str) -> pd.DataFrame:
+    """The inputs, one row a text or image."""
+    return _inputs(run_id, str(runs_dir()), stamp(run_id))
+
+
+@st.cache_data(max_entries=4, show_spinner=False)
+def _inputs(run_id: str, folder: str, stamp: str) -> pd.DataFrame:
+    return _run(run_id, folder, stamp).inputs()
+
+
+def attention(run_id: str, site: str, head: int, input_id: int) -> np.ndarray:
+    """Attention of one head on one input, ``[query, key]``; the run recomputes it where it is not stored."""
+    return _attention(run_id, str(runs_dir()), stamp(run_id), site, head, input_id)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _attention(run_id: str, folder: str, stamp: str, site: str, head: int, input_id: int) -> np.ndarray:
+    return _run(run_id, folder, stamp).attention(site, head, input_id)

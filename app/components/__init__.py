@@ -1,0 +1,62 @@
+"""The drawn parts of the page: Streamlit components v2, plain JavaScript, no build step, no network.
+
+One folder each, with ``<name>.js`` and ``<name>.css`` beside the Python that mounts them; `shared.js` is put before
+every script. What goes to the browser is packed into bytes: a JSON header and raw arrays, no copies in between.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+_HERE = Path(__file__).parent
+_DTYPES = {"float32": "f4", "uint8": "u1", "uint16": "u2", "uint32": "u4", "int32": "i4"}
+
+
+def register(name: str) -> Callable[..., Any]:
+    """Register the component in folder `name` and return the function that mounts it."""
+    script = (_HERE / "shared.js").read_text() + (_HERE / name / f"{name}.js").read_text()
+    style = (_HERE / "shared.css").read_text() + (_HERE / name / f"{name}.css").read_text()
+    return st.components.v2.component(f"qk_{name}", js=script, css=style)
+
+
+def pack(header: Mapping[str, Any], sections: Mapping[str, np.ndarray | bytes]) -> bytes:
+    """A header and arrays as one message, which ``unpack`` of `shared.js` reads without copying.
+
+    Layout: header length (uint32, little-endian), header as UTF-8 JSON, then the sections, each starting at a
+    multiple of four bytes. The header gains ``sections`` (name, type, offset, length) and ``digest``, by which
+    the browser knows that nothing has changed.
+
+    Raises:
+        ValueError: A section's type has no typed array in the browser.
+    """
+    parts, listed, offset = [], [], 0
+    for name, section in sections.items():
+        raw, kind = (section, "uint8") if isinstance(section, bytes) else (_little(section, name), str(section.dtype))
+        listed.append({"name": name, "type": kind, "offset": offset, "bytes": len(raw)})
+        parts.append(raw + b"\0" * (-len(raw) % 4))
+        offset += len(parts[-1])
+    body = b"".join(parts)
+    plain = json.dumps(header, ensure_ascii=False, allow_nan=False, default=_number)
+    digest = hashlib.blake2b(plain.encode() + body, digest_size=8).hexdigest()
+    head = json.dumps({**json.loads(plain), "sections": listed, "digest": digest}, ensure_ascii=False).encode()
+    head += b" " * (-len(head) % 4)
+    return len(head).to_bytes(4, "little") + head + body
+
+
+def _little(section: np.ndarray, name: str) -> bytes:
+    if str(section.dtype) not in _DTYPES:
+        raise ValueError(f"Section {name!r} is {section.dtype}; the browser reads {', '.join(_DTYPES)}.")
+    return np.ascontiguousarray(section, dtype="<" + _DTYPES[str(section.dtype)]).tobytes()
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} cannot go into a header")
