@@ -1,0 +1,198 @@
+"""One padded forward pass over a batch, and what every site did on each of its inputs, padding cut away."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from analysis.capture.interface import Call, Capture
+from analysis.errors import CaptureRefused, InputError
+from analysis.models import LoadedModel
+from analysis.types import Site, SiteCapture
+
+if TYPE_CHECKING:
+    from analysis.capture.plan import CapturePlan
+
+Encoded = dict[str, np.ndarray]
+"""One input's tensors for the model, without the batch axis, as in ``{"input_ids": [token]}``."""
+
+
+def run_batch(
+    loaded: LoadedModel, plan: CapturePlan, batch: list[tuple[int, Encoded]], want_attention: bool = True
+) -> list[list[SiteCapture]]:
+    """Run a batch once and return what was captured, per input in order and per site in the plan's order.
+
+    Texts are padded on the right; images of one shape share a pass, others run in turn.
+
+    Args:
+        batch: Pairs of input id and encoded input.
+        want_attention: Also compute the attention, fp32. It is always given where q and k cannot give it back.
+
+    Returns:
+        Arrays are fp32; queries, keys and attention may be views of one batch array.
+
+    Raises:
+        CaptureRefused: A site of the plan did not call, or called with other tokens than the dry run showed.
+    """
+    captured: dict[int, list[SiteCapture]] = {}
+    for members in _equal_shapes(loaded, batch):
+        captured.update(_run_padded(loaded, plan, members, want_attention))
+    return [captured[input_id] for input_id, _ in batch]
+
+
+def forward(loaded: LoadedModel, inputs: dict[str, Tensor], **options: Any) -> Any:
+    """The plain forward pass: eval mode, no gradients, no key-value cache, only the arguments the model names."""
+    module = loaded.module
+    known = inspect.signature(module.forward).parameters
+    extras: dict[str, Any] = {}
+    if "use_cache" in known:
+        extras["use_cache"] = False
+    if "interpolate_pos_encoding" in known and _is_unusual_size(module, inputs.get("pixel_values")):
+        extras["interpolate_pos_encoding"] = True
+    with torch.inference_mode():
+        return module(**{name: value for name, value in inputs.items() if name in known}, **extras, **options)
+
+
+def pad(loaded: LoadedModel, inputs: list[Encoded]) -> tuple[dict[str, Tensor], list[int] | None]:
+    """Batch tensors on the model's device, texts padded on the right, and the length of each text in tokens.
+
+    Lengths are None for images.
+    """
+    if loaded.modality != "text":
+        return {name: _to_device(loaded, np.stack([one[name] for one in inputs])) for name in inputs[0]}, None
+    lengths = [len(one["input_ids"]) for one in inputs]
+    longest = max(lengths)
+    pad_id = getattr(loaded.processor, "pad_token_id", None) or 0
+    tensors = {}
+    for name in inputs[0]:
+        first = inputs[0][name]
+        padded = np.full((len(inputs), longest), pad_id if name == "input_ids" else 0, dtype=first.dtype)
+        for row, one in zip(padded, inputs, strict=True):
+            row[: len(one[name])] = one[name]
+        tensors[name] = _to_device(loaded, padded)
+    mask = np.arange(longest)[None, :] < np.array(lengths)[:, None]
+    tensors["attention_mask"] = _to_device(loaded, mask.astype(np.int64))
+    return tensors, lengths
+
+
+def _run_padded(
+    loaded: LoadedModel, plan: CapturePlan, batch: list[tuple[int, Encoded]], want_attention: bool
+) -> dict[int, list[SiteCapture]]:
+    inputs, lengths = pad(loaded, [encoded for _, encoded in batch])
+    with Capture(loaded.module) as capture:
+        forward(loaded, inputs)
+    calls = {call.key: call for call in capture.recorded}
+    masks = _Masks(lengths)
+    captured: dict[int, list[SiteCapture]] = {input_id: [] for input_id, _ in batch}
+    for site in plan.sites:
+        call = calls.pop(site.key, None)
+        _check(call, site, len(batch), lengths)
+        for (input_id, _), one in zip(batch, _split(call, site, masks, lengths, want_attention), strict=True):
+            captured[input_id].append(SiteCapture(site=site, input_id=input_id, **one))
+    return captured
+
+
+def _split(
+    call: Call, site: Site, masks: _Masks, lengths: list[int] | None, want_attention: bool
+) -> list[dict[str, Any]]:
+    """The fields of a `SiteCapture` for each input of the batch."""
+    with torch.inference_mode():
+        queries, keys = _numpy(call.q), _numpy(call.k)
+        value_norms = _numpy(torch.linalg.vector_norm(call.v, dim=-1, dtype=torch.float32))
+        allowed, must_store = masks.of(call, site)
+        needed = want_attention or any(must_store)
+        attention = _numpy(call.attention()) if needed else None
+    fields = []
+    for row, mask in enumerate(allowed):
+        n = lengths[row] if lengths else queries.shape[2]
+        keep = want_attention or must_store[row]
+        fields.append(
+            {
+                "queries": queries[row, :, :n],
+                "keys": keys[row, :, :n],
+                "value_norms": value_norms[row, :, :n],
+                "allowed": mask,
+                "attention": attention[row, :, :n, :n] if attention is not None and keep else None,
+                "must_store": must_store[row],
+            }
+        )
+    return fields
+
+
+class _Masks:
+    """Who may attend to whom for each input of one pass; layers that share a mask tensor share the work."""
+
+    def __init__(self, lengths: list[int] | None) -> None:
+        self.lengths = lengths
+        self._masks: dict[tuple, tuple[list[np.ndarray], bool]] = {}
+        self._irregular: dict[tuple, list[bool]] = {}
+
+    def of(self, call: Call, site: Site) -> tuple[list[Bool[np.ndarray, "query key"]], list[bool]]:
+        """Masks, trimmed, and whether q and k cannot give the attention back, for each input."""
+        key = (id(call.mask), call.is_causal, call.window, call.q.shape[0], call.q.shape[2], call.k.shape[2])
+        if key not in self._masks:
+            self._masks[key] = self._trim(call)
+        masks, is_weighed = self._masks[key]
+        if site.band is None or not site.recomputable or is_weighed or call.position_bias is not None:
+            return masks, [True] * len(masks)
+        if (*key, site.band) not in self._irregular:
+            self._irregular[*key, site.band] = [
+                not np.array_equal(mask, site.band.allowed(*mask.shape)) for mask in masks
+            ]
+        return masks, self._irregular[*key, site.band]
+
+    def _trim(self, call: Call) -> tuple[list[np.ndarray], bool]:
+        allowed, is_weighed = call.allowed()
+        if allowed.shape[1] > 1:
+            is_weighed = is_weighed or not bool((allowed == allowed[:, :1]).all())
+            allowed = allowed.any(dim=1, keepdim=True)
+        batch, n_queries = call.q.shape[0], call.q.shape[2]
+        rows = allowed.expand(batch, 1, n_queries, -1)[:, 0].cpu().numpy()
+        return [row[:n, :n] for row, n in zip(rows, self.lengths or [n_queries] * batch, strict=True)], is_weighed
+
+
+def _check(call: Call | None, site: Site, n_inputs: int, lengths: list[int] | None) -> None:
+    if call is None:
+        raise CaptureRefused(f"{site.label} made no attention call on this input, though it did in the dry run.")
+    n_tokens = max(lengths) if lengths else call.q.shape[2]
+    if call.q.shape[0] != n_inputs or call.q.shape[2] != n_tokens or call.k.shape[2] != n_tokens:
+        raise CaptureRefused(
+            f"{site.label} attended over {call.q.shape[2]} x {call.k.shape[2]} tokens of {call.q.shape[0]} sequences; "
+            f"expected {n_tokens} x {n_tokens} tokens of {n_inputs} inputs."
+        )
+
+
+def _equal_shapes(loaded: LoadedModel, batch: list[tuple[int, Encoded]]) -> list[list[tuple[int, Encoded]]]:
+    for input_id, encoded in batch:
+        if not encoded or any(not np.size(value) for value in encoded.values()):
+            raise InputError(f"Input {input_id} is empty: it has no tokens to attend.")
+    if loaded.modality == "text":
+        return [batch] if batch else []
+    groups: dict[tuple, list[tuple[int, Encoded]]] = {}
+    for input_id, encoded in batch:
+        shape = tuple((name, np.shape(value)) for name, value in encoded.items())
+        groups.setdefault(shape, []).append((input_id, encoded))
+    return list(groups.values())
+
+
+def _is_unusual_size(module: torch.nn.Module, pixels: Tensor | None) -> bool:
+    expected = getattr(module.config, "image_size", None)
+    if pixels is None or expected is None:
+        return False
+    expected = (expected, expected) if isinstance(expected, int) else tuple(expected)
+    return tuple(pixels.shape[-2:]) != expected
+
+
+def _to_device(loaded: LoadedModel, array: np.ndarray) -> Tensor:
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    dtype = getattr(torch, loaded.dtype) if tensor.is_floating_point() else tensor.dtype
+    return tensor.to(loaded.device, dtype)
+
+
+def _numpy(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().to("cpu", torch.float32).numpy()

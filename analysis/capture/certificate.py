@@ -1,0 +1,235 @@
+"""The parity certificate: on one input, is what was captured what the model does?
+
+Four questions, each answered with its largest difference:
+
+1. Are the model's outputs the same, bit by bit, with and without capture?
+2. Is the attention computed from the recorded arguments the one the model's own eager function returns for them?
+3. Do these weights times the recorded values give what the model's own kernel returned in the captured pass?
+4. Do queries and keys rounded to fp16 for storage give the attention back within 2e-3? If not it is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from analysis.attention import recompute
+from analysis.capture.batch import forward
+from analysis.capture.interface import Call, Capture
+from analysis.errors import UserError
+from analysis.models import LoadedModel
+from analysis.types import Site
+
+STORED_TOLERANCE = 2e-3
+"""Largest difference of attention recomputed from fp16 queries and keys before it is stored instead."""
+
+EXACT = {"float32": 1e-5, "float16": 5e-3, "bfloat16": 4e-2}
+"""Largest difference between our weights and the model's own for the same arguments, by the model's dtype."""
+
+
+def certify(
+    loaded: LoadedModel,
+    inputs: dict[str, Tensor],
+    plain: Any,
+    captured: Any,
+    calls: dict[str, Call],
+    offsets: dict[str, np.ndarray],
+    n_tokens: int,
+) -> tuple[list[Site], dict[str, Any]]:
+    """Judge every captured call.
+
+    Args:
+        plain: The model's output without capture.
+        captured: Its output with capture.
+        calls: The captured calls by site key, with their outputs.
+        offsets: Per site key what is subtracted from keys before they are rounded.
+        n_tokens: Tokens of the input.
+
+    Returns:
+        The sites that hold, `recomputable` and `band` settled; and the certificate as plain values.
+    """
+    own, eager_reason = _own_eager(loaded, inputs)
+    sites, verdicts, left_out = [], {}, {}
+    for key, call in calls.items():
+        verdict = _judge(call, own.get(key), offsets[key], n_tokens, EXACT[loaded.dtype])
+        verdicts[key] = verdict
+        if verdict["reason"]:
+            left_out[key] = verdict["reason"]
+            continue
+        sites.append(replace(call.site, index=len(sites), recomputable=verdict["is_recomputable"]))
+    kept = [verdicts[site.key] for site in sites]
+    certificate = {
+        "n_tokens": n_tokens,
+        "implementation": next(iter(calls.values())).implementation,
+        "routes": sorted({site.route for site in sites}),
+        "outputs_max_abs_diff": largest_difference(plain, captured),
+        "attention_max_abs_diff": _largest(verdict["attention_max_abs_diff"] for verdict in kept),
+        "values_max_abs_diff": _largest(verdict["values_max_abs_diff"] for verdict in kept),
+        "recomputed_max_abs_diff": _largest(verdict["recomputed_max_abs_diff"] for verdict in kept),
+        "eager": eager_reason or "compared",
+        "sites": verdicts,
+        "left_out": left_out,
+    }
+    return sites, certificate
+
+
+def largest_difference(first: Any, second: Any) -> float:
+    """Largest absolute difference between the tensors of two model outputs; inf when they do not match up."""
+    pairs = list(zip(_tensors(first), _tensors(second)))
+    if not pairs or any(one.shape != other.shape for one, other in pairs):
+        return float("inf")
+    if all(torch.equal(one, other) for one, other in pairs):
+        return 0.0
+    differences = (torch.nan_to_num((one.float() - other.float()).abs(), nan=torch.inf).max() for one, other in pairs)
+    return max(float(difference) for difference in differences)
+
+
+def explain_no_calls(loaded: LoadedModel, inputs: dict[str, Tensor]) -> str:
+    """Why a model is refused whose attention never passes the interface, and what was tried."""
+    kind = type(loaded.module).__name__
+    tried = (
+        f"{loaded.name} ({kind}) cannot be captured: no attention call went through transformers' attention interface"
+    )
+    try:
+        with eager(loaded.module):
+            attentions = getattr(forward(loaded, inputs, output_attentions=True), "attentions", None)
+    except (TypeError, ValueError, RuntimeError, AttributeError, NotImplementedError) as error:
+        return f"{tried}, and it does not take output_attentions ({type(error).__name__}): use another model."
+    if not attentions or all(layer is None for layer in attentions):
+        return f"{tried}, and it returns nothing for output_attentions: use another model."
+    return (
+        f"{tried}; output_attentions gives the attention of {len(attentions)} layers but no queries and keys, "
+        "without which there is no map: use another model."
+    )
+
+
+@contextmanager
+def eager(model: torch.nn.Module) -> Iterator[None]:
+    """Run a model with its own eager attention for a while; the names of its implementations come back on exit."""
+    configs = {id(config): config for part in model.modules() for config in _configs(getattr(part, "config", None))}
+    before = {key: config._attn_implementation_internal for key, config in configs.items()}
+    try:
+        for config in configs.values():
+            config._attn_implementation_internal = "eager"
+        yield
+    finally:
+        for key, config in configs.items():
+            config._attn_implementation_internal = before[key]
+
+
+def _own_eager(loaded: LoadedModel, inputs: dict[str, Tensor]) -> tuple[dict[str, Call], str]:
+    """The calls of a pass with the model's own eager attention, which returns its weights; or why there are none."""
+    try:
+        with eager(loaded.module), Capture(loaded.module, keep_outputs=True) as capture:
+            forward(loaded, inputs)
+    except (TypeError, ValueError, RuntimeError, KeyError, AttributeError, NotImplementedError) as error:
+        return {}, f"the model does not run with eager attention ({type(error).__name__}: {error})"
+    own = {call.key: call for call in capture.recorded if call.own_weights is not None}
+    return own, "" if own else "the model's eager attention returns no weights"
+
+
+def _judge(call: Call, own: Call | None, offset: np.ndarray, n_tokens: int, exact: float) -> dict[str, Any]:
+    verdict: dict[str, Any] = {
+        "label": call.site.label,
+        "attention_max_abs_diff": None,
+        "between_implementations_max_abs_diff": None,
+        "values_max_abs_diff": None,
+        "recomputed_max_abs_diff": None,
+        "is_recomputable": False,
+        "reason": "",
+    }
+    if reason := _wrong_tokens(call, n_tokens):
+        return {**verdict, "reason": reason}
+    try:
+        weights = call.attention()
+    except (UserError, RuntimeError) as error:
+        return {**verdict, "reason": str(error)}
+    verdict["values_max_abs_diff"] = _values_difference(call, weights)
+    if own is not None and own.own_weights.shape == weights.shape:
+        verdict["attention_max_abs_diff"] = _difference(own.attention(), own.own_weights)
+        verdict["between_implementations_max_abs_diff"] = _difference(weights, own.own_weights)
+    verdict["recomputed_max_abs_diff"] = _recomputed_difference(call, weights, offset)
+    differences = (verdict["recomputed_max_abs_diff"],)
+    verdict["is_recomputable"] = all(value is not None and value <= STORED_TOLERANCE for value in differences)
+    verdict["reason"] = _failure(verdict, exact)
+    return verdict
+
+
+def _failure(verdict: dict[str, Any], exact: float) -> str:
+    own, values = verdict["attention_max_abs_diff"], verdict["values_max_abs_diff"]
+    if own is None and values is None:
+        return "nothing to compare with: the model returns neither weights nor the attention's output"
+    if own is not None and not own <= exact:
+        return f"computed attention differs from the model's own by {own:.1e}, more than {exact:.0e}"
+    if values is not None and not values <= 10 * exact:
+        return f"attention times values differs from the model's own output by {values:.1e} of its size"
+    if (between := verdict["between_implementations_max_abs_diff"]) is not None and not between <= 100 * exact:
+        return f"attention differs by {between:.1e} from a pass with the model's eager attention"
+    return ""
+
+
+def _wrong_tokens(call: Call, n_tokens: int) -> str:
+    shape = (call.q.shape[0], call.q.shape[2], call.k.shape[2])
+    if call.is_cross:
+        return "cross-attention: its keys are another sequence's tokens"
+    if shape != (1, n_tokens, n_tokens):
+        return f"attends over {shape[1]} x {shape[2]} tokens of {shape[0]} sequences, not over the input's {n_tokens}"
+    if call.q.shape[1] % call.k.shape[1]:
+        return f"{call.q.shape[1]} query heads do not share {call.k.shape[1]} key heads evenly"
+    if np.isnan(call.site.scale):
+        return "its heads have different scales"
+    if not bool(torch.isfinite(call.q).all() and torch.isfinite(call.k).all()):
+        return "its queries or keys are not finite numbers"
+    return ""
+
+
+def _values_difference(call: Call, weights: Tensor) -> float | None:
+    """Largest difference of weights times values from the model's own output, as a share of its largest entry."""
+    if call.output is None or call.output.ndim != 4:
+        return None
+    values = call.v.float().repeat_interleave(weights.shape[1] // call.v.shape[1], dim=1)
+    ours = torch.matmul(weights, values).transpose(1, 2)
+    if ours.shape != call.output.shape:
+        return None
+    return _difference(ours, call.output) / max(float(call.output.float().abs().max()), 1e-6)
+
+
+def _recomputed_difference(call: Call, weights: Tensor, offset: np.ndarray) -> float | None:
+    site = call.site
+    if site.band is None:
+        return None
+    queries = call.q[0].float().cpu().numpy().astype(np.float16)
+    keys = (call.k[0].float().cpu().numpy() - offset[:, None, :]).astype(np.float16)
+    sinks = None if call.sink_logits is None else call.sink_logits.detach().float().cpu().numpy().reshape(-1)
+    allowed = site.band.allowed(queries.shape[1], keys.shape[1])
+    again = recompute(queries, keys, allowed, site.scale, site.softcap, sinks)
+    return float(np.nan_to_num(np.abs(again - weights[0].cpu().numpy()), nan=np.inf).max())
+
+
+def _difference(first: Tensor, second: Tensor) -> float:
+    return float(torch.nan_to_num((first.float() - second.float()).abs(), nan=torch.inf).max())
+
+
+def _largest(values: Iterator[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)
+
+
+def _configs(config: Any) -> list[Any]:
+    if config is None or not hasattr(config, "_attn_implementation_internal"):
+        return []
+    parts = (getattr(config, name, None) for name in getattr(config, "sub_configs", {}))
+    return [config, *(part for part in parts if hasattr(part, "_attn_implementation_internal"))]
+
+
+def _tensors(output: Any) -> list[Tensor]:
+    if isinstance(output, Tensor):
+        return [output]
+    if isinstance(output, dict):
+        output = list(output.values())
+    return [tensor for part in output for tensor in _tensors(part)] if isinstance(output, (list, tuple)) else []

@@ -1,0 +1,285 @@
+"""The seam: while a `Capture` is open, every attention call of its model is recorded on its way.
+
+transformers asks `AttentionInterface.get_interface` for the attention function on every forward. The wrapper here
+hands out that same function, recorded: the model's own implementation runs on its own arguments, so outputs stay
+bit-equal, and the arguments (queries and keys after rotary embedding, keys not repeated) are kept.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.modeling_utils import AttentionInterface
+
+from analysis.capture import attention as formula
+from analysis.capture.sites import name_sites
+from analysis.errors import CaptureRefused
+from analysis.types import Site
+
+_open: ContextVar[tuple[Capture, ...]] = ContextVar("open captures of this context", default=())
+_lock = threading.Lock()
+_n_open = 0
+_original: Callable | None = None
+
+
+@dataclass(eq=False)
+class Call:
+    """One attention call: the arguments the model's own function received.
+
+    Attributes:
+        module_name: Qualified name of the attention module.
+        ordinal: How often that module had called before in the same forward pass.
+        forward_pass: Which forward pass of the model, from 0.
+        q: Queries after rotary embedding, [batch, head, query, d_head].
+        k: Keys after rotary embedding, not repeated for grouped queries, [batch, kv_head, key, d_head].
+        v: Values, [batch, kv_head, key, d_value].
+        mask: As the model gave it: boolean (True = attend), additive, or None.
+        scale: Factor on q·k.
+        is_causal: The kernel hides later keys by itself (only without a mask).
+        is_cross: Keys come from another sequence.
+        window: Sliding window the kernel applies by itself, else None.
+        implementation: The model's own attention implementation, as in ``sdpa``.
+        output: What the model's own function returned, [batch, query, head, d_value]; kept on request.
+        own_weights: The weights it returned with it, if it does and they were asked for.
+    """
+
+    module_name: str
+    ordinal: int
+    forward_pass: int
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    mask: Tensor | None
+    scale: float | Tensor
+    is_causal: bool
+    is_cross: bool
+    implementation: str
+    window: int | None = None
+    softcap: float | None = None
+    sink_logits: Tensor | None = None
+    position_bias: Tensor | None = None
+    output: Tensor | None = None
+    own_weights: Tensor | None = None
+    site: Site = field(default=None, repr=False)  # type: ignore[assignment]  # named when `Capture.calls` is read
+
+    @property
+    def key(self) -> str:
+        """``encoder.layer.3.attention.self#0``: qualified module name and call ordinal."""
+        return f"{self.module_name}#{self.ordinal}"
+
+    def attention(self) -> Tensor:
+        """Weights after the softmax, [batch, head, query, key], fp32, in 0..1; computed when called.
+
+        Rows sum to 1; with learned sinks to less, the rest being the sink's mass.
+        """
+        return formula.attention(**self._arguments(), sink_logits=self.sink_logits)
+
+    def scores(self) -> Tensor:
+        """Scaled q·k before the softmax with bias and mask applied, [batch, head, query, key], fp32."""
+        return formula.masked_scores(**self._arguments())
+
+    def allowed(self) -> tuple[Tensor, bool]:
+        """Who may attend to whom, [1 or batch, 1 or head, query, key], and whether the mask carries a bias."""
+        arguments = self._arguments()
+        return formula.allowed_keys(arguments["mask"], self.is_causal, self.q.shape[2], self.k.shape[2], self.q.device)
+
+    def _arguments(self) -> dict[str, Any]:
+        if self.mask is not None and not isinstance(self.mask, Tensor):
+            raise CaptureRefused(
+                f"The {self.implementation} attention hides its mask in a {type(self.mask).__name__}: "
+                'load the model with attn_implementation="sdpa" or "eager".'
+            )
+        mask = self.mask
+        if self.window is not None:
+            mask = _with_window(mask, self.window, self.q.shape[2], self.k.shape[2], self.q.device)
+        return {
+            "q": self.q,
+            "k": self.k,
+            "scale": self.scale,
+            "mask": mask,
+            "is_causal": self.is_causal,
+            "position_bias": self.position_bias,
+            "softcap": self.softcap,
+        }
+
+
+class Capture:
+    """Record the attention calls of one model for as long as the ``with`` block lasts.
+
+    Other models and other threads are untouched, and everything is put back on exit, also after an error.
+
+    Args:
+        model: A transformers model, or any module that holds one.
+        keep_outputs: Also keep what each attention function returned.
+
+    Example:
+        >>> with Capture(model) as capture:
+        ...     model(**inputs)
+        >>> capture.calls[0].site.label, capture.calls[0].attention().shape
+    """
+
+    def __init__(self, model: torch.nn.Module, keep_outputs: bool = False) -> None:
+        self.model = model
+        self.keep_outputs = keep_outputs
+        self.recorded: list[Call] = []
+        self._names = {id(module): name for name, module in model.named_modules()}
+        self._ordinals: dict[str, int] = {}
+        self._forward_pass = -1
+        self._is_cross: dict[int, bool] = {}
+        self._hooks: list[Any] = []
+        self._n_named = 0
+
+    @property
+    def calls(self) -> list[Call]:
+        """The recorded calls in order, each with its `Site`."""
+        if self._n_named != len(self.recorded):
+            for forward_pass in sorted({call.forward_pass for call in self.recorded}):
+                calls = [call for call in self.recorded if call.forward_pass == forward_pass]
+                for call, site in zip(calls, name_sites(calls, self.model), strict=True):
+                    call.site = site
+            self._n_named = len(self.recorded)
+        return self.recorded
+
+    def __enter__(self) -> Capture:
+        try:
+            self._hooks.append(self.model.register_forward_pre_hook(self._begin_pass))
+            for module in self.model.modules():
+                if (position := _other_sequence(type(module))) is not None:
+                    note = functools.partial(self._note_cross, *position)
+                    self._hooks.append(module.register_forward_pre_hook(note, with_kwargs=True))
+            _install()
+        except BaseException:
+            self._remove_hooks()
+            raise
+        self._token = _open.set((*_open.get(), self))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        _open.reset(self._token)
+        _uninstall()
+        self._remove_hooks()
+
+    def _remove_hooks(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+
+    def _begin_pass(self, module: torch.nn.Module, args: tuple) -> None:
+        if self in _open.get() and not _in_backward():
+            self._forward_pass += 1
+            self._ordinals.clear()
+
+    def _note_cross(self, name: str, position: int, module: torch.nn.Module, args: tuple, kwargs: dict) -> None:
+        if self in _open.get():
+            other = kwargs.get(name, args[position] if position < len(args) else None)
+            own = args[0] if args else kwargs.get("hidden_states")
+            self._is_cross[id(module)] = other is not None and other is not own
+
+    def _owns(self, module: object) -> bool:
+        return id(module) in self._names
+
+    def _record(self, implementation: str, is_own_eager: bool, args: tuple, kwargs: dict, result: Any) -> None:
+        given = {**dict(zip(_POSITIONAL, args)), **kwargs}
+        module, q, mask = given["module"], given["query"], given.get("attention_mask")
+        name = self._names[id(module)]
+        ordinal = self._ordinals[name] = self._ordinals.get(name, -1) + 1
+        flag = given.get("is_causal")
+        flag = getattr(module, "is_causal", True) if flag is None else flag
+        is_flash = implementation.startswith("flash") or "flash" in implementation
+        scale = given.get("scaling")
+        sinks = given.get("s_aux")
+        output, weights = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
+        self.recorded.append(
+            Call(
+                module_name=name,
+                ordinal=ordinal,
+                forward_pass=max(self._forward_pass, 0),
+                q=q,
+                k=given["key"],
+                v=given["value"],
+                mask=mask,
+                scale=q.shape[-1] ** -0.5 if scale is None else scale,
+                is_causal=bool(flag) and q.shape[2] > 1 and not is_own_eager and (mask is None or is_flash),
+                is_cross=self._is_cross.get(id(module), False),
+                implementation=implementation,
+                window=given.get("sliding_window") if is_flash else None,
+                softcap=given.get("softcap"),
+                sink_logits=sinks,
+                position_bias=given.get("position_bias"),
+                output=output if self.keep_outputs else None,
+                own_weights=weights if self.keep_outputs else None,
+            )
+        )
+
+
+_POSITIONAL = ("module", "query", "key", "value", "attention_mask")
+
+
+def _with_window(mask: Tensor | None, window: int, n_queries: int, n_keys: int, device: torch.device) -> Tensor:
+    """The mask of a kernel that applies the sliding window by itself (flash attention; its mask is padding only)."""
+    behind = torch.arange(n_queries, device=device)[:, None] - torch.arange(n_keys, device=device)[None, :]
+    band = (behind.abs() < window)[None, None]
+    return band if mask is None else band & mask.bool()[:, None, None, :]
+
+
+@functools.cache
+def _other_sequence(kind: type) -> tuple[str, int] | None:
+    """The parameter by which this kind of module receives another sequence's states, and its position."""
+    names = [name for name in inspect.signature(kind.forward).parameters if name != "self"]
+    for name in ("key_value_states", "encoder_hidden_states"):
+        if name in names:
+            return name, names.index(name)
+    return None
+
+
+def _in_backward() -> bool:
+    """True while autograd runs: gradient checkpointing then repeats forward calls that were recorded before."""
+    return torch._C._current_graph_task_id() != -1
+
+
+def _install() -> None:
+    global _n_open, _original
+    with _lock:
+        if _n_open == 0:
+            _original = AttentionInterface.get_interface
+            AttentionInterface.get_interface = _recording_get_interface(_original)
+        _n_open += 1
+
+
+def _uninstall() -> None:
+    global _n_open, _original
+    with _lock:
+        _n_open -= 1
+        if _n_open == 0:
+            AttentionInterface.get_interface = _original
+            _original = None
+
+
+def _recording_get_interface(original: Callable) -> Callable:
+    @functools.wraps(original)
+    def get_interface(self: AttentionInterface, attn_implementation: str, default: Callable) -> Callable:
+        function = original(self, attn_implementation, default)
+        captures = _open.get()
+        if not captures:
+            return function
+
+        @functools.wraps(function)
+        def recorded(*args: Any, **kwargs: Any) -> Any:
+            result = function(*args, **kwargs)
+            module = args[0] if args else kwargs.get("module")
+            for capture in captures:
+                if capture._owns(module) and not _in_backward():
+                    capture._record(attn_implementation or "eager", function is default, args, kwargs, result)
+            return result
+
+        return recorded
+
+    return get_interface

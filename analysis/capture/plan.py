@@ -1,0 +1,112 @@
+"""The capture plan: which sites a model has, found by a dry run, with the certificate that what is captured is true."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from analysis.capture.batch import Encoded, forward, pad
+from analysis.capture.certificate import certify, explain_no_calls
+from analysis.capture.interface import Call, Capture
+from analysis.errors import CaptureRefused
+from analysis.models import LoadedModel
+from analysis.types import Site
+
+
+@dataclass(frozen=True)
+class CapturePlan:
+    """What will be captured from every input of a run.
+
+    Attributes:
+        sites: In the order of the forward pass.
+        certificate: How the dry run proved the capture; see `analysis.capture.certificate`.
+        key_offsets: Per site key, the mean key of each head [kv_head, d_head], fp32, to subtract before rounding keys
+            to fp16; the softmax does not change. Zeros where it would: soft-cap or learned sinks.
+        sink_logits: Per site key, the learned sink of each head [head], fp32; only sites that have one.
+    """
+
+    sites: list[Site]
+    certificate: dict[str, Any]
+    key_offsets: dict[str, Float[np.ndarray, "kv_head d_head"]] = field(default_factory=dict)
+    sink_logits: dict[str, Float[np.ndarray, " head"]] = field(default_factory=dict)
+
+    def keep(self, depths: set[int]) -> CapturePlan:
+        """The plan for some layers only.
+
+        Raises:
+            CaptureRefused: No site has one of these depths.
+        """
+        sites = [site for site in self.sites if site.depth in depths]
+        if not sites:
+            known = sorted({site.depth for site in self.sites})
+            raise CaptureRefused(
+                f"No layer has one of the depths {sorted(depths)}; the model has {known[0]} to {known[-1]}."
+            )
+        keys = {site.key for site in sites}
+        return replace(
+            self,
+            sites=sites,
+            key_offsets={key: value for key, value in self.key_offsets.items() if key in keys},
+            sink_logits={key: value for key, value in self.sink_logits.items() if key in keys},
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values only, for JSON."""
+        return {
+            "sites": [site.as_dict() for site in self.sites],
+            "certificate": self.certificate,
+            "key_offsets": {key: value.tolist() for key, value in self.key_offsets.items()},
+            "sink_logits": {key: value.tolist() for key, value in self.sink_logits.items()},
+        }
+
+
+def make_plan(loaded: LoadedModel, dry_input: Encoded) -> CapturePlan:
+    """Find the sites of a model on one input and prove that what is captured there is what the model does.
+
+    Args:
+        dry_input: One encoded input without batch axis: the longest of the data, so that sliding windows show.
+
+    Raises:
+        CaptureRefused: Nothing reaches this model's attention, or nothing captured holds; with what was tried.
+    """
+    loaded.module.eval()
+    inputs, lengths = pad(loaded, [dry_input])
+    plain = forward(loaded, inputs)
+    with Capture(loaded.module, keep_outputs=True) as capture:
+        captured = forward(loaded, inputs)
+    if not capture.recorded:
+        raise CaptureRefused(explain_no_calls(loaded, inputs))
+    calls = {call.key: call for call in capture.calls}
+    n_tokens = lengths[0] if lengths else _usual_tokens(capture.calls)
+    offsets = {key: key_offset(call) for key, call in calls.items()}
+    sites, certificate = certify(loaded, inputs, plain, captured, calls, offsets, n_tokens)
+    if not sites:
+        reasons = "; ".join(f"{key}: {reason}" for key, reason in list(certificate["left_out"].items())[:3])
+        raise CaptureRefused(
+            f"{loaded.name} cannot be captured: none of its {len(calls)} attention calls holds up ({reasons})."
+        )
+    return CapturePlan(
+        sites=sites,
+        certificate=certificate,
+        key_offsets={site.key: offsets[site.key] for site in sites},
+        sink_logits={
+            site.key: calls[site.key].sink_logits.detach().float().cpu().numpy().reshape(-1)
+            for site in sites
+            if site.has_sink_logits
+        },
+    )
+
+
+def key_offset(call: Call) -> Float[np.ndarray, "kv_head d_head"]:
+    """The mean key of each head over the dry input; zeros where moving keys would change the attention."""
+    if call.softcap is not None or call.sink_logits is not None:
+        return np.zeros((call.k.shape[1], call.k.shape[-1]), dtype=np.float32)
+    return call.k[0].detach().float().mean(dim=1).cpu().numpy()
+
+
+def _usual_tokens(calls: list[Call]) -> int:
+    lengths = [call.q.shape[2] for call in calls]
+    return max(set(lengths), key=lengths.count)

@@ -1,0 +1,128 @@
+"""Names for attention calls: ``modality.stack.role.depth``, read from the model and the call, never from its type."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+
+from analysis.models import modalities
+from analysis.types import Band, Site
+
+if TYPE_CHECKING:
+    from analysis.capture.interface import Call
+
+
+def name_sites(calls: list[Call], model: torch.nn.Module) -> list[Site]:
+    """Sites for the calls of one forward pass, in order.
+
+    The modality is that of the nearest `PreTrainedModel` above the module. The stack is ``enc`` or ``dec`` by the
+    module path's words, else by whether a query sees later keys. Depth counts the calls of one tower.
+    """
+    towers: dict[tuple[str, str, str], list[str]] = {}
+    depths: Counter[str] = Counter()
+    sites = []
+    for index, call in enumerate(calls):
+        owner_name, owner = _owner(model, call.module_name)
+        mask, has_bias = allowed_of_longest(call)
+        band = find_band(mask) if mask is not None and not has_bias and call.position_bias is None else None
+        modality = _modality(owner)
+        role = "cross" if call.is_cross else "self"
+        stack = "dec" if call.is_cross else _stack(call.module_name, owner, mask)
+        owners = towers.setdefault((modality, stack, role), [])
+        if owner_name not in owners:
+            owners.append(owner_name)
+        nth = owners.index(owner_name)
+        stack += str(nth + 1) if nth else ""
+        depth = depths[f"{modality}.{stack}.{role}"]
+        depths[f"{modality}.{stack}.{role}"] += 1
+        sites.append(
+            Site(
+                index=index,
+                key=call.key,
+                label=f"{modality}.{stack}.{role}.{depth}",
+                modality=modality,
+                stack=stack,
+                role=role,
+                depth=depth,
+                n_heads=call.q.shape[1],
+                n_kv_heads=call.k.shape[1],
+                d_head=call.q.shape[-1],
+                d_value=call.v.shape[-1],
+                scale=_number(call.scale),
+                band=band,
+                softcap=call.softcap,
+                has_sink_logits=call.sink_logits is not None,
+                route="interface",
+                recomputable=band is not None,
+            )
+        )
+    return sites
+
+
+def find_band(allowed: Bool[np.ndarray, "query key"]) -> Band | None:
+    """The band that describes a mask exactly, or None.
+
+    A side on which the mask reaches the end of the input is unbounded: a window wider than the input cannot be seen.
+    """
+    if not allowed.any():
+        return None
+    n_queries, n_keys = allowed.shape
+    queries, keys = np.nonzero(allowed)
+    left, right = int((queries - keys).max()), int((keys - queries).max())
+    band = Band(None if left >= n_queries - 1 else left, None if right >= n_keys - 1 else right)
+    if allowed.shape == (1, 1):
+        band = Band()
+    return band if np.array_equal(band.allowed(n_queries, n_keys), allowed) else None
+
+
+def allowed_of_longest(call: Call) -> tuple[Bool[np.ndarray, "query key"] | None, bool]:
+    """The mask of the input of the batch with least padding, padding cut away, and whether it carries a bias.
+
+    None when heads have different masks.
+    """
+    allowed, has_bias = call.allowed()
+    if allowed.shape[1] > 1 and not bool((allowed == allowed[:, :1]).all()):
+        return None, has_bias
+    masks = allowed[:, 0].cpu().numpy()
+    mask = masks[int(masks.any(axis=1).sum(axis=-1).argmax())]
+    seen = mask.any(axis=0)
+    if mask.shape[0] == mask.shape[1] and not call.is_cross:
+        return mask[np.ix_(seen, seen)], has_bias
+    return mask[:, seen], has_bias
+
+
+def _owner(model: torch.nn.Module, name: str) -> tuple[str, torch.nn.Module]:
+    from transformers import PreTrainedModel
+
+    parts = name.split(".") if name else []
+    for length in range(len(parts), -1, -1):
+        path = ".".join(parts[:length])
+        module = model.get_submodule(path)
+        if isinstance(module, PreTrainedModel):
+            return path, module
+    return "", model
+
+
+def _modality(owner: torch.nn.Module) -> str:
+    reads = modalities(owner)
+    return reads[0] if reads[0] in ("text", "vision", "audio") else "text"
+
+
+def _stack(name: str, owner: torch.nn.Module, mask: Bool[np.ndarray, "query key"] | None) -> str:
+    words = [*type(owner).__name__.lower().split("_"), *name.lower().split(".")]
+    if getattr(getattr(owner, "config", None), "is_decoder", False) or any("decoder" in word for word in words[1:]):
+        return "dec"
+    if any("encoder" in word for word in words):
+        return "enc"
+    sees_later_keys = mask is not None and len(mask) > 1 and bool(np.triu(mask, 1).any())
+    return "enc" if mask is None or sees_later_keys else "dec"
+
+
+def _number(scale: float | torch.Tensor) -> float:
+    if isinstance(scale, torch.Tensor):
+        return float(scale) if scale.numel() == 1 else float("nan")
+    return float(scale)
