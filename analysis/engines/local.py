@@ -107,7 +107,7 @@ def stores_attention(mode: str) -> Callable[[SiteCapture], bool]:
         if mode != "auto":
             return mode == "store"
         cells = capture.site.n_heads * np.count_nonzero(capture.allowed)
-        return capture.attention is not None and cells <= capture.queries.size + capture.keys.size
+        return capture.attention is not None and bool(cells <= capture.queries.size + capture.keys.size)
 
     return decide
 

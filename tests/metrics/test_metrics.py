@@ -96,7 +96,9 @@ class TestEveryMetric:
         attended = self._random(8, Band())
         generator = np.random.default_rng(0)
         permuted = [
-            score_input(AttentionMap(generator.permuted(attended.attention, axis=-1), attended.allowed), [name])[name][0]
+            score_input(AttentionMap(generator.permuted(attended.attention, axis=-1), attended.allowed), [name])[name][
+                0
+            ]
             for _ in range(800)
         ]
         null = score_input(attended, [name])[name][1]

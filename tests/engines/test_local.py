@@ -1,0 +1,63 @@
+"""Batching, what is kept on disk, and scores that do not depend on how an input was captured."""
+
+import numpy as np
+import pytest
+
+from analysis.attention import recompute
+from analysis.engines.local import BATCH_TOKENS, batches, score_captures, stores_attention
+from analysis.types import Band, Site, SiteCapture
+
+SITE = Site(
+    index=2, key="layer.2.attention#0", label="text.dec.self.2", modality="text", stack="dec", role="self", depth=2,
+    n_heads=4, n_kv_heads=2, d_head=8, d_value=8, scale=8**-0.5, band=Band(right=0),
+)  # fmt: skip
+
+
+def _capture(n_tokens: int, with_attention: bool = True, **changes) -> SiteCapture:
+    generator = np.random.default_rng(n_tokens)
+    queries = generator.normal(size=(4, n_tokens, 8)).astype(np.float32)
+    keys = generator.normal(size=(2, n_tokens, 8)).astype(np.float32)
+    allowed = SITE.band.allowed(n_tokens)
+    attention = recompute(queries, keys, allowed, SITE.scale) if with_attention else None
+    norms = np.ones((2, n_tokens), dtype=np.float32)
+    return SiteCapture(SITE, 7, queries, keys, norms, allowed, attention, **changes)
+
+
+def test_every_input_is_in_one_batch_and_no_batch_is_over_the_limit():
+    lengths = np.random.default_rng(0).integers(1, 3000, size=200)
+    made = list(batches(range(200), lambda i: int(lengths[i]), n_heads=2))
+    assert sorted(i for batch in made for i in batch) == list(range(200))
+    assert all(len(batch) == 1 or len(batch) * max(lengths[batch]) <= BATCH_TOKENS for batch in made)
+    assert max(len(batch) for batch in made) > 5
+
+
+def test_batches_stay_within_the_memory_for_attention():
+    made = list(batches(range(16), lambda i: 512, n_heads=144))
+    assert {len(batch) for batch in made} == {1}
+    assert not list(batches([], lambda i: 1, n_heads=1))
+
+
+@pytest.mark.parametrize(
+    ("mode", "n_tokens", "kept"),
+    [("auto", 23, True), ("auto", 24, False), ("store", 200, True), ("recompute", 5, False)],
+)
+def test_auto_keeps_attention_where_it_is_no_larger_than_q_and_k(mode, n_tokens, kept):
+    # Causal cells of 4 heads, 2 n (n + 1), against 32 n numbers of q and 16 n of k: equal at n = 23.
+    assert stores_attention(mode)(_capture(n_tokens)) is kept
+
+
+def test_attention_that_cannot_be_recomputed_is_kept_in_every_mode():
+    assert all(stores_attention(mode)(_capture(400, must_store=True)) for mode in ("auto", "store", "recompute"))
+
+
+def test_scores_are_the_same_whether_attention_came_along_or_is_recomputed_head_by_head():
+    names = ["entropy", "previous_token", "first_token", "self_token"]
+    with_it, without = (score_captures([_capture(12, has)], names, {}) for has in (True, False))
+    assert with_it["value"].to_numpy() == pytest.approx(without["value"].to_numpy(), abs=1e-6)
+    assert (with_it["site"] == 2).all()
+    assert (with_it["input_id"] == 7).all()
+    assert len(with_it) == 4 * 4
+
+
+def test_metrics_that_say_nothing_are_absent():
+    assert score_captures([_capture(1)], ["entropy", "previous_token"], {}).empty
