@@ -1,0 +1,97 @@
+"""`atlas`: the default map, attention between the kinds and neighbours inside each kind in one descent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from analysis.projection import projection
+from analysis.projection.linear import linear
+from analysis.projection.problem import HeadProblem, Layout
+
+RADIUS = 20.0
+"""Root mean square distance from the middle at the start, in units of the neighbour kernel's width."""
+
+CONSTANTS: dict[str, dict[str, Any]] = {
+    "attention": dict(power=8, sigma=60.0, strength=40.0, key_strength=1.5, eps=0.0, goal=0.80),
+    "without_sinks": dict(power=2, sigma=20.0, strength=25.0, key_strength=1.3, eps=0.1, goal=0.0),
+}
+"""Per target: a, sigma, lambda, kappa and eps of the objective, and the KL explained that the pressure mu steers to
+(0: constant). Found on heads of one encoder and confirmed on heads nobody tuned on."""
+
+DESCENT: dict[str, Any] = dict(
+    n_iterations=300, n_shifts=16, rate=0.3, warm_up=10, exaggeration=3.0, exaggerated=0.3, start_steps=15
+)
+
+
+@projection("atlas", description="The default: attention across kinds and neighbours within each kind, together.")
+def atlas(problem: HeadProblem, dims: int, seed: int, start: Layout | None = None, **changed: Any) -> Layout:
+    """Attention pulls across kinds while neighbours pull within each kind.
+
+    Queries x and keys y minimise ``lambda mu sum_i [-sum_j A_ij log w_ij + log(eps + sum_j w_ij)] + N_q + kappa N_k``.
+    Sums run over keys of the same input that may be attended, ``w = (1 + d^2/sigma^2)^-a``. N is a t-SNE-like term
+    inside each kind (`analysis.projection.kernels.forces.neighbour_pull`). A wide attention kernel with a narrow
+    neighbour kernel keeps both. For the whole attention the pressure mu falls where more than `goal` of the KL is
+    explained, so that sharp heads keep their neighbours.
+
+    Args:
+        problem: The head; its target chooses the constants.
+        dims: 2 or 3.
+        seed: For the sampled repulsion, the only random part.
+        start: Where to start instead of the `linear` map; centred and scaled to `RADIUS` all the same.
+        **changed: Any of `CONSTANTS` and `DESCENT`, under the same names.
+
+    Raises:
+        TypeError: A constant of another name.
+    """
+    from analysis.projection.kernels.descent import descend
+
+    constants = {**CONSTANTS[problem.target], **DESCENT}
+    if unknown := set(changed) - set(constants):
+        raise TypeError(f"atlas has no constant {', '.join(sorted(unknown))}; known: {', '.join(sorted(constants))}")
+    constants.update(changed)
+    begin = start or linear(problem, dims, seed, steps=constants["start_steps"])
+    x, y = centred_start(begin, seed)
+    pairs = problem.pairs
+    entropy, ceiling = attention_extent(problem)
+    pressure = descend(
+        x, y, problem.query_neighbours, problem.key_neighbours,
+        pairs.first, pairs.length, pairs.offset, pairs.target,
+        cyclic_shifts(constants["n_iterations"], constants["n_shifts"], problem.n_points, seed),
+        constants["power"], constants["sigma"], constants["eps"], constants["strength"], constants["key_strength"],
+        constants["rate"], constants["warm_up"], constants["exaggeration"], constants["exaggerated"],
+        constants["goal"], entropy, ceiling,
+    )  # fmt: skip
+    reading = {"power": constants["power"], "sigma": constants["sigma"]}
+    parameters = {**constants, "seed": seed, "target": problem.target, "pressure": float(pressure), "reading": reading}
+    return Layout(np.ascontiguousarray(x.T), np.ascontiguousarray(y.T), parameters)
+
+
+def centred_start(layout: Layout, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The union of the layout centred, with root mean square radius `RADIUS`, as ``[dims, point]`` arrays.
+
+    Points that coincide would never part, so each moves by a seeded hair (1e-4 of a neighbour width).
+    """
+    union = np.vstack([layout.queries, layout.keys]).astype(np.float64)
+    union -= union.mean(axis=0)
+    radius = np.sqrt((union**2).sum(axis=1).mean())
+    union *= RADIUS / radius if radius > 1e-9 else 1.0
+    union += np.random.default_rng([seed, 1]).normal(scale=1e-4, size=union.shape)
+    x, y = np.split(union.astype(np.float32), 2)
+    return np.ascontiguousarray(x.T), np.ascontiguousarray(y.T)
+
+
+def cyclic_shifts(n_iterations: int, n_shifts: int, n_points: int, seed: int) -> np.ndarray:
+    """``[iteration, sample, kind]`` distances in the point table, uniform in 1..n-1; none for a single point."""
+    if n_points < 2:
+        return np.zeros((n_iterations, 0, 2), dtype=np.int64)
+    return np.random.default_rng([seed, 0]).integers(1, n_points, size=(n_iterations, n_shifts, 2))
+
+
+def attention_extent(problem: HeadProblem) -> tuple[float, float]:
+    """``sum A log A`` and KL(attention || uniform), both summed over queries, in nats."""
+    pairs = problem.pairs
+    weights = pairs.target[pairs.target > 0].astype(np.float64)
+    entropy = float((weights * np.log(weights)).sum())
+    return entropy, entropy + float(np.log(np.maximum(pairs.n_allowed, 1)).sum())

@@ -1,0 +1,223 @@
+"""One head as a layout problem: its vectors, who may attend to whom, and how much they do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Int
+
+from analysis.errors import UnknownName
+
+TARGETS = ("attention", "without_sinks")
+"""What a map is trained on and judged by: the whole attention, or the attention without sink columns."""
+
+N_NEIGHBOURS = 15
+"""Neighbours a map should keep; the customary number of UMAP and of AttentionViz."""
+
+SINK_WEIGHT = 0.3
+"""Mean attention from which a column counts as a sink: the threshold of Gu et al., "When Attention Sink
+Emerges in Language Models" (2024), there for the first token, here for any key."""
+
+SINK_MIN_QUERIES = 8
+"""Other queries that must see a key before it can be called a sink: the last keys of a causal input are
+seen by so few that self-attention alone would make sinks of them."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the points of one head lie.
+
+    Attributes:
+        queries: One place per query, in token-table order.
+        keys: One place per key.
+        parameters: Everything that made the map, as plain values for JSON. ``reading`` says how distance is
+            turned into attention: ``{"power": a, "sigma": s}`` for ``(1 + d^2 / s^2)^-a``, with ``power`` 0 for
+            ``exp(-d^2 / s^2)``; without it, the kindest reading of a family is searched for.
+    """
+
+    queries: Float32[np.ndarray, "point dims"]
+    keys: Float32[np.ndarray, "point dims"]
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+class Pairs(NamedTuple):
+    """Every (query, key) pair that may attend, as one run of keys per query: what the kernels read.
+
+    Attributes:
+        first: The first key of each query's run, as a row of the point table.
+        length: Keys in the run; 0 for a query with nothing to explain.
+        offset: Where the run begins in `target`.
+        target: The weights, each run summing to 1; -1 marks a key inside the run that may not be attended.
+        n_allowed: Keys of the run that may be attended.
+    """
+
+    first: Int[np.ndarray, " point"]
+    length: Int[np.ndarray, " point"]
+    offset: Int[np.ndarray, " point"]
+    target: Float32[np.ndarray, " pair"]
+    n_allowed: Int[np.ndarray, " point"]
+
+
+@dataclass(frozen=True)
+class HeadProblem:
+    """All queries and keys of one head over a run, with its attention.
+
+    Attributes:
+        queries: All inputs one after the other.
+        keys: Same rows as `queries`: self-attention only.
+        scale: Factor on q·k before the softmax.
+        starts: Row at which each input begins, and the number of rows at the end.
+        attention: One matrix per input. Rows are read as proportions: with learned sinks they sum to less than 1
+            and are rescaled over the keys.
+        allowed: One mask per input, True where the query may attend to the key.
+        is_special: True for CLS, SEP, registers and the like.
+        target: One of `TARGETS`; see `with_target`.
+    """
+
+    queries: Float[np.ndarray, "point d_head"]
+    keys: Float[np.ndarray, "point d_head"]
+    scale: float
+    starts: Int[np.ndarray, " boundary"]
+    attention: Sequence[Float[np.ndarray, "_ _"]]
+    allowed: Sequence[Bool[np.ndarray, "_ _"]]
+    is_special: Bool[np.ndarray, " point"]
+    target: str = "attention"
+
+    @property
+    def n_points(self) -> int:
+        """Number of tokens, each with one query and one key."""
+        return len(self.queries)
+
+    @property
+    def d_head(self) -> int:
+        """Width of a query."""
+        return self.queries.shape[1]
+
+    @property
+    def n_neighbours(self) -> int:
+        """`N_NEIGHBOURS`, or what there is in a tiny problem."""
+        return min(N_NEIGHBOURS, self.n_points - 1)
+
+    def with_target(self, target: str) -> HeadProblem:
+        """The same head with attention as the given target has it.
+
+        Args:
+            target: ``"attention"`` keeps it whole; ``"without_sinks"`` removes sink and special columns.
+
+        Raises:
+            UnknownName: No such target, or sinks cannot be put back.
+        """
+        if target == self.target:
+            return self
+        if target not in TARGETS or self.target != "attention":
+            raise UnknownName(
+                f"There is no way from the target {self.target!r} to {target!r}; known: {', '.join(TARGETS)}, "
+                "always starting from 'attention'."
+            )
+        attention, allowed = without_sinks(self.attention, self.allowed, self.is_special, self.starts)
+        narrowed = replace(self, attention=attention, allowed=allowed, target=target)
+        for name in ("query_neighbours", "key_neighbours"):
+            if name in self.__dict__:
+                narrowed.__dict__[name] = self.__dict__[name]
+        return narrowed
+
+    @cached_property
+    def pairs(self) -> Pairs:
+        """The allowed pairs packed for the kernels."""
+        return pack(self.attention, self.allowed, self.starts)
+
+    @cached_property
+    def query_neighbours(self) -> Int[np.ndarray, "point neighbour"]:
+        """The nearest other queries of each query, by Euclidean distance, nearest first."""
+        from analysis.projection.kernels.neighbours import nearest
+
+        return nearest(self.queries, self.n_neighbours)
+
+    @cached_property
+    def key_neighbours(self) -> Int[np.ndarray, "point neighbour"]:
+        """The nearest other keys of each key, by Euclidean distance, nearest first."""
+        from analysis.projection.kernels.neighbours import nearest
+
+        return nearest(self.keys, self.n_neighbours)
+
+
+def without_sinks(
+    attention: Sequence[Float[np.ndarray, "_ _"]],
+    allowed: Sequence[Bool[np.ndarray, "_ _"]],
+    is_special: Bool[np.ndarray, " point"],
+    starts: Int[np.ndarray, " boundary"],
+    threshold: float = SINK_WEIGHT,
+    min_queries: int = SINK_MIN_QUERIES,
+) -> tuple[list[Float[np.ndarray, "_ _"]], list[Bool[np.ndarray, "_ _"]]]:
+    """Remove sink and special columns and rescale what remains.
+
+    A key is a sink of this head and input when the other queries that may see it, `min_queries` or more of them,
+    give it `threshold` or more of their attention on average. A query left with less than a millionth of its
+    attention has nothing to explain: its row becomes zero.
+
+    Args:
+        attention: One matrix per input; not changed.
+        allowed: One mask per input; not changed.
+        is_special: For all points of the run.
+        starts: Row at which each input begins.
+        threshold: Mean weight in 0..1.
+        min_queries: Number of other queries.
+
+    Returns:
+        Attention with rows that sum to 1 (or 0), and masks without the removed columns.
+    """
+    kept_attention, kept_allowed = [], []
+    for index, (weights, mask) in enumerate(zip(attention, allowed)):
+        removed = sink_columns(weights, mask, threshold, min_queries) | is_special[starts[index] : starts[index + 1]]
+        mask = mask & ~removed[None, :]
+        rest = np.where(mask, weights, 0).astype(np.float32)
+        total = rest.sum(axis=1, keepdims=True)
+        kept_attention.append(np.where(total > 1e-6, rest / np.maximum(total, 1e-6), 0).astype(np.float32))
+        kept_allowed.append(mask)
+    return kept_attention, kept_allowed
+
+
+def sink_columns(
+    weights: Float[np.ndarray, "query key"],
+    allowed: Bool[np.ndarray, "query key"],
+    threshold: float = SINK_WEIGHT,
+    min_queries: int = SINK_MIN_QUERIES,
+) -> Bool[np.ndarray, " key"]:
+    """Which keys of one input are sinks; the definition of `without_sinks`."""
+    others = allowed & ~np.eye(len(weights), dtype=bool)
+    n_queries = others.sum(axis=0)
+    mean = np.where(others, weights, 0).sum(axis=0) / np.maximum(n_queries, 1)
+    return (n_queries >= min_queries) & (mean >= threshold)
+
+
+def pack(
+    attention: Sequence[Float[np.ndarray, "_ _"]],
+    allowed: Sequence[Bool[np.ndarray, "_ _"]],
+    starts: Int[np.ndarray, " boundary"],
+) -> Pairs:
+    """Attention as one run of keys per query, from the first allowed key to the last; see `Pairs`."""
+    first, length, n_allowed, runs = [], [], [], []
+    for start, weights, mask in zip(starts, attention, allowed):
+        total = np.where(mask, weights, 0).sum(axis=1, keepdims=True)
+        rows = np.where(mask, weights / np.where(total > 0, total, 1), -1).astype(np.float32)
+        useful = mask.any(axis=1) & (total[:, 0] > 0)
+        begin = np.where(useful, mask.argmax(axis=1), 0)
+        end = np.where(useful, mask.shape[1] - mask[:, ::-1].argmax(axis=1), 0)
+        columns = np.arange(mask.shape[1])
+        runs.append(rows[(columns >= begin[:, None]) & (columns < end[:, None])])
+        first.append(begin + start)
+        length.append(end - begin)
+        n_allowed.append(np.where(useful, mask.sum(axis=1), 0))
+    empty = [np.zeros(0, dtype=np.int64)]
+    length = np.concatenate(length or empty).astype(np.int64)
+    return Pairs(
+        first=np.concatenate(first or empty).astype(np.int64),
+        length=length,
+        offset=np.concatenate([[0], np.cumsum(length)[:-1]]).astype(np.int64)[: len(length)],
+        target=np.concatenate(runs or [np.zeros(0, dtype=np.float32)]),
+        n_allowed=np.concatenate(n_allowed or empty).astype(np.int64),
+    )
