@@ -15,6 +15,8 @@ import pandas as pd
 import streamlit as st
 from analysis.store.run import list_runs, open_run, runs_dir
 
+from analysis.types import KEY, QUERY
+from app.charts.head_table import head_table
 from app.state import RunFacts
 
 if TYPE_CHECKING:
@@ -105,3 +107,61 @@ def attention(run_id: str, site: str, head: int, input_id: int) -> np.ndarray:
 @st.cache_data(max_entries=64, show_spinner=False)
 def _attention(run_id: str, folder: str, stamp: str, site: str, head: int, input_id: int) -> np.ndarray:
     return _run(run_id, folder, stamp).attention(site, head, input_id)
+
+
+def points(run_id: str, map_name: str, site: str, head: int) -> tuple[np.ndarray, np.ndarray]:
+    """The map of one head: queries and keys, each float32 ``[token, 2 or 3]`` in token-table order."""
+    return _points(run_id, str(runs_dir()), stamp(run_id), map_name, site, head)
+
+
+@st.cache_data(max_entries=48, show_spinner=False)
+def _points(run_id: str, folder: str, stamp: str, map_name: str, site: str, head: int) -> tuple[np.ndarray, np.ndarray]:
+    opened = _run(run_id, folder, stamp)
+    projection = _projection(opened, map_name)
+    table = opened.coordinates(projection["method"], site=site, head=head, projection=int(projection["projection_id"]))
+    axes = [axis for axis in ("x", "y", "z") if axis in table and table[axis].notna().any()]
+    both = [table.loc[table["kind"] == kind, axes].to_numpy(dtype=np.float32) for kind in (QUERY, KEY)]
+    return both[0], both[1]
+
+
+def _projection(opened: Run, map_name: str) -> dict:
+    table = opened.projections()
+    return table.loc[table["name"] == map_name].iloc[0].to_dict()
+
+
+def projection(run_id: str, map_name: str) -> dict:
+    """What is known of a map: method, target, dims, seed, parameters."""
+    return _projection(run(run_id), map_name)
+
+
+def heads(run_id: str, map_name: str | None) -> pd.DataFrame:
+    """All heads of the run, as `app.charts.head_table.head_table` makes them."""
+    return _heads(run_id, str(runs_dir()), stamp(run_id), map_name or "")
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _heads(run_id: str, folder: str, stamp: str, map_name: str) -> pd.DataFrame:
+    opened = _run(run_id, folder, stamp)
+    figures = pd.DataFrame()
+    if map_name:
+        figures = opened.fidelity(int(_projection(opened, map_name)["projection_id"]))
+    return head_table(opened.sites, opened.head_scores(), figures)
+
+
+def sprite(run_id: str, map_name: str, stack: str) -> bytes:
+    """The thumbnails of a stack as one PNG; empty where the run has none for this map."""
+    return _sprite(run_id, str(runs_dir()), stamp(run_id), map_name, stack)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _sprite(run_id: str, folder: str, stamp: str, map_name: str, stack: str) -> bytes:
+    opened = _run(run_id, folder, stamp)
+    return opened.thumbnail(int(_projection(opened, map_name)["projection_id"]), stack) or b""
+
+
+@st.cache_data(max_entries=1, show_spinner=False)
+def metrics() -> dict[str, dict[str, str]]:
+    """Title, unit and meaning of every head metric, for the page's words."""
+    from analysis.metrics import METRICS
+
+    return {name: {"title": m.title, "unit": m.unit, "high": m.high} for name, m in METRICS.items()}

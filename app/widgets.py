@@ -6,12 +6,14 @@ The address is the only memory: a picker shows what the address says and, when u
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from html import escape
 from typing import Any
 
 import streamlit as st
 
 from analysis.errors import RunError
 from app import cache
+from app.palette import VIRIDIS
 from app.state import KIND_COLOUR, RunFacts, Selection, read_link, write_link
 
 _GO_TO = "go_to_view"
@@ -68,7 +70,7 @@ def say_problem(sentence: str) -> None:
 def say_notes(notes: Sequence[str]) -> None:
     """What of a link could not be followed."""
     if notes:
-        st.warning("  \n".join(_plain(note) for note in notes), icon=":material/link_off:")
+        st.warning("  \n".join(plain(note) for note in notes), icon=":material/link_off:")
 
 
 def say_empty() -> None:
@@ -155,6 +157,27 @@ def _pick_stack(selection: Selection, facts: RunFacts) -> None:
     )  # fmt: skip
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text that markdown leaves as it is."""
     return "".join("\\" + letter if letter in r"\`*_{}[]()<>#+-.!|~$:" else letter for letter in text)
+
+
+_STACK_WORDS = {"enc": "encoder", "dec": "decoder", "self": "self-attention", "cross": "cross-attention"}
+
+
+def stack_title(stack: str) -> str:
+    """``text.dec.self`` as a reader says it: Text decoder, self-attention."""
+    modality, *middle, role = stack.split(".")
+    middle = " ".join(_STACK_WORDS.get(word, word) for word in middle)
+    return f"{modality.capitalize()} {middle}, {_STACK_WORDS.get(role, role)}"
+
+
+def ramp_legend(title: str, unit: str, low: float, high: float) -> None:
+    """What the colours of a ramp say: name, ends, unit."""
+    stops = ", ".join(VIRIDIS)
+    st.html(
+        f'<div style="display:flex;align-items:center;gap:8px;font-size:12.5px"><span>{escape(title)}</span>'
+        f"<span>{low:.3g}</span>"
+        f'<span style="width:140px;height:9px;border-radius:4px;background:linear-gradient(90deg,{stops})"></span>'
+        f'<span>{high:.3g}</span><span style="opacity:.7">{escape(unit)}</span></div>'
+    )

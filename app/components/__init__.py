@@ -19,10 +19,18 @@ _HERE = Path(__file__).parent
 _DTYPES = {"float32": "f4", "uint8": "u1", "uint16": "u2", "uint32": "u4", "int32": "i4"}
 
 
-def register(name: str) -> Callable[..., Any]:
-    """Register the component in folder `name` and return the function that mounts it."""
-    script = (_HERE / "shared.js").read_text() + (_HERE / name / f"{name}.js").read_text()
-    style = (_HERE / "shared.css").read_text() + (_HERE / name / f"{name}.css").read_text()
+def register(folder: str, name: str = "", parts: tuple[str, ...] = ()) -> Callable[..., Any]:
+    """Register a component and return the function that mounts it.
+
+    Args:
+        folder: Where its files are, beside this one.
+        name: Of its ``.js`` and ``.css``; the folder's name where it has only one.
+        parts: Further scripts of the folder, put before its own.
+    """
+    name = name or folder
+    scripts = [_HERE / "shared.js", *(_HERE / folder / f"{part}.js" for part in (*parts, name))]
+    styles = [_HERE / "shared.css", _HERE / folder / f"{name}.css"]
+    script, style = ("\n".join(path.read_text(encoding="utf-8") for path in paths) for paths in (scripts, styles))
     return st.components.v2.component(f"qk_{name}", js=script, css=style)
 
 

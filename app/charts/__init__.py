@@ -1,0 +1,1 @@
+"""Data frames in, pictures, tables and sentences out. No streamlit in here."""

@@ -1,0 +1,105 @@
+"""All heads of a run as one table: names, what the map keeps, scores; and the sentence that sums it up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.types import Site, head_name
+
+MUCH = 0.3
+"""Mean weight from which a head is said to put much of its weight somewhere."""
+
+MOST = 0.5
+"""Mean weight from which it is said to put most of its weight there."""
+
+PLACES = {
+    "first_token": "on the first token",
+    "previous_token": "on the previous token",
+    "self": "on the token itself",
+    "self_token": "on the token itself",
+}
+"""Metrics that are a mean weight on one place, in the words of the summary."""
+
+_BEHAVIOUR = {"induction": "looks like induction", "duplicate_token": "looks for earlier copies of the token"}
+
+
+def head_table(sites: Sequence[Site], scores: pd.DataFrame, fidelity: pd.DataFrame) -> pd.DataFrame:
+    """One row a head.
+
+    Args:
+        sites: Of the run.
+        scores: Columns metric, site (key), head, value.
+        fidelity: Columns site (key), head, kl_explained, key_only_kl ... of one projection; may be empty.
+
+    Returns:
+        Columns stack, site (label), layer, head, name, one column a metric, and the fidelity figures.
+    """
+    heads = pd.DataFrame(
+        [
+            (site.stack_label, site.label, site.key, site.depth, head, head_name(site.depth, head))
+            for site in sites
+            for head in range(site.n_heads)
+        ],
+        columns=["stack", "site", "key", "layer", "head", "name"],
+    )
+    wide = scores.pivot_table(index=["site", "head"], columns="metric", values="value", dropna=False).reset_index()
+    figures = fidelity.drop(columns=["projection_id"], errors="ignore")
+    for part in (wide, figures):
+        if len(part):
+            heads = heads.merge(part.rename(columns={"site": "key"}), on=["key", "head"], how="left")
+    return heads.drop(columns="key")
+
+
+def summary(heads: pd.DataFrame) -> str:
+    """One sentence on what the heads of a run do, every number counted from the table."""
+    n_heads = len(heads)
+    said = [f"{n_heads} heads" if n_heads != 1 else "1 head"]
+    first = heads.get("first_token")
+    if first is not None:
+        said.append(
+            _counted(int((first >= MOST).sum()), "put", "puts", "more than half of their weight on the first token")
+        )
+    previous = heads.get("previous_token")
+    if previous is not None:
+        said.append(_counted(int((previous >= MUCH).sum()), "follow", "follows", "the previous token"))
+    for metric, words in _BEHAVIOUR.items():
+        if metric in heads and heads[metric].max() >= MUCH:
+            best = heads.loc[heads[metric].idxmax()]
+            said.append(f"{int((heads[metric] >= MUCH).sum())} {words}, most of all {best['name']}")
+    if "kl_explained" in heads and heads["kl_explained"].notna().any():
+        said.append(f"the maps explain {heads['kl_explained'].median():.0%} of a head's attention (median)")
+    return "; ".join(part for part in said if part) + "."
+
+
+def leading(row: Mapping[str, Any], metrics: Mapping[str, Mapping[str, str]], n_shown: int = 3) -> list[dict[str, Any]]:
+    """The scores that say most about a head: those that are weights, highest first, then the others.
+
+    Args:
+        row: A row of `head_table`.
+        metrics: Name to title and unit.
+
+    Returns:
+        At most `n_shown` of title, value and unit.
+    """
+    known = [(name, row.get(name)) for name in metrics]
+    known = [(name, float(value)) for name, value in known if value is not None and np.isfinite(value)]
+    known.sort(key=lambda pair: (not is_share(metrics[pair[0]]["unit"]), -pair[1]))
+    return [
+        {"title": metrics[name]["title"], "value": round(value, 4), "unit": metrics[name]["unit"]}
+        for name, value in known[:n_shown]
+    ]
+
+
+def is_share(unit: str) -> bool:
+    """Whether a metric runs from 0 to 1."""
+    return "0 to 1" in unit
+
+
+def _counted(number: int, plural: str, singular: str, what: str) -> str:
+    if number == 1:
+        return f"1 {singular} {what}".replace(" their ", " its ")
+    return f"{number or 'none'} {plural} {what}"
