@@ -1,0 +1,110 @@
+"""Raw rows to what one model sees, with a described row for every token."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from analysis.errors import InputError
+from analysis.inputs.records import TEXT, ColumnInfo, Inputs, RawData
+from analysis.inputs.user_columns import describe_user_column, rides_with_tokens
+
+if TYPE_CHECKING:
+    from analysis.inputs.table import EncodedRows
+    from analysis.models import LoadedModel
+
+_FIRST_COLUMNS = "input_id position text char_start char_end is_special segment row column".split()
+
+
+def encode(raw: RawData, model: LoadedModel, *, max_tokens: int | None = None) -> Inputs:
+    """Turn rows into model inputs and the token table.
+
+    Args:
+        raw: From `read_data`.
+        model: Its processor, limits and image layout are used; the model itself is not run.
+        max_tokens: Cut texts shorter than the model's own limit.
+
+    Raises:
+        InputError: Texts for a model of images or the other way round, or nothing can be encoded.
+    """
+    if raw.modality != model.modality:
+        words = {"text": "texts", "vision": "images"}
+        reads = words.get(model.modality, model.modality)
+        raise InputError(
+            f"{raw.name} holds {words[raw.modality]} and {model.name} reads {reads}; give data or a model of the same kind."
+        )
+    if raw.modality == TEXT:
+        from analysis.inputs.text_tokens import encode_texts
+
+        limits = [limit for limit in (model.max_tokens, max_tokens) if limit is not None]
+        encoded = encode_texts(raw, model.processor, min(limits, default=None))
+    else:
+        from analysis.inputs.image_tokens import encode_images
+
+        encoded = encode_images(raw, model)
+    return _assemble(raw, encoded)
+
+
+def _assemble(raw: RawData, encoded: EncodedRows) -> Inputs:
+    sizes = np.diff(encoded.starts)
+    user = {name: [values[i] for i in encoded.kept] for name, values in raw.user_columns.items()}
+    riding = {name: values for name, values in user.items() if rides_with_tokens(values)}
+    inputs = encoded.inputs.assign(n_tokens=sizes.astype(np.int32))
+    if "n_cut" not in inputs:
+        inputs = inputs.assign(n_cut=np.int32(0))
+    inputs.insert(0, "input_id", np.arange(len(sizes), dtype=np.int32))
+    own = [name for name in inputs if name not in ("n_tokens", "n_cut")]
+    user_frame = pd.DataFrame({name: pd.Series(values) for name, values in user.items()}, index=inputs.index)
+    inputs = pd.concat([inputs[[*own, "n_tokens", "n_cut"]], user_frame], axis=1)
+    repeated = user_frame[list(riding)].iloc[np.repeat(np.arange(len(sizes)), sizes)].reset_index(drop=True)
+    tokens = pd.concat([_ordered(encoded.tokens, sizes), repeated], axis=1)
+    notes = [*raw.notes, *encoded.notes, *_cut_note(inputs), *_riding_note(user, riding)]
+    return Inputs(
+        inputs=inputs,
+        tokens=tokens,
+        token_columns=_token_columns(tokens, encoded.columns, riding),
+        skipped=[*raw.skipped, *encoded.skipped],
+        notes=notes,
+        modality=raw.modality,
+        data_name=raw.name,
+        data_hash=raw.data_hash,
+        read_tensors=encoded.read_tensors,
+    )
+
+
+def _ordered(tokens: pd.DataFrame, sizes: np.ndarray) -> pd.DataFrame:
+    tokens = tokens.copy(deep=False)
+    tokens.insert(0, "input_id", np.repeat(np.arange(len(sizes), dtype=np.int32), sizes))
+    for name in ("char_start", "char_end", "row", "column"):
+        if name not in tokens:
+            tokens[name] = pd.array([pd.NA] * len(tokens), dtype="Int32")
+    if "segment" not in tokens:
+        tokens["segment"] = np.int8(0)
+    return tokens[[*_FIRST_COLUMNS, *(name for name in tokens if name not in _FIRST_COLUMNS)]]
+
+
+def _token_columns(tokens: pd.DataFrame, own: list[ColumnInfo], user: dict[str, list]) -> dict[str, ColumnInfo]:
+    from analysis.inputs.table import POSITION_COLUMNS, SEGMENT_COLUMN, SPECIAL_COLUMN
+
+    columns = [*POSITION_COLUMNS, *own, SPECIAL_COLUMN]
+    if tokens["segment"].nunique() > 1:
+        columns.append(SEGMENT_COLUMN)
+    columns += [describe_user_column(name, values) for name, values in user.items()]
+    return {column.name: column for column in columns if column.name in tokens}
+
+
+def _cut_note(inputs: pd.DataFrame) -> list[str]:
+    n_cut = int((inputs["n_cut"] > 0).sum())
+    if not n_cut:
+        return []
+    total = int(inputs["n_cut"].sum())
+    return [
+        f"{n_cut:,} of {len(inputs):,} inputs were longer than the model's limit and lost {total:,} tokens at the end."
+    ]
+
+
+def _riding_note(user: dict[str, list], riding: dict[str, list]) -> list[str]:
+    left = [name for name in user if name not in riding]
+    return [f"The long texts of {', '.join(left)} stay with the inputs and do not colour tokens."] if left else []

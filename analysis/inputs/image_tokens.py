@@ -1,0 +1,211 @@
+"""Images to patches: what the model's processor makes of each image, and the columns computed from exactly that."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+from PIL import Image
+
+from analysis.errors import InputError
+from analysis.inputs.image_files import open_image, open_mask, read_image_bytes
+from analysis.inputs.patch_columns import PATCH_COLUMNS, describe_patches, main_objects
+from analysis.inputs.records import ImageSource, RawData, Skipped, Unreadable
+from analysis.inputs.table import EncodedRows, nullable, position_columns
+
+if TYPE_CHECKING:
+    from analysis.models import ImageLayout, LoadedModel
+
+THUMBNAIL_PIXELS = 256
+
+
+@dataclass(frozen=True)
+class SeenImage:
+    """One image after the model's processor.
+
+    Attributes:
+        tensors: Model inputs without the batch axis.
+        pixels: The same pixels before normalisation, 0 to 1.
+        mask: Object numbers with the same geometry, or None.
+        mask_problem: Why a mask that the data names could not be used.
+    """
+
+    tensors: dict[str, np.ndarray]
+    pixels: Float[np.ndarray, "height width 3"]
+    mask: Int[np.ndarray, "height width"] | None
+    mask_problem: str | None
+
+
+def encode_images(raw: RawData, model: LoadedModel) -> EncodedRows:
+    """Describe every image as the model sees it; the pixels are not kept but read again by `read_tensors`.
+
+    Args:
+        raw: Rows of images.
+        model: Its processor and image layout; it is run once for each size of image, to count its tokens.
+
+    Raises:
+        InputError: No image can be decoded.
+        ModelError: The model's tokens are not a grid of patches behind a few special ones.
+    """
+    kept, skipped, problems = [], [], []
+    inputs, tokens, layouts = [], [], {}
+    for index, source in enumerate(raw.rows):
+        try:
+            seen = see(source, model.processor)
+        except Unreadable as reason:
+            skipped.append(Skipped(source.name, str(reason)))
+            continue
+        if seen.mask_problem:
+            problems.append(f"{source.name}: {seen.mask_problem}")
+        size = seen.pixels.shape[:2]
+        if size not in layouts:
+            layouts[size] = model.image_layout(*size, _count_tokens(model, seen))
+        kept.append(index)
+        inputs.append(_describe_input(source, seen))
+        tokens.append(_describe_tokens(seen, source, layouts[size]))
+    if not kept:
+        raise InputError(
+            f"No image of {raw.name} can be decoded: {len(skipped):,} left out, the first ({skipped[0].name}) "
+            f"because {skipped[0].reason}."
+        )
+    starts = np.concatenate([[0], np.cumsum([len(part["text"]) for part in tokens])]).astype(np.int64)
+    return EncodedRows(
+        kept=np.array(kept),
+        starts=starts,
+        inputs=pd.DataFrame(inputs),
+        tokens=_join(tokens, starts),
+        columns=PATCH_COLUMNS,
+        skipped=skipped,
+        notes=_mask_notes(problems),
+        read_tensors=_tensor_reader([raw.rows[index] for index in kept], model.processor),
+    )
+
+
+def see(source: ImageSource, processor: Any, *, with_mask: bool = True) -> SeenImage:
+    """Decode an image and put it (and its mask) through the processor.
+
+    Raises:
+        Unreadable: The image is damaged, refused, or the processor fails on it.
+    """
+    image = open_image(read_image_bytes(source))
+    try:
+        features = processor(images=image, return_tensors="np")
+    except (ValueError, TypeError, ZeroDivisionError) as error:
+        raise Unreadable(f"the model's image processor fails on it ({str(error)[:120]})") from error
+    tensors = {name: np.asarray(value)[0] for name, value in features.items()}
+    if "pixel_values" not in tensors or tensors["pixel_values"].ndim != 3:
+        raise Unreadable("the model's image processor does not make one picture of it (it cuts or flattens images)")
+    mask, problem = None, source.mask_problem
+    if with_mask and source.mask is not None:
+        try:
+            mask = _see_mask(source, image.size, processor)
+        except Unreadable as reason:
+            problem = str(reason)
+    return SeenImage(tensors, undo_normalisation(tensors["pixel_values"], processor), mask, problem)
+
+
+def undo_normalisation(
+    pixel_values: Float[np.ndarray, "channel height width"], processor: Any
+) -> Float[np.ndarray, "height width 3"]:
+    """The processor's pixels as 0 to 1 in red, green, blue: what the model sees, in colours a person can judge."""
+    pixels = np.moveaxis(pixel_values.astype(np.float32), 0, -1)
+    if getattr(processor, "do_normalize", False):
+        pixels = pixels * np.float32(processor.image_std) + np.float32(processor.image_mean)
+    pixels = pixels / (255 * processor.rescale_factor if getattr(processor, "do_rescale", False) else 255)
+    if getattr(processor, "do_flip_channel_order", False):
+        pixels = pixels[..., ::-1]
+    if pixels.shape[-1] == 1:
+        pixels = np.repeat(pixels, 3, axis=-1)
+    return np.clip(pixels, 0, 1)
+
+
+def _see_mask(source: ImageSource, size: tuple[int, int], processor: Any) -> Int[np.ndarray, "height width"]:
+    """The mask with the image's geometry: same processor, nearest neighbour, no normalisation."""
+    mask = open_mask(read_image_bytes(ImageSource(source.name, source.mask)))
+    numbers = np.union1d([0], mask)
+    if len(numbers) > 256:
+        raise Unreadable(f"the mask holds {len(numbers)} object numbers; at most 255 and the background are read")
+    coded = Image.fromarray(np.searchsorted(numbers, mask).astype(np.uint8))
+    if coded.size != size:
+        if abs(coded.size[0] * size[1] / (coded.size[1] * size[0]) - 1) > 0.02:
+            raise Unreadable(
+                f"the mask is {coded.size[0]} x {coded.size[1]} and the image {size[0]} x {size[1]} pixels"
+            )
+        coded = coded.resize(size, Image.Resampling.NEAREST)
+    features = processor(
+        images=coded.convert("RGB"),
+        return_tensors="np",
+        resample=Image.Resampling.NEAREST,
+        do_normalize=False,
+        do_rescale=False,
+    )
+    return numbers[np.rint(np.asarray(features["pixel_values"])[0, 0]).astype(np.int64)]
+
+
+def _count_tokens(model: LoadedModel, seen: SeenImage) -> int:
+    """Tokens that the model makes of an image of this size, counted on its own output."""
+    weight = next(model.module.parameters())
+    batch = {name: weight.new_tensor(value[None]) for name, value in seen.tensors.items()}
+    output = model.module(**batch)
+    states = getattr(output, "last_hidden_state", None)
+    if states is None or states.ndim != 3:
+        raise InputError(f"{model.name} gives no sequence of image tokens; choose a transformer that works on patches.")
+    return states.shape[1]
+
+
+def _describe_input(source: ImageSource, seen: SeenImage) -> dict[str, object]:
+    height, width, _ = seen.pixels.shape
+    picture = Image.fromarray(np.rint(seen.pixels * 255).astype(np.uint8))
+    picture.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    return {"name": source.name, "image": buffer.getvalue(), "width": width, "height": height}
+
+
+def _describe_tokens(seen: SeenImage, source: ImageSource, layout: ImageLayout) -> dict[str, np.ndarray]:
+    """The columns of one image's tokens: the prefix (no place, no colour), then the patches row by row."""
+    n_prefix, grid = len(layout.prefix), (layout.rows, layout.columns, layout.patch_height, layout.patch_width)
+    row, column = (index.ravel() for index in np.indices((layout.rows, layout.columns)))
+    objects = [None] * len(row) if seen.mask is None else main_objects(seen.mask, source.mask_names, *grid)
+    nothing = np.full(n_prefix, np.nan, dtype=np.float32)
+    nowhere = np.full(n_prefix, -1)
+    return {
+        "text": np.array([*layout.prefix, *(f"r{r}c{c}" for r, c in zip(row, column))], dtype=object),
+        "is_special": np.arange(n_prefix + len(row)) < n_prefix,
+        "row": np.concatenate([nowhere, row]),
+        "column": np.concatenate([nowhere, column]),
+        **{name: np.concatenate([nothing, values]) for name, values in describe_patches(seen.pixels, *grid).items()},
+        "object": np.array([*[None] * n_prefix, *objects], dtype=object),
+    }
+
+
+def _join(tokens: list[dict[str, np.ndarray]], starts: np.ndarray) -> pd.DataFrame:
+    columns = {name: np.concatenate([part[name] for part in tokens]) for name in tokens[0]}
+    columns["row"], columns["column"] = (nullable(columns[name], columns[name] < 0) for name in ("row", "column"))
+    columns["text"] = pd.array(columns["text"], dtype="str")
+    objects = columns.pop("object")
+    if any(name is not None for name in objects):
+        columns["object"] = pd.array(objects, dtype="str")
+    places = position_columns(starts)
+    del places["position_from_end"]
+    return pd.DataFrame({**columns, **places})
+
+
+def _mask_notes(problems: list[str]) -> list[str]:
+    return [f"{len(problems):,} masks could not be used, the first: {problems[0]}."] if problems else []
+
+
+def _tensor_reader(sources: list[ImageSource], processor: Any) -> Callable[[int], dict[str, np.ndarray]]:
+    def read(input_id: int) -> dict[str, np.ndarray]:
+        source = sources[input_id]
+        try:
+            return see(source, processor, with_mask=False).tensors
+        except Unreadable as reason:
+            raise InputError(f"The image {source.name} could be read before and cannot now: {reason}.") from reason
+
+    return read

@@ -1,0 +1,147 @@
+"""What reading and encoding hand around: rows before a model is known, inputs and tokens after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TEXT, VISION = "text", "vision"
+SEQUENTIAL, CATEGORICAL, CYCLIC = "sequential", "categorical", "cyclic"
+
+
+RESERVED_COLUMNS = frozenset(
+    """input_id text image name width height n_tokens n_cut position char_start char_end is_special segment row column
+    position_share position_from_end length frequency word_class is_word_start hue saturation luminance edge_energy
+    object site head kind metric value null x y z projection""".split()
+)
+"""Names of the input, token and coordinate tables; a user column of such a name becomes ``user_<name>``."""
+
+
+class Unreadable(Exception):
+    """One row, file or image cannot be used; the message is the reason shown in the list of skipped ones."""
+
+
+class Skipped(NamedTuple):
+    """One row or file that was left out: its name (``line 7``, ``cats/003.png``) and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnInfo:
+    """What a column of the token table means, so that a page can choose a colour scale and an axis title.
+
+    Attributes:
+        kind: ``sequential`` (low to high), ``categorical`` or ``cyclic`` (the ends of the range meet).
+        unit: A word for the axis, as in ``tokens``, ``degrees``, ``0 to 1``; empty for categories.
+        description: One sentence.
+    """
+
+    name: str
+    kind: str
+    unit: str
+    description: str
+
+    def as_dict(self) -> dict[str, str]:
+        """Plain values for JSON."""
+        return {"name": self.name, "kind": self.kind, "unit": self.unit, "description": self.description}
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSource:
+    """Where one image is, not yet decoded.
+
+    Attributes:
+        name: As the data calls it: a path relative to the data, or ``row 3`` for bytes in a table.
+        path: The file, or None when `content` holds the bytes.
+        mask: An image of object numbers with the same geometry, or None.
+        mask_names: Object number to name; numbers it lacks are shown as ``object 3``.
+        mask_problem: Why the mask that the data names was refused, or None.
+    """
+
+    name: str
+    path: Path | None = None
+    content: bytes | None = None
+    mask: Path | None = None
+    mask_names: Mapping[int, str] = field(default_factory=dict)
+    mask_problem: str | None = None
+
+
+@dataclass(frozen=True)
+class RawData:
+    """The readable rows of a data set, before any model.
+
+    Attributes:
+        name: Bundled name or base name of the file or folder; never a path of this machine.
+        modality: ``text`` or ``vision``.
+        rows: Texts (str) or images (`ImageSource`).
+        row_names: How to name each row to the user, as in ``line 7``.
+        user_columns: Column name to one value a row (str, int, float or None).
+        skipped: Rows and files left out, with the reason.
+        notes: Sentences on what was changed or left out in bulk (blank lines, replaced bytes).
+        data_hash: ``sha256:...`` over the rows read and their user columns, whatever file format held them.
+    """
+
+    name: str
+    modality: str
+    rows: list[str] | list[ImageSource]
+    row_names: list[str]
+    user_columns: dict[str, list]
+    skipped: list[Skipped]
+    notes: list[str]
+    data_hash: str
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A data set as one model sees it.
+
+    Attributes:
+        inputs: One row an input: input_id (0, 1, ... without gaps), for text ``text``, for images ``name``,
+            ``image`` (PNG bytes of what the model sees, at most 256 pixels a side), ``width`` and ``height`` (pixels
+            of what the model sees), then n_tokens, n_cut and the user columns.
+        tokens: One row a token in (input_id, position) order; the columns are described in `token_columns`.
+        n_cut_inputs: How many inputs were longer than the model's limit.
+        token_columns: What can colour a token, in display order.
+    """
+
+    inputs: pd.DataFrame
+    tokens: pd.DataFrame
+    token_columns: dict[str, ColumnInfo]
+    skipped: list[Skipped]
+    notes: list[str]
+    modality: str
+    data_name: str
+    data_hash: str
+    read_tensors: Callable[[int], dict[str, np.ndarray]] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    @property
+    def n_cut_inputs(self) -> int:
+        """How many inputs lost tokens to the model's limit."""
+        return int((self.inputs["n_cut"] > 0).sum())
+
+    def n_tokens(self, input_id: int) -> int:
+        """Tokens of one input, special tokens counted."""
+        return int(self.inputs["n_tokens"].iloc[input_id])
+
+    def tensors(self, input_id: int) -> dict[str, np.ndarray]:
+        """Model inputs of one input without the batch axis; an image is decoded anew on every call.
+
+        Raises:
+            InputError: The image has gone or changed since it was read.
+        """
+        return self.read_tensors(input_id)
