@@ -33,7 +33,8 @@ def encode(raw: RawData, model: LoadedModel, *, max_tokens: int | None = None) -
         words = {"text": "texts", "vision": "images"}
         reads = words.get(model.modality, model.modality)
         raise InputError(
-            f"{raw.name} holds {words[raw.modality]} and {model.name} reads {reads}; give data or a model of the same kind."
+            f"{raw.name} holds {words[raw.modality]} and {model.name} reads {reads}; "
+            "give data or a model of the same kind."
         )
     if raw.modality == TEXT:
         from analysis.inputs.text_tokens import encode_texts

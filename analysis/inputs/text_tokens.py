@@ -20,7 +20,7 @@ from analysis.inputs.token_text import SPECIAL, UNKNOWN, classify, read_tokens
 _CHUNK = 2_000
 
 TEXT_COLUMNS = [
-    ColumnInfo("length", SEQUENTIAL, "characters", "Characters of the token, outer spaces apart; none for special tokens."),
+    ColumnInfo("length", SEQUENTIAL, "characters", "Characters without outer spaces; none for special tokens."),
     ColumnInfo("frequency", SEQUENTIAL, "tokens", "How often this token occurs in the whole data set."),
     ColumnInfo("word_class", CATEGORICAL, "", "Word, number, punctuation, symbol, whitespace, unknown or special."),
     ColumnInfo("is_word_start", CATEGORICAL, "", "The token begins a word: a letter or digit with none before it."),
