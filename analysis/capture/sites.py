@@ -28,7 +28,7 @@ def name_sites(calls: list[Call], model: torch.nn.Module) -> list[Site]:
     for index, call in enumerate(calls):
         owner_name, owner = _owner(model, call.module_name)
         mask, has_bias = allowed_of_longest(call)
-        band = find_band(mask) if mask is not None and not has_bias and call.position_bias is None else None
+        band = None if mask is None else find_band(mask)
         modality = _modality(owner)
         role = "cross" if call.is_cross else "self"
         stack = "dec" if call.is_cross else _stack(call.module_name, owner, mask)
@@ -57,7 +57,7 @@ def name_sites(calls: list[Call], model: torch.nn.Module) -> list[Site]:
                 softcap=call.softcap,
                 has_sink_logits=call.sink_logits is not None,
                 route="interface",
-                recomputable=band is not None,
+                recomputable=band is not None and not has_bias and call.position_bias is None,
             )
         )
     return sites
