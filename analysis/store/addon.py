@@ -1,0 +1,127 @@
+"""Later results in a file of their own beside a published run, which itself never changes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from analysis.errors import RunError
+from analysis.store.database import Database
+from analysis.store.locking import WriterLock
+from analysis.store.paths import check_name, locate
+from analysis.store.publish import flush, seal
+from analysis.store.results import ResultsWriter
+from analysis.store.run import Run, open_run
+from analysis.store.schema import FORMAT, migrate
+from analysis.types import Site
+
+
+def add_to_run(run_path: str | Path, name: str) -> AddonWriter:
+    """Begin an add-on of a published run: maps and scores computed later.
+
+    Args:
+        run_path: The run's folder, or its id.
+        name: Of the add-on; unique in the run.
+
+    Raises:
+        RunError: No such run, the name is taken, or another job is writing this add-on.
+    """
+    return AddonWriter(locate(run_path), check_name(name, "name of an add-on"))
+
+
+class AddonWriter(ResultsWriter):
+    """Writes ``add-<name>.duckdb``. Made with `add_to_run`; a context manager.
+
+    It is written in a hidden folder and moved into the run by `publish`; left without, nothing of it stays.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder, self.name = folder, name
+        self._file, self._manifest = f"add-{name}.duckdb", f"add-{name}.json"
+        if (folder / self._manifest).exists():
+            raise RunError(f"Run {folder.name!r} has an add-on {name!r} already: choose another name.")
+        self._making = folder / f".add-{name}"
+        self._lock = WriterLock(folder / f".add-{name}.lock", f"The add-on {name!r} of run {folder.name!r}")
+        try:
+            self.run: Run = open_run(folder)
+            self._clear()
+            self._making.mkdir()
+            self.database = Database(self._making / self._file)
+            migrate(self.database.connection)
+        except BaseException:
+            self._lock.release(remove=True)
+            raise
+        self._published = False
+
+    @property
+    def sites(self) -> list[Site]:
+        """The sites of the run."""
+        return self.run.sites
+
+    def points(self) -> tuple[np.ndarray, np.ndarray]:
+        """input_id and position of every token, in token-table order."""
+        tokens = self.run.sql("SELECT input_id, position FROM tokens ORDER BY ALL")
+        return tokens["input_id"].to_numpy(np.int32), tokens["position"].to_numpy(np.int32)
+
+    def projection_name(self, method: str, target: str, dims: int, seed: int) -> str:
+        """The name of the add-on, which no other map has; numbered from the second map on."""
+        taken = {name for (name,) in self.database.execute("SELECT projection_id FROM projections")}
+        taken |= set(self.run.projections()["projection_id"])
+        name, number = self.name, 2
+        while name in taken:
+            name, number = f"{self.name}.{number}", number + 1
+        return name
+
+    def publish(self, manifest_fields: Mapping[str, Any] | None = None) -> Path:
+        """Finish the add-on and move it into the run; readers see it from their next call on.
+
+        Returns:
+            The file.
+
+        Raises:
+            RunError: Another job published an add-on of this name meanwhile.
+        """
+        fields = {
+            **(manifest_fields or {}),
+            "format": FORMAT,
+            "name": self.name,
+            "run_id": self.folder.name,
+            "created": datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds"),
+        }
+        self.database.close(checkpoint=True)
+        seal(self._making, self._file, self._manifest, fields)
+        target = self.folder / self._file
+        # The data first, then the manifest that makes it count. A file without manifest is from an interrupted job.
+        os.replace(self._making / self._file, target)
+        flush(self.folder)
+        os.replace(self._making / self._manifest, self.folder / self._manifest)
+        flush(self.folder)
+        self._published = True
+        return target
+
+    def close(self) -> None:
+        """Stop; what was not published is thrown away."""
+        self.database.close()
+        self.run.close()
+        self._clear()
+        self._lock.release(remove=True)
+
+    def __enter__(self) -> AddonWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _clear(self) -> None:
+        if self._making.is_dir():
+            for entry in self._making.iterdir():
+                entry.unlink()
+            self._making.rmdir()

@@ -1,0 +1,137 @@
+"""DuckDB files opened for writing by one writer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from analysis.errors import RunError
+
+_ROW_GROUP = 2048
+"""Rows of a row group. DuckDB's default of 122,880 makes each checkpoint rewrite gigabytes of blobs; small groups are
+written once, straight to their place, and let a reader skip the inputs and heads it did not ask for."""
+
+_SETTINGS = {
+    "threads": 1,
+    "checkpoint_threshold": "512MB",
+    # Merging of small row groups: it would rewrite blobs and leave holes in the file.
+    "max_vacuum_tasks": 0,
+    "python_enable_replacements": False,
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
+
+
+class Database:
+    """One file, open for reading and writing, with the tables of `analysis.store.schema` as the current database.
+
+    Args:
+        path: The file; made when missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        self._local = threading.local()
+        try:
+            self.connection = duckdb.connect(":memory:", config=_SETTINGS)
+            self.connection.execute(f"ATTACH {quoted(path)} AS run (ROW_GROUP_SIZE {_ROW_GROUP})")
+            self.connection.execute("USE run")
+        except duckdb.Error as error:
+            raise write_failure(path, error) from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing.
+
+        Raises:
+            RunError: The file cannot be written (disk full, ...).
+        """
+        with self._lock:
+            try:
+                self.connection.execute("BEGIN TRANSACTION")
+                yield
+                self.connection.execute("COMMIT")
+            except BaseException as error:
+                self._roll_back()
+                if isinstance(error, duckdb.Error):
+                    raise write_failure(self.path, error) from error
+                raise
+
+    def insert(self, table: str, rows: pa.Table) -> None:
+        """Append rows by column name."""
+        if rows.num_rows:
+            columns = ", ".join(f'"{name}"' for name in rows.column_names)
+            with self._registered(rows):
+                self.connection.execute(f"INSERT INTO {table} ({columns}) SELECT * FROM incoming")
+
+    def replace_table(self, table: str, rows: pa.Table) -> None:
+        """Make a table of these columns and rows in the place of the one of this name."""
+        with self._registered(rows):
+            self.connection.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM incoming")
+
+    def execute(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple]:
+        """Run one statement and give its rows."""
+        with self._lock:
+            return self.connection.execute(query, list(parameters)).fetchall()
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A connection of this thread's own, for reading what is committed."""
+        if not hasattr(self._local, "cursor"):
+            with self._lock:
+                self._local.cursor = self.connection.cursor()
+            self._local.cursor.execute("USE run")
+        return self._local.cursor
+
+    def close(self, checkpoint: bool = False) -> None:
+        """Let go of the file; with `checkpoint`, with everything in it and nothing in a log beside it."""
+        with self._lock:
+            try:
+                if checkpoint:
+                    self.connection.execute("CHECKPOINT run")
+                    self.connection.execute("USE memory")
+                    self.connection.execute("DETACH run")
+            except duckdb.Error as error:
+                raise write_failure(self.path, error) from error
+            finally:
+                self.connection.close()
+                if hasattr(self._local, "cursor"):
+                    self._local.cursor.close()
+
+    @contextmanager
+    def _registered(self, rows: pa.Table) -> Iterator[None]:
+        self.connection.register("incoming", rows)
+        try:
+            yield
+        finally:
+            self.connection.unregister("incoming")
+
+    def _roll_back(self) -> None:
+        try:
+            self.connection.execute("ROLLBACK")
+        except duckdb.Error:
+            # Nothing to roll back, or the instance is unusable after a failed write; the file is in order either way.
+            return
+
+
+def quoted(path: Path) -> str:
+    """A path as an SQL string; ATTACH takes no parameters."""
+    return "'" + str(path).replace("'", "''") + "'"
+
+
+def write_failure(path: Path, error: duckdb.Error) -> RunError:
+    """The sentence for an error of DuckDB while writing."""
+    name, reason = f"{path.parent.name}/{path.name}", str(error).splitlines()[0][:300]
+    if "lock" in reason.lower():
+        return RunError(f"{name} is being written by another job: wait for it, or choose another run id ({reason}).")
+    if "no space" in str(error).lower() or "disk" in reason.lower():
+        return RunError(f"{name} could not be written; free disk space and run the same command again ({reason}).")
+    return RunError(
+        f"{name} could not be written; what was saved before is kept, run the same command again ({reason})."
+    )

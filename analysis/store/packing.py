@@ -1,0 +1,124 @@
+"""Arrays to blobs and back: fp16 vectors and attention without its masked cells.
+
+The range of fp16 is 6e-8 to 65504. Vectors with a value beyond it are kept as fp32 instead, blob by blob; a reader
+knows by the length of the blob.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Bool, Float
+
+from analysis.errors import RunError
+
+_HALF = np.dtype("<f2")
+_SINGLE = np.dtype("<f4")
+_NOT_FINITE = 0x7C00
+
+
+def pack_rows(
+    arrays: Sequence[Float[np.ndarray, "row token width"]], name: str, groups: Sequence[int] | None = None
+) -> tuple[pa.Array, list[int]]:
+    """Blobs of fp16, one per row of each array, as one Arrow column.
+
+    Args:
+        arrays: Each gives as many blobs as it has rows.
+        name: What the arrays are, for the message.
+        groups: For each array, how many rows of the column one of its rows stands for: the blob is followed by that
+            many nulls less one (keys that several query heads share). Without it, 1.
+
+    Returns:
+        The blobs, in order, and the places in `arrays` that hold a value beyond the range of fp16 and therefore were
+        packed as fp32.
+
+    Raises:
+        NotFinite: NaN or infinity.
+    """
+    packed = [_pack_half(array) for array in arrays]
+    wide = [place for place, half in enumerate(packed) if half is None]
+    for place in wide:
+        array = np.ascontiguousarray(arrays[place], dtype=_SINGLE)
+        if not np.isfinite(array).all():
+            raise NotFinite(place, name)
+        packed[place] = array
+    return _binary(packed, groups or [1] * len(packed)), wide
+
+
+class NotFinite(RunError):
+    """An array holds NaN or infinity.
+
+    Attributes:
+        place: Which of the arrays given.
+        name: What they are.
+    """
+
+    def __init__(self, place: int, name: str) -> None:
+        super().__init__(f"The {name} hold NaN or infinity (array {place}).")
+        self.place, self.name = place, name
+
+
+def unpack_rows(blobs: Sequence[bytes], n_tokens: Sequence[int], width: int) -> Float[np.ndarray, "point width"]:
+    """The rows of all blobs under each other, as float32.
+
+    Raises:
+        RunError: A blob is not as long as its tokens ask for.
+    """
+    total = sum(n_tokens) * width
+    joined = b"".join(blobs)
+    if len(joined) == total * _HALF.itemsize:
+        return np.frombuffer(joined, dtype=_HALF).astype(np.float32).reshape(-1, width)
+    out = np.empty((sum(n_tokens), width), dtype=np.float32)
+    row = 0
+    for blob, count in zip(blobs, n_tokens, strict=True):
+        out[row : row + count] = _unpack_one(blob, count * width).reshape(count, width)
+        row += count
+    return out
+
+
+def pack_attention(
+    attention: Float[np.ndarray, "head query key"], allowed: Bool[np.ndarray, "query key"] | None
+) -> Float[np.ndarray, "head 1 cell"]:
+    """Attention as rows for `pack_rows`: the allowed cells only, row by row; all cells when `allowed` is None."""
+    cells = attention.reshape(len(attention), -1) if allowed is None else attention[:, allowed]
+    return cells[:, None, :]
+
+
+def unpack_attention(
+    blob: bytes, allowed: Bool[np.ndarray, "query key"] | None, n_tokens: int
+) -> Float[np.ndarray, "query key"]:
+    """The inverse of `pack_attention` for one head: 0 in the masked cells."""
+    if allowed is None:
+        return _unpack_one(blob, n_tokens * n_tokens).reshape(n_tokens, n_tokens)
+    out = np.zeros((n_tokens, n_tokens), dtype=np.float32)
+    out[allowed] = _unpack_one(blob, int(allowed.sum()))
+    return out
+
+
+def _unpack_one(blob: bytes, size: int) -> Float[np.ndarray, " number"]:
+    for kind in (_HALF, _SINGLE):
+        if len(blob) == size * kind.itemsize:
+            return np.frombuffer(blob, dtype=kind).astype(np.float32)
+    raise RunError(f"The run is damaged: {size} numbers were expected and {len(blob)} bytes came; run verify on it.")
+
+
+def _pack_half(array: np.ndarray) -> np.ndarray | None:
+    with np.errstate(over="ignore", invalid="ignore"):
+        half = np.ascontiguousarray(array, dtype=_HALF)
+    bits = half.view(np.uint16) & np.uint16(0x7FFF)
+    return None if bits.size and bits.max() >= _NOT_FINITE else half
+
+
+def _binary(arrays: Sequence[np.ndarray], groups: Sequence[int]) -> pa.Array:
+    sizes, present = [], []
+    for array, group in zip(arrays, groups, strict=True):
+        row_bytes = array[0].nbytes if len(array) else 0
+        sizes += [row_bytes, *[0] * (group - 1)] * len(array)
+        present += [True, *[False] * (group - 1)] * len(array)
+    offsets = np.zeros(len(sizes) + 1, dtype=np.int64)
+    np.cumsum(sizes, out=offsets[1:])
+    data = np.concatenate([array.reshape(-1).view(np.uint8) for array in arrays]) if arrays else np.empty(0, np.uint8)
+    valid = None if all(present) else pa.py_buffer(np.packbits(present, bitorder="little"))
+    return pa.Array.from_buffers(pa.large_binary(), len(sizes), [valid, pa.py_buffer(offsets), pa.py_buffer(data)])

@@ -1,0 +1,78 @@
+"""Where runs live and what they may be called."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+
+from analysis.errors import RunError
+
+RUN_FILE = "run.duckdb"
+MANIFEST = "manifest.json"
+SPEC_FILE = "spec.json"
+LOCK_FILE = "writer.lock"
+PARTIAL = ".partial"
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+_PROJECT_ROOT = Path(__file__).resolve().parents[2]
+
+
+def runs_dir() -> Path:
+    """The folder that holds all runs: ``QK_ATLAS_RUNS``, or ``data/runs`` of the project."""
+    chosen = os.environ.get("QK_ATLAS_RUNS")
+    return Path(chosen).expanduser() if chosen else _PROJECT_ROOT / "data" / "runs"
+
+
+def check_name(name: str, what: str = "run id") -> str:
+    """The name itself, when it is safe as the name of a folder or file.
+
+    Raises:
+        RunError: Empty, too long, a path, hidden, or ending in a word the store keeps for itself.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or ".." in name or name.lower().endswith(PARTIAL):
+        raise RunError(
+            f"{str(name)[:100]!r} cannot be a {what}: use 1 to 80 letters, digits, '-', '_' or '.', beginning with a "
+            f"letter or digit, without '..' and not ending in '{PARTIAL}'."
+        )
+    return name
+
+
+def new_run_id(*words: str) -> str:
+    """A run id nobody used before: the words, the time (UTC) and four random characters."""
+    slug = "-".join(re.sub(r"[^a-z0-9]+", "-", word.lower()).strip("-") for word in words)
+    return f"{slug[:50].strip('-') or 'run'}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+def partial_path(folder: Path, run_id: str) -> Path:
+    """Where a run is while it is being written."""
+    return folder / f"{run_id}{PARTIAL}"
+
+
+def locate(run: str | Path, folder: Path | None = None) -> Path:
+    """The folder of a published run.
+
+    Args:
+        run: A run id, or the path of a run's folder. With `folder` given only an id will do, so that a name
+            from an address bar never becomes a path.
+        folder: The folder that holds the runs; default `runs_dir()`.
+
+    Raises:
+        RunError: No such run, or one that is not finished.
+    """
+    if folder is None and (isinstance(run, Path) or os.sep in run or "/" in run):
+        path = Path(run).expanduser()
+        if path.is_file():
+            path = path.parent
+    else:
+        folder = runs_dir() if folder is None else Path(folder)
+        path = folder / check_name(str(run))
+        if not path.exists() and partial_path(folder, path.name).exists():
+            raise RunError(f"Run {path.name!r} is not finished: run the same extract command again to complete it.")
+    if path.name.endswith(PARTIAL):
+        raise RunError(f"Run {path.name!r} is not finished: run the same extract command again to complete it.")
+    if not path.is_dir():
+        raise RunError(f"There is no run at {str(run)[:200]!r}; `python -m analysis runs` lists the runs.")
+    return path

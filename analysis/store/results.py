@@ -1,0 +1,194 @@
+"""What is computed from a run: maps, their fidelity, scores of heads. Written into a run or into an add-on of it."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from jaxtyping import Float
+
+from analysis.errors import RunError, UnknownName
+from analysis.store.database import Database
+from analysis.store.frames import arrow_table
+from analysis.types import KEY, QUERY, Site
+
+
+class ResultsWriter(ABC):
+    """The ``put_`` calls that a run and an add-on have in common. Each is one transaction and may be repeated."""
+
+    database: Database
+
+    @property
+    @abstractmethod
+    def sites(self) -> list[Site]:
+        """The sites of the run."""
+
+    @abstractmethod
+    def points(self) -> tuple[np.ndarray, np.ndarray]:
+        """input_id and position of every token, in token-table order."""
+
+    @abstractmethod
+    def projection_name(self, method: str, target: str, dims: int, seed: int) -> str:
+        """A name for a new map that no other map of the run has."""
+
+    def put_projection(
+        self, name: str, method: str, target: str, dims: int, seed: int, parameters: Mapping[str, Any]
+    ) -> str:
+        """Record a map and what made it.
+
+        Args:
+            name: What to call it; empty for a name made of method, dimensions and target. Names are unique in a run.
+            method: The name in `PROJECTIONS`.
+            target: ``attention`` or ``without_sinks``.
+            dims: 2 or 3.
+            seed: Of the method.
+            parameters: Everything else that made it.
+
+        Returns:
+            The projection's id, for `put_coordinates` and for readers. A map with the same method, target, dimensions
+            and seed is already there after an interrupted run: its id comes back, and its heads are in `done_heads`.
+        """
+        same = self.database.execute(
+            "SELECT projection_id FROM projections WHERE method = ? AND target = ? AND dims = ? AND seed = ?",
+            [method, target, dims, seed],
+        )
+        if same:
+            return same[0][0]
+        chosen = self.projection_name(name or method, target, dims, seed)
+        values = [chosen, method, target, dims, seed, json.dumps(dict(parameters), default=_plain), _now()]
+        with self.database.transaction():
+            self.database.execute(
+                "INSERT INTO projections SELECT coalesce(max(projection), 0) + 1, ?, ?, ?, ?, ?, ?, ? FROM projections",
+                values,
+            )
+        return chosen
+
+    def done_heads(self, projection_id: str) -> set[tuple[str, int]]:
+        """Site key and head of every head whose coordinates are stored."""
+        keys = {site.index: site.key for site in self.sites}
+        rows = self.database.execute(
+            "SELECT DISTINCT site, head FROM coordinates WHERE projection = ?", [self._number(projection_id)]
+        )
+        return {(keys[site], head) for site, head in rows}
+
+    def put_coordinates(
+        self,
+        projection_id: str,
+        site_key: str,
+        head: int,
+        queries: Float[np.ndarray, "token dims"],
+        keys: Float[np.ndarray, "token dims"],
+    ) -> None:
+        """Store where one head's points are; repeated, it replaces them.
+
+        Raises:
+            RunError: Not one row per token of the run, or a coordinate that is not a finite number.
+        """
+        input_ids, positions = self.points()
+        site, number = self._site(site_key), self._number(projection_id)
+        points = np.concatenate([np.asarray(queries), np.asarray(keys)]).astype(np.float32)
+        if len(queries) != len(input_ids) or len(keys) != len(input_ids):
+            raise RunError(
+                f"{len(queries)} queries and {len(keys)} keys came for {site_key} head {head}; "
+                f"the run has {len(input_ids)} tokens."
+            )
+        if not np.isfinite(points).all():
+            raise RunError(f"The map {projection_id} of {site_key} head {head} has coordinates that are not finite.")
+        n_rows = len(points)
+        rows = {
+            "projection": np.full(n_rows, number, np.int16),
+            "site": np.full(n_rows, site.index, np.int16),
+            "head": np.full(n_rows, head, np.int16),
+            "input_id": np.tile(input_ids, 2),
+            "position": np.tile(positions, 2),
+            "kind": pa.DictionaryArray.from_arrays(np.repeat(np.int8([0, 1]), len(input_ids)), [QUERY, KEY]),
+            **{axis: np.ascontiguousarray(points[:, place]) for place, axis in enumerate("xyz"[: points.shape[1]])},
+        }
+        with self.database.transaction():
+            self._forget("coordinates", number, site.index, head)
+            self.database.insert("coordinates", pa.table(rows))
+
+    def put_fidelity(self, projection_id: str, site_key: str, head: int, measures: Mapping[str, float]) -> None:
+        """Store the fidelity figures of one head's map; repeated, it replaces them."""
+        site, number = self._site(site_key), self._number(projection_id)
+        rows = pa.table(
+            {
+                "projection": np.full(len(measures), number, np.int16),
+                "site": np.full(len(measures), site.index, np.int16),
+                "head": np.full(len(measures), head, np.int16),
+                "measure": list(measures),
+                "value": np.array([float(value) for value in measures.values()], dtype=np.float64),
+            }
+        )
+        with self.database.transaction():
+            self._forget("fidelity", number, site.index, head)
+            self.database.insert("fidelity", rows)
+
+    def put_thumbnail(self, projection_id: str, stack_label: str, png: bytes, cell_px: int) -> None:
+        """Store the sprite of a stack's heads; repeated, it replaces it."""
+        number = self._number(projection_id)
+        with self.database.transaction():
+            self.database.execute(
+                "DELETE FROM thumbnails WHERE projection = ? AND stack_label = ?", [number, stack_label]
+            )
+            self.database.execute("INSERT INTO thumbnails VALUES (?, ?, ?, ?)", [number, stack_label, cell_px, png])
+
+    def put_head_scores(self, scores: pd.DataFrame) -> None:
+        """Store metric, site, head, value, ci_low, ci_high, null, n; a metric replaces its old rows."""
+        self._put_scores("head_scores", scores)
+
+    def put_head_input_scores(self, scores: pd.DataFrame) -> None:
+        """Store scores per input: metric, site, head, input_id, value, null; a metric replaces its old ones."""
+        self._put_scores("head_input_scores", scores)
+
+    def put_token_scores(self, scores: pd.DataFrame) -> None:
+        """Store scores per token: metric, site, head, input_id, position, value; a metric replaces its old ones."""
+        self._put_scores("token_scores", scores)
+
+    def _put_scores(self, table: str, scores: pd.DataFrame) -> None:
+        with self.database.transaction():
+            for metric in dict.fromkeys(scores["metric"]):
+                self.database.execute(f"DELETE FROM {table} WHERE metric = ?", [metric])
+            self.database.insert(table, self.score_rows(scores))
+
+    def score_rows(self, scores: pd.DataFrame) -> pa.Table:
+        """A frame of scores as rows of the file: site as its number, ``null`` as null_baseline."""
+        numbers = {name: site.index for site in self.sites for name in (site.index, site.key, site.label)}
+        unknown = set(scores["site"].unique()) - set(numbers)
+        if unknown:
+            raise UnknownName(f"Scores came for unknown sites: {', '.join(map(str, sorted(unknown, key=str)))}.")
+        sites = scores["site"].map(numbers).astype("int16")
+        return arrow_table(scores.assign(site=sites).rename(columns={"null": "null_baseline"}))
+
+    def _site(self, key: str) -> Site:
+        for site in self.sites:
+            if key in (site.key, site.label):
+                return site
+        raise UnknownName(f"There is no site {key!r}; known: {', '.join(site.key for site in self.sites)}.")
+
+    def _number(self, projection_id: str) -> int:
+        rows = self.database.execute("SELECT projection FROM projections WHERE projection_id = ?", [projection_id])
+        if not rows:
+            raise UnknownName(f"There is no map {projection_id!r} in this file; make it with put_projection first.")
+        return rows[0][0]
+
+    def _forget(self, table: str, projection: int, site: int, head: int) -> None:
+        self.database.execute(
+            f"DELETE FROM {table} WHERE projection = ? AND site = ? AND head = ?", [projection, site, head]
+        )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    return value.tolist() if isinstance(value, np.ndarray) else str(value)
