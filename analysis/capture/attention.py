@@ -40,6 +40,7 @@ def attention(
     Returns:
         Weights in 0..1, fp32; rows sum to 1, to less with sinks, to 0 where a boolean mask leaves no key.
     """
+    mask = None if mask is None else _as_four_axes(mask)
     scores = masked_scores(
         q, k, scale=scale, mask=mask, is_causal=is_causal, position_bias=position_bias, softcap=softcap
     )
@@ -47,8 +48,10 @@ def attention(
         sink = sink_logits.float().reshape(1, -1, 1, 1).expand(scores.shape[0], -1, scores.shape[2], 1)
         return torch.softmax(torch.cat([scores, sink], dim=-1), dim=-1)[..., :-1]
     weights = torch.softmax(scores, dim=-1)
-    if mask is not None or is_causal:
-        weights = torch.nan_to_num(weights, nan=0.0)
+    if mask is not None and mask.dtype == torch.bool:
+        sees_nothing = ~mask.any(dim=-1, keepdim=True)
+        if bool(sees_nothing.any()):
+            weights = weights.masked_fill(sees_nothing, 0.0)
     return weights
 
 
@@ -70,15 +73,15 @@ def masked_scores(
     if softcap is not None:
         scores = torch.tanh(scores / softcap) * softcap
     if position_bias is not None:
-        scores = scores + position_bias.float()
-    if mask is not None and mask.ndim == 2:
-        mask = mask.bool()[:, None, None, :]
-    if mask is not None and mask.dtype == torch.bool:
-        scores = scores.masked_fill(~mask, -torch.inf)
-    elif mask is not None:
-        scores = scores + mask.float()
+        scores += position_bias.float()
+    if mask is not None:
+        mask = _as_four_axes(mask)
+        if mask.dtype == torch.bool:
+            scores.masked_fill_(~mask, -torch.inf)
+        else:
+            scores += mask.float()
     if is_causal:
-        scores = scores.masked_fill(~causal(n_queries, n_keys, q.device), -torch.inf)
+        scores.masked_fill_(~causal(n_queries, n_keys, q.device), -torch.inf)
     return scores
 
 
@@ -100,11 +103,15 @@ def allowed_keys(
     allowed = allowed.to(device)[None, None]
     if mask is None:
         return allowed, False
-    if mask.ndim == 2:
-        mask = mask.bool()[:, None, None, :]
-    if mask.ndim == 3:
-        mask = mask[:, None]
+    mask = _as_four_axes(mask)
     if mask.dtype == torch.bool:
         return allowed & mask, False
     open_cells = mask > BLOCKED
     return allowed & open_cells, bool((mask * open_cells).nan_to_num(neginf=0).any())
+
+
+def _as_four_axes(mask: Tensor) -> Tensor:
+    """A mask as [batch, head, query, key]; two axes (batch, key) are padding and become boolean."""
+    if mask.ndim == 2:
+        return mask.bool()[:, None, None, :]
+    return mask[:, None] if mask.ndim == 3 else mask
