@@ -61,7 +61,7 @@ def _assemble(raw: RawData, encoded: EncodedRows) -> Inputs:
     inputs = pd.concat([inputs[[*own, "n_tokens", "n_cut"]], user_frame], axis=1)
     repeated = user_frame[list(riding)].iloc[np.repeat(np.arange(len(sizes)), sizes)].reset_index(drop=True)
     tokens = pd.concat([_ordered(encoded.tokens, sizes), repeated], axis=1)
-    notes = [*raw.notes, *encoded.notes, *_cut_note(inputs), *_riding_note(user, riding)]
+    notes = [*raw.notes, *encoded.notes, *_riding_note(user, riding)]
     return Inputs(
         inputs=inputs,
         tokens=tokens,
@@ -94,16 +94,6 @@ def _token_columns(tokens: pd.DataFrame, own: list[ColumnInfo], user: dict[str, 
         columns.append(SEGMENT_COLUMN)
     columns += [describe_user_column(name, values) for name, values in user.items()]
     return {column.name: column for column in columns if column.name in tokens}
-
-
-def _cut_note(inputs: pd.DataFrame) -> list[str]:
-    n_cut = int((inputs["n_cut"] > 0).sum())
-    if not n_cut:
-        return []
-    total = int(inputs["n_cut"].sum())
-    return [
-        f"{n_cut:,} of {len(inputs):,} inputs were longer than the model's limit and lost {total:,} tokens at the end."
-    ]
 
 
 def _riding_note(user: dict[str, list], riding: dict[str, list]) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from analysis.inputs.image_files import path_inside
 from analysis.inputs.records import ImageSource, Skipped, Unreadable
+from analysis.inputs.rows import printable
 
 IMAGE_ENDINGS = frozenset(
     """.png .jpg .jpeg .jpe .jfif .webp .bmp .dib .gif .tif .tiff
@@ -44,9 +45,9 @@ def list_images(folder: Path) -> ImageListing:
             else:
                 name = entry.relative_to(folder).as_posix()
                 try:
-                    group.append((ImageSource(name, path_inside(folder, name)), label))
+                    group.append((ImageSource(printable(name), path_inside(folder, name)), label))
                 except Unreadable as reason:
-                    skipped.append(Skipped(name, str(reason)))
+                    skipped.append(Skipped(printable(name), str(reason)))
         groups.append(group)
     in_turn = [item for turn in itertools.zip_longest(*groups) for item in turn if item is not None]
     return ImageListing(in_turn, skipped, _notes(n_other, n_deeper))

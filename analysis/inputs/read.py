@@ -13,7 +13,7 @@ from analysis.errors import InputError
 from analysis.inputs.image_files import check_image, path_inside, read_file, read_image_bytes
 from analysis.inputs.image_folder import IMAGE_ENDINGS, list_images
 from analysis.inputs.records import TEXT, VISION, ImageSource, RawData, Skipped, Unreadable
-from analysis.inputs.rows import MAX_CHARACTERS, Row, Table, clean, open_table
+from analysis.inputs.rows import MAX_CHARACTERS, Row, Table, clean, open_table, printable
 from analysis.inputs.user_columns import make_user_columns
 
 _DEMO = Path(__file__).resolve().parents[2] / "data" / "demo"
@@ -80,7 +80,7 @@ def _read_images(name: str, path: Path, limit: int | None, modality: str | None)
     if modality == TEXT:
         raise InputError(f"{name} holds images, and texts are needed: give a .txt file or a table with a column text.")
     listing = list_images(path) if path.is_dir() else None
-    candidates = listing.images if listing else [(ImageSource(path.name, path), None)]
+    candidates = listing.images if listing else [(ImageSource(printable(path.name), path), None)]
     skipped = list(listing.skipped) if listing else []
     kept: list[tuple[ImageSource, str | None, bytes]] = []
     for source, label in candidates:
@@ -141,10 +141,14 @@ def _read_table(name: str, path: Path, table: Table, limit: int | None, modality
 
 
 def _peek(table: Table) -> tuple[list[str], Iterator[Row]]:
-    """Column names, from the first rows where the file has no header."""
+    """Column names: the header, or those of the rows up to the first with a text or image."""
     if table.columns is not None:
         return table.columns, table.rows
-    first = list(itertools.islice(table.rows, _PEEKED_ROWS))
+    first: list[Row] = []
+    for row in itertools.islice(table.rows, _PEEKED_ROWS):
+        first.append(row)
+        if {str(name).strip().casefold() for name in row[1]} & set(_COLUMN_OF.values()):
+            break
     return list(dict.fromkeys(name for _, cells in first for name in cells)), itertools.chain(first, table.rows)
 
 
@@ -178,14 +182,14 @@ def _image_cell(folder: Path, row_name: str, value: object, mask: object, mask_l
     """An image path, or bytes as data sets in Parquet hold them (plain, or in a struct of bytes and path)."""
     details = dict(_mask_cell(folder, mask), mask_names=_mask_names(mask_labels))
     if isinstance(value, dict) and value.get("bytes"):
-        return ImageSource(str(value.get("path") or row_name), content=value["bytes"], **details)
+        return ImageSource(printable(str(value.get("path") or row_name)), content=value["bytes"], **details)
     if isinstance(value, dict):
         value = value.get("path")
     if isinstance(value, bytes):
         return ImageSource(row_name, content=value, **details)
     if not isinstance(value, str):
         raise Unreadable(f"the image is a {type(value).__name__}, not a path")
-    return ImageSource(value.strip(), path_inside(folder, value.strip()), **details)
+    return ImageSource(printable(value.strip()), path_inside(folder, value.strip()), **details)
 
 
 def _mask_cell(folder: Path, mask: object) -> dict:
@@ -210,7 +214,7 @@ def _mask_names(labels: object) -> dict[int, str]:
 
 
 def _row_label(row_name: str, value: object) -> str:
-    return f"{row_name} ({value.strip()[:80]})" if isinstance(value, str) and len(value) < 1_000 else row_name
+    return f"{row_name} ({printable(value.strip()[:80])})" if isinstance(value, str) else row_name
 
 
 def _fingerprint(source: ImageSource) -> bytes:

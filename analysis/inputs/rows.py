@@ -76,6 +76,11 @@ def clean(text: str) -> tuple[str, bool]:
         return _SURROGATE.sub("\ufffd", text), True
 
 
+def printable(name: str) -> str:
+    """A name from the data without control characters, which could rewrite the reader's terminal."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in name)
+
+
 def _open_text(path: Path, newline: str | None) -> IO[str]:
     """Open as UTF-8 (or UTF-16 where a byte order mark says so); bad bytes become surrogates for `clean` to count."""
     with path.open("rb") as file:
