@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
 from analysis.metrics import METRICS, AttentionMap
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def score_input(
@@ -23,6 +27,35 @@ def score_input(
         rows = METRICS[name].compute(attended)
         scores[name] = (_mean_of_rows(rows.value), _mean_of_rows(rows.null))
     return scores
+
+
+def over_inputs(scores: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """One figure per head from one per head and input.
+
+    Args:
+        scores: ``metric, site, head, input_id, value, null``; inputs a metric says nothing about are absent.
+        seed: Of the bootstrap.
+
+    Returns:
+        ``metric, site, head, value, ci_low, ci_high, null, n``: the mean over inputs, each counting once whatever its
+        length, its 95 % interval, the mean null, and how many inputs it rests on.
+    """
+    import pandas as pd
+
+    if scores.empty:
+        return pd.DataFrame(columns=["metric", "site", "head", "value", "ci_low", "ci_high", "null", "n"])
+    tables = []
+    for name, of_metric in scores.groupby("metric", sort=True):
+        values = of_metric.pivot(index=["site", "head"], columns="input_id", values="value")
+        low, high = bootstrap_interval(values.to_numpy(dtype=float), seed=seed)
+        figures = of_metric.groupby(["site", "head"], sort=True).agg(
+            value=("value", "mean"), null=("null", "mean"), n=("value", "size")
+        )
+        figures.insert(1, "ci_low", low)
+        figures.insert(2, "ci_high", high)
+        tables.append(figures.reset_index().assign(metric=name))
+    columns = ["metric", "site", "head", "value", "ci_low", "ci_high", "null", "n"]
+    return pd.concat(tables, ignore_index=True)[columns]
 
 
 def bootstrap_interval(

@@ -144,6 +144,43 @@ class Reader:
             raise RunError(f"The mask of {found.key} on input {input_id} is not stored; run verify on the run.")
         return found.band.allowed(n_tokens)
 
+    def attention_by_input(self, site: Site | str, head: int) -> list[Float[np.ndarray, "query key"]]:
+        """Attention of one head on every input in order, as `attention` gives it, with a few queries in all."""
+        found, allowed = self._head(site, head), self.allowed_by_input(site)
+        stored = {}
+        if found.index in self._stored_sites:
+            query = "SELECT input_id, weights FROM attention WHERE site = ? AND head = ?"
+            stored = dict(self._rows(query, [found.index, head]))
+        lengths = self._lengths
+        if len(stored) == len(lengths):
+            return [unpack_attention(stored[input_id], mask, len(mask)) for input_id, mask in zip(lengths, allowed)]
+        bounds = np.cumsum(list(lengths.values()))[:-1]
+        queries, keys = (np.split(of_head, bounds) for of_head in (self.queries(found, head), self.keys(found, head)))
+        sinks = self._plan.sink_logits.get(found.key)
+        logit = None if sinks is None else sinks[[head]]
+        return [
+            unpack_attention(stored[input_id], mask, len(mask))
+            if input_id in stored
+            else recompute(q[None], k[None], mask, found.scale, found.softcap, logit)[0]
+            for input_id, mask, q, k in zip(lengths, allowed, queries, keys)
+        ]
+
+    def allowed_by_input(self, site: Site | str) -> list[Bool[np.ndarray, "query key"]]:
+        """The mask of a site on every input in order, as `allowed` gives it."""
+        found = self.site(site)
+        odd = set()
+        if found.index in self._masked_sites:
+            rows = self._rows("SELECT input_id FROM masks WHERE site = ?", [found.index])
+            odd = {input_id for (input_id,) in rows}
+        masks: dict[int, np.ndarray] = {}
+        for input_id, n_tokens in self._lengths.items():
+            if found.band is not None and input_id not in odd and n_tokens not in masks:
+                masks[n_tokens] = found.band.allowed(n_tokens)
+        return [
+            self.allowed(found, input_id) if found.band is None or input_id in odd else masks[n_tokens]
+            for input_id, n_tokens in self._lengths.items()
+        ]
+
     def inputs(self) -> pd.DataFrame:
         """One row an input, without the bytes of images (see `image`)."""
         columns = [name for name in self._columns("inputs") if name.lower() not in ("image", "thumbnail")]

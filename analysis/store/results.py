@@ -114,6 +114,23 @@ class ResultsWriter(ABC):
             self._forget("coordinates", number, site.index, head)
             self.database.insert("coordinates", pa.table(rows))
 
+    def layout(self, projection_id: str, site_key: str, head: int) -> tuple[np.ndarray, np.ndarray]:
+        """What `put_coordinates` stored of one head: queries and keys ``[token, dims]`` in token-table order."""
+        site, number = self._site(site_key), self._number(projection_id)
+        found = (
+            self.database.cursor()
+            .execute(
+                "SELECT x, y, z, kind FROM coordinates WHERE projection = ? AND site = ? AND head = ? "
+                "ORDER BY kind, input_id, position",
+                [number, site.index, head],
+            )
+            .fetchnumpy()
+        )
+        axes = [np.ma.filled(found[axis].astype(np.float32), np.nan) for axis in "xyz"]
+        places = np.stack([axis for axis in axes if not np.isnan(axis).all()], axis=1)
+        is_query = found["kind"] == QUERY
+        return places[is_query], places[~is_query]
+
     def put_fidelity(self, projection_id: str, site_key: str, head: int, measures: Mapping[str, float]) -> None:
         """Store the fidelity figures of one head's map; repeated, it replaces them."""
         site, number = self._site(site_key), self._number(projection_id)

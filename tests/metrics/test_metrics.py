@@ -1,10 +1,11 @@
 """Head metrics against pencil and closed forms, and what every registered metric promises."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from analysis.metrics import METRICS, AttentionMap
-from analysis.metrics.over_inputs import bootstrap_interval, score_input
+from analysis.metrics.over_inputs import bootstrap_interval, over_inputs, score_input
 from analysis.types import Band
 
 PENCIL = np.array([[[1, 0, 0, 0], [0.75, 0.25, 0, 0], [0.5, 0.25, 0.25, 0], [0.25, 0.25, 0.25, 0.25]]])
@@ -123,3 +124,22 @@ def test_one_input_has_no_interval():
     low, high = bootstrap_interval(np.array([[0.5], [np.nan]]))
     assert np.isnan(low).all()
     assert np.isnan(high).all()
+
+
+def test_over_inputs_counts_every_input_once_and_says_how_many():
+    scores = pd.DataFrame(
+        {
+            "metric": "previous_token",
+            "site": 0,
+            "head": [0, 0, 0, 1],
+            "input_id": [0, 1, 2, 1],
+            "value": [0.1, 0.2, 0.6, 0.5],
+            "null": [0.25, 0.25, 0.1, 0.25],
+        }
+    )
+    table = over_inputs(scores).set_index("head")
+    assert table.loc[0, "value"] == pytest.approx(0.3)
+    assert table.loc[0, "null"] == pytest.approx(0.2)
+    assert table.loc[0, ["ci_low", "ci_high"]].tolist() == pytest.approx([0.1, 0.6])
+    assert table["n"].tolist() == [3, 1]
+    assert np.isnan(table.loc[1, "ci_low"])
