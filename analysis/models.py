@@ -251,7 +251,10 @@ def _load_config(folder: Path, name: str) -> Any:
 def _load_weights(folder: Path, name: str, dtype: str) -> Any:
     import torch
     from transformers import AutoModel
+    from transformers.utils import logging
 
+    shows_bar = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
     try:
         return AutoModel.from_pretrained(
             folder,
@@ -262,6 +265,9 @@ def _load_weights(folder: Path, name: str, dtype: str) -> Any:
         )
     except (ValueError, KeyError, OSError, RuntimeError) as error:
         raise ModelError(f"{name} does not load: {_first_line(error)}") from error
+    finally:
+        if shows_bar:
+            logging.enable_progress_bar()
 
 
 def _tower(model: Any, modality: str | None, name: str) -> tuple[Any, str]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tests.capture import zoo
 
 from analysis.attention import recompute
 from analysis.capture import Capture, make_plan, run_batch
 from analysis.capture.certificate import largest_difference
+from tests.capture import zoo
 
 LENGTHS = (12, 5, 9)
 BIASED = {"t5", "beit"}

@@ -89,7 +89,9 @@ TEXT_MODELS: dict[str, Callable[[], hf.PreTrainedModel]] = {
         hf.ModernBertConfig(**_BERT, local_attention=6, global_attn_every_n_layers=2, cls_token_id=1, sep_token_id=2)
     ),
     "gpt_oss": lambda: hf.GptOssModel(
-        hf.GptOssConfig(**{**_LLAMA, "intermediate_size": 32}, sliding_window=5, num_local_experts=4, num_experts_per_tok=2)
+        hf.GptOssConfig(
+            **{**_LLAMA, "intermediate_size": 32}, sliding_window=5, num_local_experts=4, num_experts_per_tok=2
+        )
     ),
     "t5": lambda: _t5().get_encoder(),
     "bart": lambda: _bart().get_encoder(),

@@ -1,0 +1,142 @@
+"""``python -m analysis doctor``: what can be captured from a model, by which route, with which differences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from analysis.capture.batch import Encoded
+from analysis.capture.plan import CapturePlan, make_plan
+from analysis.errors import CaptureRefused
+from analysis.models import LoadedModel, load_model
+from analysis.types import Band, Site
+
+SENTENCE = "When Mary and John went to the store, John gave a drink to Mary, and Mary gave the drink back to John. "
+USUAL_TOKENS, MOST_TOKENS = 128, 1024
+
+
+@dataclass(frozen=True)
+class DoctorReport:
+    """The plan and certificate of one model, or why it is refused.
+
+    Attributes:
+        model: What was loaded.
+        plan: None when refused.
+        refusal: The reason and what was tried; empty when there is a plan.
+    """
+
+    model: LoadedModel
+    plan: CapturePlan | None
+    refusal: str = ""
+
+    @property
+    def is_healthy(self) -> bool:
+        """True when every attention call of the model can be captured."""
+        return self.plan is not None and not self.plan.certificate["left_out"]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values only, for JSON."""
+        return {
+            "model": self.model.name,
+            "revision": self.model.revision,
+            "model_type": self.model.model_type,
+            "modality": self.model.modality,
+            "n_parameters": self.model.n_parameters,
+            "max_tokens": self.model.max_tokens,
+            "device": self.model.device,
+            "dtype": self.model.dtype,
+            "refusal": self.refusal,
+            "sites": [site.as_dict() for site in self.plan.sites] if self.plan else [],
+            "certificate": self.plan.certificate if self.plan else {},
+        }
+
+    def as_text(self) -> str:
+        """The report for a terminal."""
+        model = self.model
+        lines = [
+            f"{model.name}  {model.revision[:19]}",
+            f"{model.model_type}, {model.modality}, {model.n_parameters / 1e6:.1f} M parameters, "
+            f"{model.dtype} on {model.device}, at most {model.max_tokens or 'any number of'} tokens",
+            "",
+        ]
+        if self.plan is None:
+            return "\n".join([*lines, f"refused: {self.refusal}"])
+        certificate = self.plan.certificate
+        lines += [
+            f"dry run on {certificate['n_tokens']} tokens, {certificate['implementation']} attention",
+            f"  outputs with and without capture     {_difference(certificate['outputs_max_abs_diff'])}",
+            f"  attention, against the model's own   {_difference(certificate['attention_max_abs_diff'])}"
+            f"{'' if certificate['eager'] == 'compared' else '  (' + certificate['eager'] + ')'}",
+            f"  attention times values, of its size  {_difference(certificate['values_max_abs_diff'])}",
+            f"  attention from stored fp16 q and k   {_difference(certificate['recomputed_max_abs_diff'])}",
+            "",
+            f"{len(self.plan.sites)} sites, {sum(site.n_heads for site in self.plan.sites)} heads",
+            *(_site_line(site) for site in self.plan.sites),
+        ]
+        left_out = certificate["left_out"]
+        if left_out:
+            lines += ["", f"{len(left_out)} left out", *(f"  {key}: {reason}" for key, reason in left_out.items())]
+        return "\n".join(lines)
+
+
+def doctor(
+    name: str, *, modality: str | None = None, device: str | None = None, dtype: str = "float32"
+) -> DoctorReport:
+    """Load a model, run it dry on a made-up input and report what can be captured.
+
+    Raises:
+        ModelError: The model cannot be loaded.
+    """
+    loaded = load_model(name, modality=modality, device=device, dtype=dtype)
+    try:
+        return DoctorReport(loaded, make_plan(loaded, dry_input(loaded)))
+    except CaptureRefused as refusal:
+        return DoctorReport(loaded, None, str(refusal))
+
+
+def dry_input(loaded: LoadedModel) -> Encoded:
+    """A made-up input: a sentence long enough to show sliding windows, or a seeded random image."""
+    if loaded.modality == "text":
+        return _sentence(loaded)
+    from PIL import Image
+
+    pixels = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
+    encoded = loaded.processor(images=Image.fromarray(pixels), return_tensors="np")
+    return {key: np.asarray(value[0]) for key, value in encoded.items()}
+
+
+def _sentence(loaded: LoadedModel) -> Encoded:
+    window = getattr(loaded.module.config, "sliding_window", None) or 0
+    n_tokens = min(loaded.max_tokens or MOST_TOKENS, max(USUAL_TOKENS, int(window) + 16), MOST_TOKENS)
+    encoded = loaded.processor(SENTENCE * (n_tokens // 8), truncation=True, max_length=n_tokens)
+    return {key: np.asarray(value) for key, value in encoded.items()}
+
+
+def _site_line(site: Site) -> str:
+    keys = "" if site.n_kv_heads == site.n_heads else f" ({site.n_kv_heads} key heads)"
+    extras = [
+        _band_words(site.band),
+        f"soft-cap {site.softcap:g}" if site.softcap else "",
+        "learned sinks" if site.has_sink_logits else "",
+        "" if site.recomputable else "attention is stored",
+    ]
+    words = ", ".join(extra for extra in extras if extra)
+    return f"  {site.label:<22} {site.route:<10} {site.n_heads} heads{keys} x {site.d_head}  {words}"
+
+
+def _band_words(band: Band | None) -> str:
+    if band is None:
+        return "irregular mask"
+    if band.right == 0:
+        return "causal" if band.left is None else f"causal, window {band.left + 1}"
+    if band.left is None and band.right is None:
+        return "full"
+    return f"{'any' if band.left is None else band.left} back, {'any' if band.right is None else band.right} ahead"
+
+
+def _difference(value: float | None) -> str:
+    if value is None:
+        return "not compared"
+    return "identical" if value == 0 else f"{value:.1e}"
