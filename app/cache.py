@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import streamlit as st
-from analysis.store.run import list_runs, open_run, runs_dir
 
+from analysis.errors import UnknownName
+from analysis.store.run import list_runs, open_run, runs_dir
 from analysis.types import KEY, QUERY
 from app.charts.head_table import head_table
 from app.state import RunFacts
 
 if TYPE_CHECKING:
-    from analysis.store.run import Run
+    from analysis.errors import UnknownName
+from analysis.store.run import Run
 
 
 def runs() -> pd.DataFrame:
@@ -116,22 +118,17 @@ def points(run_id: str, map_name: str, site: str, head: int) -> tuple[np.ndarray
 
 @st.cache_data(max_entries=48, show_spinner=False)
 def _points(run_id: str, folder: str, stamp: str, map_name: str, site: str, head: int) -> tuple[np.ndarray, np.ndarray]:
-    opened = _run(run_id, folder, stamp)
-    projection = _projection(opened, map_name)
-    table = opened.coordinates(projection["method"], site=site, head=head, projection=int(projection["projection_id"]))
-    axes = [axis for axis in ("x", "y", "z") if axis in table and table[axis].notna().any()]
+    table = _run(run_id, folder, stamp).coordinates(projection=map_name, site=site, head=head)
+    axes = [axis for axis in ("x", "y", "z") if axis in table]
+    table = table.sort_values(["input_id", "position"], kind="stable")
     both = [table.loc[table["kind"] == kind, axes].to_numpy(dtype=np.float32) for kind in (QUERY, KEY)]
     return both[0], both[1]
 
 
-def _projection(opened: Run, map_name: str) -> dict:
-    table = opened.projections()
-    return table.loc[table["name"] == map_name].iloc[0].to_dict()
-
-
 def projection(run_id: str, map_name: str) -> dict:
     """What is known of a map: method, target, dims, seed, parameters."""
-    return _projection(run(run_id), map_name)
+    table = run(run_id).projections()
+    return table.loc[table["name"] == map_name].iloc[0].to_dict()
 
 
 def heads(run_id: str, map_name: str | None) -> pd.DataFrame:
@@ -142,9 +139,7 @@ def heads(run_id: str, map_name: str | None) -> pd.DataFrame:
 @st.cache_data(max_entries=8, show_spinner=False)
 def _heads(run_id: str, folder: str, stamp: str, map_name: str) -> pd.DataFrame:
     opened = _run(run_id, folder, stamp)
-    figures = pd.DataFrame()
-    if map_name:
-        figures = opened.fidelity(int(_projection(opened, map_name)["projection_id"]))
+    figures = opened.fidelity(map_name) if map_name else pd.DataFrame()
     return head_table(opened.sites, opened.head_scores(), figures)
 
 
@@ -155,8 +150,10 @@ def sprite(run_id: str, map_name: str, stack: str) -> bytes:
 
 @st.cache_data(max_entries=16, show_spinner=False)
 def _sprite(run_id: str, folder: str, stamp: str, map_name: str, stack: str) -> bytes:
-    opened = _run(run_id, folder, stamp)
-    return opened.thumbnail(int(_projection(opened, map_name)["projection_id"]), stack) or b""
+    try:
+        return _run(run_id, folder, stamp).thumbnail(map_name, stack)
+    except UnknownName:
+        return b""
 
 
 @st.cache_data(max_entries=1, show_spinner=False)
@@ -165,3 +162,19 @@ def metrics() -> dict[str, dict[str, str]]:
     from analysis.metrics import METRICS
 
     return {name: {"title": m.title, "unit": m.unit, "high": m.high} for name, m in METRICS.items()}
+
+
+def input_texts(run_id: str) -> dict[int, str]:
+    """The texts of a run by input id; empty for images."""
+    table = inputs(run_id)
+    return dict(zip(table["input_id"].tolist(), table["text"].tolist())) if "text" in table else {}
+
+
+def image(run_id: str, input_id: int) -> bytes:
+    """The picture a model saw, as PNG."""
+    return _image(run_id, str(runs_dir()), stamp(run_id), input_id)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _image(run_id: str, folder: str, stamp: str, input_id: int) -> bytes:
+    return _run(run_id, folder, stamp).image(input_id)

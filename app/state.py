@@ -16,6 +16,9 @@ from analysis.types import KEY, QUERY, Site
 KIND_COLOUR = "kind"
 """Colour by query and key: the colouring that needs no token column."""
 
+EXPLAINED = "kl_explained"
+"""How much of a head's attention the map explains, as a head score beside the metrics."""
+
 _NUMBERS = ("head", "input", "token")
 _WORDS = ("run", "map", "site", "kind", "colour", "score")
 _DEFAULTS = {"kind": QUERY, "colour": KIND_COLOUR}
@@ -128,7 +131,7 @@ def resolve(selection: Selection, facts: RunFacts) -> tuple[Selection, list[str]
     chosen["colour"] = _check(
         selection.colour, (KIND_COLOUR, *facts.columns), "token column", facts.run, KIND_COLOUR, notes
     )
-    chosen["score"] = _check(selection.score, facts.scores, "head score", facts.run, None, notes)
+    chosen["score"] = _check(selection.score, (EXPLAINED, *facts.scores), "head score", facts.run, None, notes)
     chosen |= _check_token(selection, facts, notes)
     return selection.having(**chosen), notes
 

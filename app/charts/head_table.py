@@ -47,7 +47,7 @@ def head_table(sites: Sequence[Site], scores: pd.DataFrame, fidelity: pd.DataFra
         columns=["stack", "site", "key", "layer", "head", "name"],
     )
     wide = scores.pivot_table(index=["site", "head"], columns="metric", values="value", dropna=False).reset_index()
-    figures = fidelity.drop(columns=["projection_id"], errors="ignore")
+    figures = fidelity.drop(columns=["projection", "method", "target", "dims"], errors="ignore")
     for part in (wide, figures):
         if len(part):
             heads = heads.merge(part.rename(columns={"site": "key"}), on=["key", "head"], how="left")
@@ -60,9 +60,7 @@ def summary(heads: pd.DataFrame) -> str:
     said = [f"{n_heads} heads" if n_heads != 1 else "1 head"]
     first = heads.get("first_token")
     if first is not None:
-        said.append(
-            _counted(int((first >= MOST).sum()), "put", "puts", "more than half of their weight on the first token")
-        )
+        said.append(_counted(int((first >= MOST).sum()), "put", "puts", "most of their weight on the first token"))
     previous = heads.get("previous_token")
     if previous is not None:
         said.append(_counted(int((previous >= MUCH).sum()), "follow", "follows", "the previous token"))
@@ -89,7 +87,12 @@ def leading(row: Mapping[str, Any], metrics: Mapping[str, Mapping[str, str]], n_
     known = [(name, float(value)) for name, value in known if value is not None and np.isfinite(value)]
     known.sort(key=lambda pair: (not is_share(metrics[pair[0]]["unit"]), -pair[1]))
     return [
-        {"title": metrics[name]["title"], "value": round(value, 4), "unit": metrics[name]["unit"]}
+        {
+            "title": metrics[name]["title"],
+            "value": round(value, 4),
+            "unit": metrics[name]["unit"],
+            "is_share": is_share(metrics[name]["unit"]),
+        }
         for name, value in known[:n_shown]
     ]
 

@@ -50,7 +50,7 @@ function element(tag, properties = {}, ...children) {
 
 // The place of a component in its host, made once; kept over reruns.
 function mount(parent, build) {
-  const host = parent.querySelector(":scope > .qk-host") ?? parent.appendChild(element("div", {class: "qk-host"}));
+  const host = [...parent.children].find((child) => child.classList.contains("qk-host")) ?? parent.appendChild(element("div", {class: "qk-host"}));
   if (!host.made) host.made = build(host);
   return host.made;
 }

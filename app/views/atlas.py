@@ -12,7 +12,7 @@ import streamlit as st
 from app import cache, widgets
 from app.charts.head_table import leading, summary
 from app.components.matrix import Cell, Stack, Tint, draw_card, draw_matrix, pack_matrix
-from app.state import RunFacts, Selection
+from app.state import EXPLAINED, RunFacts, Selection
 from app.views import View
 
 FIDELITY = {"title": "Map explains", "unit": "share of the head's attention; 0 = no better than uniform", "high": ""}
@@ -25,22 +25,21 @@ def render_atlas(selection: Selection) -> None:
     heads = cache.heads(selection.run, selection.map)
     sentence, tint_box, order_box = st.columns([5.4, 1.7, 1.3], vertical_alignment="bottom")
     sentence.markdown(widgets.plain(f"{selection.run}: {summary(heads)}"))
-    scores = ["kl_explained", *facts.scores] if "kl_explained" in heads else list(facts.scores)
+    scores = [EXPLAINED, *facts.scores] if EXPLAINED in heads else list(facts.scores)
     with tint_box:
-        chosen = selection.options.get("tint")
+        tint = selection.score if selection.score in scores else None
         widgets.pick(
-            "Frame shows", [NO_TINT, *scores], chosen if chosen in scores else NO_TINT,
-            lambda name: {"tint": None if name == NO_TINT else name}, key="pick_tint", format_func=score_title,
+            "Frame shows", [NO_TINT, *scores], tint or NO_TINT,
+            lambda name: {"score": None if name == NO_TINT else name}, key="pick_tint", format_func=score_title,
         )  # fmt: skip
     with order_box:
-        orders = ("layer", "rank") if chosen in scores else ("layer",)
+        orders = ("layer", "rank") if tint else ("layer",)
         widgets.pick(
-            "Order", orders, selection.option("order", orders), lambda name: {"order": None if name == "layer" else name},
+            "Order", orders, selection.option("order", orders), set_order,
             key="pick_order", format_func={"layer": "by layer", "rank": "by frame"}.get,
         )  # fmt: skip
     picture, card = st.columns([3.57, 1])
     with picture:
-        tint = chosen if chosen in scores else None
         message = matrix_message(selection, facts, heads, tint, selection.option("order", orders))
         opened = draw_matrix(message, key="atlas_matrix", on_select=select_head)
         if tint:
@@ -52,10 +51,15 @@ def render_atlas(selection: Selection) -> None:
     table(heads)
 
 
+def set_order(order: str) -> dict[str, str | None]:
+    """Only the unusual order is worth a word in the address."""
+    return {"order": None if order == "layer" else order}
+
+
 def select_head() -> None:
     """The matrix says which head was clicked: the address remembers it."""
     place = st.session_state["atlas_matrix"].select
-    widgets.select(site=place and place["site"], head=place and place["head"], picked=None if place is None else 1)
+    widgets.select(site=place and place["site"], head=place and place["head"])
 
 
 def matrix_message(selection: Selection, facts: RunFacts, heads: pd.DataFrame, tint: str | None, order: str) -> bytes:
@@ -84,7 +88,7 @@ def cell(row: Mapping[str, object], place: int, tint: str | None, words: Mapping
     """One head, from its row of the head table."""
     return Cell(
         site=row["site"], layer=row["layer"], head=row["head"], name=row["name"], row=place, column=row["head"],
-        explains=_figure(row.get("kl_explained")), key_only=_figure(row.get("key_only_kl")),
+        explains=_figure(row.get(EXPLAINED)), key_only=_figure(row.get("key_only_kl")),
         tint=_figure(row.get(tint)) if tint else None, leading=tuple(leading(row, words)),
     )  # fmt: skip
 
@@ -92,7 +96,7 @@ def cell(row: Mapping[str, object], place: int, tint: str | None, words: Mapping
 def head_card(selection: Selection) -> Mapping[str, object] | None:
     """The selected head larger and in words; hovering shows another without a rerun."""
     selected = points = None
-    if "picked" in selection.options:
+    if widgets.current().head is not None:
         selected = {"site": selection.site, "head": selection.head}
         if selection.map:
             points = np.vstack(cache.points(selection.run, selection.map, selection.site, selection.head))[:, :2]
@@ -110,7 +114,7 @@ def table(heads: pd.DataFrame) -> None:
 
 def score_words(name: str) -> Mapping[str, str]:
     """Title and unit of a head score."""
-    return FIDELITY if name == "kl_explained" else cache.metrics().get(name, {"title": name, "unit": "", "high": ""})
+    return FIDELITY if name == EXPLAINED else cache.metrics().get(name, {"title": name, "unit": "", "high": ""})
 
 
 def score_title(name: str) -> str:

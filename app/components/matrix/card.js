@@ -33,15 +33,15 @@ function makeCard(host) {
   }
 
   function table(head) {
-    const rows = head.leading.map((score) => measure(score.title, score.value, short(score.value), score.unit));
+    const rows = head.leading.map((score) => measure(score.title, score.is_share ? score.value : null, short(score.value), score.unit));
     if (head.explains !== null) rows.unshift(measure("Map explains", Math.max(head.explains, 0), percent(head.explains), "share of this head's attention that closeness on the map accounts for; 0 = no better than uniform"));
     if (head.key_only !== null) rows.splice(1, 0, measure("Keys alone", Math.max(head.key_only, 0), percent(head.key_only), "what the popularity of keys explains with no map at all"));
     return element("div", {class: "measures"}, rows);
   }
 
   function measure(title, share, words, unit) {
-    const bar = element("span", {class: "bar", style: {width: `${Math.min(share, 1) * 100}%`}});
-    return element("div", {class: "measure", title: unit}, element("span", {}, title), element("span", {class: "figure value"}, words), element("span", {class: "track"}, bar));
+    const bar = share === null ? null : element("span", {class: "track"}, element("span", {class: "bar", style: {width: `${Math.min(share, 1) * 100}%`}}));
+    return element("div", {class: "measure", title: unit}, element("span", {}, title), element("span", {class: "figure value"}, words), bar);
   }
 
   function picture(head) {

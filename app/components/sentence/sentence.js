@@ -12,7 +12,7 @@ export default function (component) {
 
 function build(host) {
   const text = element("div", {class: "text", role: "group", "aria-label": "The text, token by token"});
-  const says = element("div", {class: "says figure", "aria-live": "polite"});
+  const says = element("div", {class: "says", "aria-live": "polite"});
   const ramp = element("span", {class: "ramp"}), most = element("span", {class: "figure"});
   const scale = element("div", {class: "scale quiet"}, element("span", {}, "weight 0"), ramp, most);
   host.append(text, element("div", {class: "foot"}, says, scale));

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from app.components import pack, register
 
-WINDOW_TOKENS = 40
+WINDOW_TOKENS = 36
 """Rows and columns of the window."""
 
 _mount = register("textmap")

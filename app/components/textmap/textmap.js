@@ -1,4 +1,4 @@
-const CELL = 12, LEFT = 104, TOP = 84, HELD = "#D55E00";
+const CELL = 12, LEFT = 92, TOP = 76, RIGHT = 30, HELD = "#D55E00";
 const STOPS = ["440154", "482878", "3E4989", "31688E", "26828E", "1F9E89", "35B779", "6ECE58", "B5DE2B", "FDE725"]
   .map((hex) => [0, 2, 4].map((at) => parseInt(hex.slice(at, at + 2), 16)));
 
@@ -21,7 +21,7 @@ function build(host) {
   const canvas = element("canvas", {class: "cells", tabindex: 0, role: "img"});
   const image = element("img", {alt: "", draggable: "false"}), frame = element("div", {class: "frame"});
   const whole = element("div", {class: "whole", title: "The whole matrix: drag the frame"}, image, frame);
-  const most = element("span"), says = element("div", {class: "says figure", "aria-live": "polite"});
+  const most = element("span"), says = element("div", {class: "says", "aria-live": "polite"});
   const range = element("div", {class: "quiet"});
   const ends = element("div", {class: "ends quiet figure"}, element("span", {}, "0"), element("span", {}, "weight"), most);
   const side = element("div", {class: "side"}, says, whole, range, element("div", {class: "ramp"}), ends);
@@ -42,7 +42,7 @@ function stretch({first, rows, columns, n}) {
 
 function draw(place) {
   const {canvas, header, cells} = place, {rows, columns} = header, zoom = window.devicePixelRatio || 1;
-  const wide = LEFT + columns.length * CELL + 2, high = TOP + rows.length * CELL + 2;
+  const wide = LEFT + columns.length * CELL + RIGHT, high = TOP + rows.length * CELL + 2;
   Object.assign(canvas, {width: wide * zoom, height: high * zoom});
   Object.assign(canvas.style, {width: `${wide}px`, height: `${high}px`});
   canvas.setAttribute("aria-label", `Heat map window, ${stretch(header)}; arrow keys move over the cells`);

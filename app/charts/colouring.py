@@ -1,0 +1,108 @@
+"""What the colour of a point says: its kind, or a column of the token table on a ramp or in named classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from app.palette import KEY, OKABE_ITO, QUERY, QUIET, TWILIGHT, VIRIDIS
+
+
+@dataclass(frozen=True)
+class Colouring:
+    """Values of all points and how to show them.
+
+    Attributes:
+        kind: "kind", "sequential", "categorical" or "cyclic".
+        title: Of the column, as a reader says it.
+        unit: Beside the numbers.
+        meaning: One sentence.
+        low, high: Ends of the ramp.
+        stops: Colours from low to high, or of the classes in order.
+        queries, keys: A number, or a class number, per token; NaN without a value.
+        classes: Name, colour and number of points of each class, the commonest first; None on a ramp.
+    """
+
+    kind: str
+    title: str
+    unit: str
+    meaning: str
+    low: float
+    high: float
+    stops: tuple[str, ...]
+    queries: Float[np.ndarray, " token"]
+    keys: Float[np.ndarray, " token"]
+    classes: tuple[dict[str, Any], ...] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything but the values, as the browser reads it."""
+        return {
+            "kind": self.kind, "title": self.title, "unit": self.unit, "meaning": self.meaning, "low": self.low,
+            "high": self.high, "stops": list(self.stops), "categories": self.classes and list(self.classes),
+        }  # fmt: skip
+
+
+def by_kind(n_tokens: int) -> Colouring:
+    """Queries and keys in their two colours."""
+    classes = tuple(
+        {"name": name, "colour": tone, "count": n_tokens} for name, tone in (("query", QUERY), ("key", KEY))
+    )
+    return Colouring(
+        "kind", "Kind", "", "A token's query and its key are two points.", 0, 1, (QUERY, KEY),
+        np.zeros(n_tokens), np.ones(n_tokens), classes,
+    )  # fmt: skip
+
+
+def by_column(values: pd.Series, kind: str, title: str, unit: str = "", meaning: str = "") -> Colouring:
+    """A token column as colours, the same for a token's query and key.
+
+    Args:
+        values: One a token.
+        kind: "sequential" (viridis), "cyclic" (twilight) or "categorical" (Okabe-Ito; beyond seven classes the
+            rarest share one grey). A column that is not numbers is shown in classes whatever it says.
+
+    Returns:
+        The colouring. A ramp runs between the 0.5 and 99.5 percentiles of a sequential column, so that one odd
+        token does not swallow it, and over the whole range of a cyclic one.
+    """
+    if kind == "categorical" or not pd.api.types.is_numeric_dtype(values) or values.dtype == bool:
+        return _in_classes(values, title, unit, meaning)
+    numbers = values.to_numpy(dtype=float, na_value=np.nan)
+    finite = numbers[np.isfinite(numbers)]
+    if kind == "cyclic":
+        low, high = _cycle(finite, unit)
+        numbers = low + np.mod(numbers - low, high - low)
+    else:
+        low, high = np.quantile(finite, [0.005, 0.995]) if len(finite) else (0.0, 1.0)
+    stops = TWILIGHT if kind == "cyclic" else VIRIDIS
+    return Colouring(kind, title, unit, meaning, float(low), float(high), stops, numbers, numbers)
+
+
+def _cycle(finite: np.ndarray, unit: str) -> tuple[float, float]:
+    """Ends of one turn: 360 for degrees, 1 for shares of a turn, otherwise whole steps up to the largest value."""
+    if "degree" in unit:
+        return 0.0, 360.0
+    most = float(finite.max()) if len(finite) else 1.0
+    if most <= 1 and not np.all(finite == np.round(finite)):
+        return 0.0, 1.0
+    return 0.0, float(np.floor(most)) + 1.0
+
+
+def _in_classes(values: pd.Series, title: str, unit: str, meaning: str) -> Colouring:
+    known = values.where(values.notna()).astype(object)
+    counts = known.dropna().map(str).value_counts()
+    named = list(counts.index[: len(OKABE_ITO)])
+    classes = [
+        {"name": name, "colour": OKABE_ITO[place], "count": 2 * int(counts[name])} for place, name in enumerate(named)
+    ]
+    rest = int(counts.iloc[len(named) :].sum())
+    if rest:
+        classes.append({"name": f"{len(counts) - len(named)} others", "colour": QUIET, "count": 2 * rest})
+    code = {name: place for place, name in enumerate(named)}
+    codes = np.array([np.nan if pd.isna(v) else code.get(str(v), len(named)) for v in known], dtype=float)
+    stops = tuple(each["colour"] for each in classes) or (QUIET,)
+    return Colouring("categorical", title, unit, meaning, 0, len(stops), stops, codes, codes, tuple(classes))

@@ -1,0 +1,68 @@
+"""What can be read off a map, in words: the sentence beside it and the warning where it should not be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+LITTLE = 0.25
+"""KL explained under which closeness on the map should not be read as attention at all."""
+
+APART = 0.1
+"""Mix under which queries and keys are nearly separate clouds."""
+
+
+def fidelity_sentence(figures: Mapping[str, Any], target: str) -> str:
+    """One sentence with the figures of one head's map; empty where there are none."""
+    explained, keys_only = _number(figures, "kl_explained"), _number(figures, "key_only_kl")
+    if explained is None:
+        return ""
+    what = "attention without its sinks" if target == "without_sinks" else "attention"
+    said = [f"explains {max(explained, 0):.0%} of this head's {what}"]
+    if keys_only is not None:
+        said[0] += f" (the popularity of keys alone: {max(keys_only, 0):.0%})"
+    recall = _number(figures, "recall3_content")
+    if recall is not None:
+        said.append(f"{recall:.0%} of the three strongest content keys are among the three nearest")
+    kept = [_number(figures, name) for name in ("kept_queries", "kept_keys")]
+    if None not in kept:
+        said.append(f"keeps {kept[0]:.0%} of query and {kept[1]:.0%} of key neighbours")
+    return "Map " + "; ".join(said) + "."
+
+
+def fidelity_warning(figures: Mapping[str, Any]) -> str:
+    """Why this map should be read with care, in one sentence; empty where it need not."""
+    explained, keys_only = _number(figures, "kl_explained"), _number(figures, "key_only_kl")
+    if explained is None:
+        return ""
+    if explained < LITTLE:
+        share = f"only {explained:.0%} of" if explained > 0 else "none of"
+        return f"This map explains {share} this head's attention: do not read closeness as attention."
+    if keys_only is not None and explained <= keys_only:
+        return (
+            f"Popular keys alone explain as much of this head ({keys_only:.0%}) as the map ({explained:.0%}): "
+            "what is near which adds nothing here."
+        )
+    return ""
+
+
+def fidelity_note(figures: Mapping[str, Any]) -> str:
+    """How to read distances when queries and keys lie apart; empty where they mix."""
+    mix = _number(figures, "mix")
+    if mix is None or mix >= APART:
+        return ""
+    return "Queries and keys lie in separate clouds here: which key is nearer is meaningful, how near is not."
+
+
+FIDELITY_HELP = (
+    "Explained: 1 − KL(attention ‖ map) / KL(attention ‖ uniform), where the map says attention by distance; 0 % is "
+    "no better than uniform, 100 % is exact. The popularity of keys alone is what a map without distances reaches. Content "
+    "keys leave out special tokens. Neighbours are the 15 nearest in the head's own space."
+)
+
+
+def _number(figures: Mapping[str, Any], name: str) -> float | None:
+    value = figures.get(name)
+    return None if value is None or not np.isfinite(value) else float(value)

@@ -1,0 +1,96 @@
+"""What a picked token looks at, and who looks at it: ranked lists with the head's true weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from analysis.types import KEY, QUERY
+from app.palette import KEY as KEY_COLOUR
+from app.palette import QUERY as QUERY_COLOUR
+
+N_SHOWN = 12
+"""Rows of a list and lines on the map."""
+
+_AROUND = 160
+
+
+def describe_pick(
+    attention: Float[np.ndarray, "query key"],
+    tokens: pd.DataFrame,
+    input_id: int,
+    position: int,
+    kind: str,
+    text: str | None,
+) -> dict[str, Any]:
+    """The panel's content for one picked point.
+
+    Args:
+        attention: Of the head on the picked token's input.
+        tokens: The run's whole token table.
+        input_id, position: The picked token.
+        kind: Whether its query or its key was picked.
+        text: The whole text of the input, for the context; None for images.
+
+    Returns:
+        Text, place and context of the token, and ``sees`` (keys its query looks at, strongest first) and ``seen``
+        (queries that look at its key), each with the point they start from, a note on what is shown, and rows of
+        point, weight (0..1, a share of that query's attention), text and position. Points count the token table:
+        query of row i is i, key is i + number of tokens.
+    """
+    mine = np.flatnonzero(tokens["input_id"].to_numpy() == input_id)
+    token, n_all = tokens.iloc[mine[position]], len(tokens)
+    row, column = attention[position], attention[:, position]
+    n_looking = int((column > 1 / max(len(mine), 1)).sum())
+    sees = _ranked(row, mine, tokens, n_all, KEY)
+    seen = _ranked(column, mine, tokens, 0, QUERY)
+    shown = sum(each["weight"] for each in sees)
+    return {
+        "text": str(token["text"]), "kind": kind, "colour": QUERY_COLOUR if kind == QUERY else KEY_COLOUR,
+        "point": int(mine[position]) + (0 if kind == QUERY else n_all),
+        "place": _place(token, len(mine)), **_context(token, text),
+        "sees": {
+            "start": int(mine[position]), "rows": sees, "colour": KEY_COLOUR,
+            "note": f"The {len(sees)} keys its query weighs most, {shown:.0%} of its attention in all.",
+        },
+        "seen": {
+            "start": int(mine[position]) + n_all, "rows": seen, "colour": QUERY_COLOUR,
+            "note": f"{n_looking} of {len(mine)} queries give its key more than an even share; the strongest first.",
+        },
+    }  # fmt: skip
+
+
+def _ranked(
+    weights: np.ndarray, mine: np.ndarray, tokens: pd.DataFrame, offset: int, kind: str
+) -> list[dict[str, Any]]:
+    strongest = [int(at) for at in np.argsort(-weights, kind="stable")[:N_SHOWN] if weights[at] > 0]
+    return [
+        {
+            "point": int(mine[at]) + offset, "weight": float(weights[at]), "text": str(tokens["text"].iloc[mine[at]]),
+            "at": str(at), "place": f"{kind} at position {at}",
+            "pick": {"input": int(tokens["input_id"].iloc[mine[at]]), "token": at, "kind": kind},
+        }
+        for at in strongest
+    ]  # fmt: skip
+
+
+def _place(token: pd.Series, n_tokens: int) -> str:
+    grid = ""
+    if pd.notna(token.get("row")) and pd.notna(token.get("column")):
+        grid = f"row {int(token['row'])}, column {int(token['column'])}, "
+    return f"{grid}position {token['position']} of 0–{n_tokens - 1} in input {token['input_id']}"
+
+
+def _context(token: pd.Series, text: str | None) -> dict[str, str]:
+    if not text or pd.isna(token["char_start"]) or token["char_end"] <= token["char_start"]:
+        return {"before": "", "after": ""}
+    start, end = int(token["char_start"]), int(token["char_end"])
+    before, after = text[max(start - _AROUND, 0) : start], text[end : end + _AROUND]
+    return {
+        "before": ("…" if start > _AROUND else "") + before,
+        "after": after + ("…" if end + _AROUND < len(text) else ""),
+        "text": text[start:end],
+    }
