@@ -37,6 +37,9 @@ BOOTSTRAP = (
 )
 COMMAND = (sys.executable, "-c", BOOTSTRAP)
 
+INTERRUPTED = 130
+"""Exit status of a command that heard Ctrl-C from anybody."""
+
 _awaited: set[Path] = set()
 """Folders of jobs this server started and has not yet seen end: between death and ``exit.json`` they still run."""
 
@@ -84,8 +87,8 @@ class JobRequest:
             arguments.append(f"--layers={self.layers}")
         if self.run_id:
             arguments.append(f"--run-id={self.run_id}")
-        for name in self.projections:
-            arguments += ["--projection", name]
+        if self.projections:
+            arguments += ["--projection", *self.projections]
         return arguments
 
     def _check(self) -> None:
@@ -130,6 +133,15 @@ class Job:
     error: str = ""
     cancelling: bool = False
     dismissed: bool = False
+    dry_run: bool = False
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """What a finished dry run found: sites, tokens, seconds, memory and disk; empty for anything else."""
+        if not self.dry_run or self.state != DONE:
+            return {}
+        printed = (self.folder / "stdout.log").read_text(encoding="utf-8", errors="replace")
+        return json.loads(printed[printed.index("{") :])
 
 
 def new_job_folder(runs_dir: Path | str) -> Path:
@@ -158,14 +170,19 @@ def save_upload(folder: Path, name: str, content: bytes) -> Path:
 
 
 def start_job(
-    runs_dir: Path | str, request: JobRequest, folder: Path | None = None, command: tuple[str, ...] = COMMAND
+    runs_dir: Path | str,
+    request: JobRequest,
+    folder: Path | None = None,
+    command: tuple[str, ...] = COMMAND,
+    dry_run: bool = False,
 ) -> Job:
-    """Start an extraction in its own process group and return at once.
+    """Start an extraction, or only its dry run, in its own process group and return at once.
 
     Args:
         runs_dir: Where the run goes; the job folder is its ``.jobs/<job_id>``.
         folder: The job folder from `new_job_folder` when there were uploads; a new one otherwise.
         command: What stands before the arguments; tests put another program here.
+        dry_run: Make the plan only: `Job.plan` has it when the job is done, and `list_jobs` leaves it out.
 
     Raises:
         UserError: The request makes no sense, or the same run is being made already.
@@ -176,6 +193,7 @@ def start_job(
         raise UserError(f"Run {request.run_id} is being made right now: wait for it, or cancel it first.")
     folder = (folder or new_job_folder(runs_dir)).resolve()
     arguments += [f"--out={runs_dir}", f"--progress-file={folder / 'progress.json'}"]
+    arguments += ["--dry-run", "--json"] if dry_run else []
     with (folder / "stdout.log").open("wb") as stdout, (folder / "stderr.log").open("wb") as stderr:
         child = subprocess.Popen(
             [*command, *arguments],
@@ -188,6 +206,7 @@ def start_job(
         )
     record = {
         "request": asdict(request),
+        "dry_run": dry_run,
         "started": time.time(),
         "pid": child.pid,
         "pid_started": process_start(child.pid),
@@ -199,14 +218,14 @@ def start_job(
 
 
 def list_jobs(runs_dir: Path | str) -> list[Job]:
-    """Every job started for this runs folder, the newest first."""
+    """Every extraction started for this runs folder, the newest first; no dry runs."""
     root = Path(runs_dir) / ".jobs"
     names = sorted((path.parent.name for path in root.glob("*/job.json")), reverse=True)
     jobs = []
     for name in names:
         with contextlib.suppress(UserError):  # a damaged record hides no other job
             jobs.append(read_job(runs_dir, name))
-    return jobs
+    return [job for job in jobs if not job.dry_run]
 
 
 def read_job(runs_dir: Path | str, job_id: str) -> Job:
@@ -234,9 +253,10 @@ def read_job(runs_dir: Path | str, job_id: str) -> Job:
         pid=record["pid"],
         progress=progress,
         run_id=progress.get("run_id") or request.run_id,
-        error="" if state in (RUNNING, DONE) else _sentence(folder, state, progress),
+        error="" if state in (RUNNING, DONE) else _sentence(folder, state, progress, ended.get("code")),
         cancelling=cancelled and state == RUNNING,
         dismissed=(folder / "dismissed.json").exists(),
+        dry_run=record.get("dry_run", False),
     )
 
 
@@ -259,29 +279,6 @@ def dismiss_job(runs_dir: Path | str, job_id: str) -> None:
     _write_json(read_job(runs_dir, job_id).folder / "dismissed.json", {"asked": time.time()})
 
 
-def plan_job(request: JobRequest, timeout_s: float = 120, command: tuple[str, ...] = COMMAND) -> dict[str, Any]:
-    """The dry run's plan of a request: sites, route, tokens, and the time, memory and disk it will take.
-
-    Raises:
-        UserError: The command's own sentence when it refuses, or that it took too long.
-    """
-    try:
-        result = subprocess.run(
-            [*command, *request.arguments(), "--dry-run", "--json"],
-            cwd=REPOSITORY,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout_s,
-        )
-    except subprocess.TimeoutExpired:
-        raise UserError(
-            f"The dry run took over {timeout_s:g} seconds: take a smaller limit, or start without it."
-        ) from None
-    if result.returncode != 0:
-        raise UserError(error_sentence(result.stderr) or "The dry run ended without saying why.")
-    return json.loads(result.stdout[result.stdout.index(b"{") :])
-
-
 def error_sentence(stderr: bytes) -> str:
     """The one line of a command's error output worth showing: the last that is neither progress bar nor traceback."""
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stderr.decode("utf-8", "replace"))
@@ -293,19 +290,22 @@ def error_sentence(stderr: bytes) -> str:
 def _ended_state(ended: dict, progress: dict, cancelled: bool) -> str:
     if ended.get("code") == 0 or progress.get("stage") == "done":
         return DONE
-    if cancelled:
+    if cancelled or ended.get("code") == INTERRUPTED:
         return CANCELLED
     return FAILED if ended or progress.get("stage") == "failed" else LOST
 
 
-def _sentence(folder: Path, state: str, progress: dict) -> str:
+def _sentence(folder: Path, state: str, progress: dict, code: int | None) -> str:
     if state == CANCELLED:
         return "Cancelled. What was captured is kept, and the run can be resumed."
     if state == LOST:
         return "The job's process is gone (the machine was restarted, or it was killed): the run can be resumed."
     said = progress.get("message", "") if progress.get("stage") == "failed" else ""
     log = folder / "stderr.log"
-    return said or error_sentence(log.read_bytes()[-20_000:] if log.exists() else b"") or "It ended without saying why."
+    last = error_sentence(log.read_bytes()[-20_000:] if log.exists() else b"")
+    if code is not None and code < 0:
+        return f"The job was killed by the system (signal {-code}), perhaps for want of memory: take a smaller limit."
+    return (last or said if code == 1 else said or last) or "It ended without saying why."
 
 
 def _await_exit(child: subprocess.Popen, folder: Path) -> None:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from app.palette import QUIET, SELECTED
 
-PICTURE_PIXELS = 350
+PICTURE_PIXELS = 310
 """Longer side of each of the two pictures on the page."""
 
 _SQUARE = 0.105
@@ -98,6 +98,7 @@ def make_overlay(table: pd.DataFrame, picture: bytes, picked: int | None = None,
             width=(2 * n_columns - first) * scale,
             height=n_rows * scale,
             description=describe_overlay(table, picked, kind),
+            autosize="pad",
         )
         .configure_view(strokeWidth=0)
     )

@@ -39,6 +39,21 @@ def short_token(text: str) -> str:
     return shown if len(shown) <= _LABEL_LENGTH else shown[: _LABEL_LENGTH - 1] + "…"
 
 
+def token_gaps(text: str, tokens: pd.DataFrame) -> list[str]:
+    """What stands in the text just before each token and belongs to none: the spaces between words.
+
+    Args:
+        text: The whole input.
+        tokens: Its rows of the token table, by position: char_start, char_end; special tokens have no extent.
+    """
+    gaps, reached = [], 0
+    for start, end in zip(tokens["char_start"], tokens["char_end"]):
+        has_extent = pd.notna(start) and pd.notna(end) and end > start
+        gaps.append(text[reached : int(start)] if has_extent else "")
+        reached = max(reached, int(end)) if has_extent else reached
+    return gaps
+
+
 def attention_table(
     attention: Float[np.ndarray, "query key"],
     tokens: list[str],
@@ -78,9 +93,17 @@ def make_heat_map(table: pd.DataFrame, tokens: list[str], picked: int | None = N
         A chart with a point selection ``pick`` that returns query and key.
     """
     n = len(tokens)
-    cell = float(np.clip(540 / max(n, 1), 12, 34))
+    cell = float(np.clip(370 / max(n, 1), 12, 34))
     domain = alt.Scale(domain=list(range(n)), paddingInner=0.06)
-    words = dict(labelExpr="labels[datum.value]", labelFontSize=12, labelLimit=120, ticks=False, domain=False)
+    words = dict(
+        labelExpr="labels[datum.value]",
+        labelFontSize=12,
+        labelOverlap=False,
+        labelBound=False,
+        labelBaseline="middle",
+        ticks=False,
+        domain=False,
+    )
     words |= dict(titleFontWeight="normal", titlePadding=8, labelColor={"expr": _label_colour(picked)})
     cells = (
         alt.Chart(table)
@@ -90,9 +113,9 @@ def make_heat_map(table: pd.DataFrame, tokens: list[str], picked: int | None = N
                 "key:O",
                 title="key: attended to",
                 scale=domain,
-                axis=alt.Axis(orient="top", labelAngle=-55, labelAlign="left", **words),
+                axis=alt.Axis(orient="top", labelAngle=-55, labelAlign="left", labelLimit=84, **words),
             ),
-            y=alt.Y("query:O", title="query: attends", scale=domain, axis=alt.Axis(**words)),
+            y=alt.Y("query:O", title="query: attends", scale=domain, axis=alt.Axis(labelLimit=120, **words)),
             color=_weight_colour(table),
             tooltip=_tooltip(),
         )
@@ -102,7 +125,9 @@ def make_heat_map(table: pd.DataFrame, tokens: list[str], picked: int | None = N
     return (
         alt.layer(*layers)
         .add_params(alt.param(name="labels", value=[short_token(token) for token in tokens]))
-        .properties(width=cell * n, height=cell * n, description=describe_attention(table, tokens, picked, kind))
+        .properties(
+            width=cell * n, height=cell * n, description=describe_attention(table, tokens, picked, kind), autosize="pad"
+        )
         .configure_view(strokeWidth=0)
     )
 
@@ -126,7 +151,7 @@ def make_lines(
             "special": [special[position] for position in positions],
         }
     )
-    step = float(np.clip(560 / max(len(positions), 1), 15, 26))
+    step = float(np.clip(440 / max(len(positions), 1), 15, 26))
     y_scale = alt.Scale(domain=[positions[0] - 0.6, positions[-1] + 0.6], reverse=True, nice=False)
     layers = [_lines(table, y_scale, picked, kind)]
     layers += [_line_ends(ends, side, y_scale, picked if side == kind else None) for side in ("query", "key")]
@@ -161,7 +186,7 @@ def _weight_colour(table: pd.DataFrame) -> alt.Color:
 
 
 def _label_colour(picked: int | None) -> str:
-    return f"datum.value === {picked} ? '{SELECTED}' : '{QUIET}'"
+    return f"datum.value === {-1 if picked is None else picked} ? '{SELECTED}' : '{QUIET}'"
 
 
 def _tooltip() -> list[alt.Tooltip]:

@@ -1,0 +1,117 @@
+"""Jobs as cards: stage, bar, rate, time left and cancel; how it ended, until somebody puts the card away."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from analysis.store import runs_dir
+from app import jobs, widgets
+
+EVERY_SECONDS = 1.0
+STAGES = ("load", "encode", "capture", "project", "publish")
+DOING = {
+    "load": "Loading the model",
+    "encode": "Reading the data",
+    "capture": "Capturing queries and keys",
+    "project": "Making the maps",
+    "publish": "Publishing",
+    "done": "Done",
+}
+
+
+def render_jobs() -> None:
+    """The cards of all jobs nobody has put away; refreshed every second while one runs."""
+    running = any(job.state == jobs.RUNNING for job in _shown())
+    st.fragment(_cards, run_every=EVERY_SECONDS if running else None)(running)
+
+
+def _shown() -> list[jobs.Job]:
+    return [job for job in jobs.list_jobs(runs_dir()) if not job.dismissed]
+
+
+def _cards(were_running: bool) -> None:
+    shown = _shown()
+    if were_running != any(job.state == jobs.RUNNING for job in shown):
+        st.rerun()
+    for job in shown:
+        with st.container(border=True, key=f"job_{job.job_id}"):
+            _card(job)
+
+
+def _card(job: jobs.Job) -> None:
+    request = job.request
+    name = f"{_last(request.model)} on {_last(request.data)}"
+    words, button = st.columns([1, 0.14], vertical_alignment="center")
+    if job.state == jobs.RUNNING:
+        words.text(f"{name}  ·  {stage_words(job.progress)}")
+        button.button(
+            "Stopping …" if job.cancelling else "Cancel", key=f"cancel_{job.job_id}", disabled=job.cancelling,
+            on_click=jobs.cancel_job, args=(runs_dir(), job.job_id), width="stretch",
+        )  # fmt: skip
+        st.progress(share_done(job.progress), text=None)
+        st.caption(_plain(progress_words(job)))
+        return
+    if job.state == jobs.DONE:
+        words.text(f"{name}  ·  ready{': ' + job.run_id if job.run_id else ''}")
+        if button.button("Open", key=f"open_{job.job_id}", type="primary", width="stretch") and job.run_id:
+            jobs.dismiss_job(runs_dir(), job.job_id)
+            from app.views.runs import fresh
+
+            widgets.open_view("atlas", **fresh(job.run_id))
+    else:
+        words.text(f"{name}  ·  {job.state}")
+        (st.warning if job.state == jobs.CANCELLED else st.error)(_plain(job.error), icon=":material/info:")
+        if job.state != jobs.FAILED or job.run_id:
+            button.button("Resume", key=f"resume_{job.job_id}", on_click=_resume, args=(job,), width="stretch")
+    st.button(
+        "Put away", key=f"away_{job.job_id}", type="tertiary", on_click=jobs.dismiss_job, args=(runs_dir(), job.job_id)
+    )
+
+
+def _resume(job: jobs.Job) -> None:
+    jobs.start_job(runs_dir(), job.request)
+    jobs.dismiss_job(runs_dir(), job.job_id)
+
+
+def stage_words(progress: dict) -> str:
+    """What it is doing: ``Capturing queries and keys (step 3 of 5)``."""
+    stage = progress.get("stage")
+    if stage not in STAGES:
+        return DOING.get(stage, "Starting")
+    return f"{DOING[stage]} (step {STAGES.index(stage) + 1} of {len(STAGES)})"
+
+
+def share_done(progress: dict) -> float:
+    """How full the bar of the present stage is, 0 to 1."""
+    total = progress.get("total") or 0
+    return min(1.0, max(0.0, (progress.get("done") or 0) / total)) if total else 0.0
+
+
+def progress_words(job: jobs.Job) -> str:
+    """``34 of 200 inputs · 12.3 inputs a second · about 14 s left``, as far as it is known."""
+    progress = job.progress
+    if job.cancelling:
+        return "Stopping: the batch in hand is finished, so that the run can be resumed."
+    unit, rate, left = progress.get("unit") or "units", progress.get("rate"), progress.get("eta_s")
+    parts = [f"{progress['done']:,} of {progress['total']:,} {unit}"] if progress.get("total") else []
+    if rate:
+        parts.append(f"{rate:.3g} {unit} a second" if rate >= 1 else f"{1 / rate:.3g} s for each of the {unit}")
+    if left is not None:
+        parts.append(f"about {duration(left)} left in this step")
+    return " · ".join(parts or [progress.get("message") or "The first figures come with the first batch."])
+
+
+def duration(seconds: float) -> str:
+    """``14 s``, ``3 min`` or ``2 h 10 min``: as exact as an estimate deserves."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _last(name: str) -> str:
+    return name.rstrip("/\\").replace("\\", "/").rpartition("/")[2] if name.startswith(("/", ".", "~")) else name
+
+
+def _plain(text: str) -> str:
+    return "".join("\\" + sign if sign in r"\`*_{}[]()<>#+-.!|~$:" else sign for sign in text)

@@ -1,0 +1,230 @@
+"""The form for a new run, in three steps: model, data, limits with the plan."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from analysis.errors import UserError
+from analysis.inputs import BUNDLED_DATA
+from analysis.models import BUNDLED_MODELS
+from analysis.projection import PROJECTIONS
+from analysis.store import runs_dir
+from app import jobs, widgets
+from app.views.job_cards import duration
+
+IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+TABLES = (".txt", ".csv", ".tsv", ".jsonl", ".parquet")
+PAIRS = {"demo-language": "demo-sentences", "demo-vision": "demo-scenes"}
+"""The bundled data each bundled model was made for."""
+
+_PLAN = "run_form_plan"
+_DRAFT = "run_form_draft"
+
+
+def render_form(runs: pd.DataFrame) -> None:
+    """Three columns, a plan and a button."""
+    if os.environ.get("QK_ATLAS_PUBLIC") == "1":
+        st.info("This is a public instance: it shows existing runs. Install QK Atlas to make your own.")
+        return
+    with st.container(border=True, key="run_form"):
+        first, second, third = st.columns(3, gap="large")
+        with first:
+            model = _pick_model(runs)
+        with second:
+            data = _pick_data(model)
+        with third:
+            limits = _pick_limits()
+            plan, start, _ = st.columns([0.3, 0.3, 0.2])
+            wants_plan = plan.button(
+                "Plan", key="form_plan", help="A dry run: what it will take. Writes no run.", width="stretch"
+            )
+            wants_start = start.button("Start", key="form_start", type="primary", width="stretch")
+        try:
+            if wants_plan or wants_start:
+                request = jobs.JobRequest(model=model, data=_materialise(data), **limits)
+                _start(request, dry_run=not wants_start)
+        except UserError as error:
+            widgets.say_problem(str(error))
+        _plan()
+
+
+def _pick_model(runs: pd.DataFrame) -> str:
+    st.markdown("**1 · Model**")
+    recent = _recent(runs)
+    ways = {"bundled": "Bundled", **({"recent": "Recent"} if recent else {}), "hub": "Hub id", "folder": "Folder"}
+    way = st.segmented_control(
+        "Model from", list(ways), default="bundled", key="form_model_way", format_func=ways.get, required=True,
+        label_visibility="collapsed",
+    )  # fmt: skip
+    if way == "bundled":
+        return st.selectbox(
+            "Bundled model",
+            list(BUNDLED_MODELS),
+            key="form_model_bundled",
+            help="Trained for this atlas; no network needed.",
+        )
+    if way == "recent":
+        return st.selectbox("A model used before", recent, key="form_model_recent")
+    if way == "hub":
+        return st.text_input(
+            "Hub id", key="form_model_hub", placeholder="owner/name",
+            help="Weights are read as safetensors only, and no code of the model is run.",
+        ).strip()  # fmt: skip
+    typed = st.text_input(
+        "Folder", key="form_model_folder", placeholder="/path/to/model",
+        help="On the machine that runs this page: config.json, model.safetensors and the tokenizer or image processor.",
+    ).strip()  # fmt: skip
+    return str(Path(typed).expanduser()) if typed else ""
+
+
+def _recent(runs: pd.DataFrame) -> list[str]:
+    asked = [job.request.model for job in jobs.list_jobs(runs_dir())]
+    made = [name for name in runs["model"] if isinstance(name, str) and "/" in name]
+    return [name for name in dict.fromkeys([*asked, *made]) if name not in BUNDLED_MODELS][:20]
+
+
+def _pick_data(model: str) -> str | list[tuple[str, bytes]]:
+    """A name or path, or the files that were uploaded or pasted."""
+    st.markdown("**2 · Data**")
+    ways = {"bundled": "Bundled", "upload": "Upload", "paste": "Paste", "path": "Path"}
+    way = st.segmented_control(
+        "Data from", list(ways), default="bundled", key="form_data_way", format_func=ways.get, required=True,
+        label_visibility="collapsed",
+    )  # fmt: skip
+    if way == "bundled":
+        names = list(BUNDLED_DATA)
+        fitting = PAIRS.get(model, names[0])
+        return st.selectbox("Bundled data", names, index=names.index(fitting), key=f"form_data_bundled_{fitting}")
+    if way == "upload":
+        endings = [ending.lstrip(".") for ending in (*TABLES, *IMAGES)]
+        files = st.file_uploader(
+            "One table or text file, or images", endings, accept_multiple_files=True, key="form_data_upload"
+        )
+        return [(file.name, file.getvalue()) for file in files]
+    if way == "paste":
+        text = st.text_area(
+            "One text a line", key="form_data_paste", height=128, placeholder="The cat sat on the mat.\n…"
+        )
+        return [("pasted.txt", text.encode())] if text.strip() else []
+    typed = st.text_input(
+        "File or folder", key="form_data_path", placeholder="/path/to/texts.csv",
+        help="On the machine that runs this page: .txt (one input a line), a table with a column text or image, or a "
+        "folder of images.",
+    ).strip()  # fmt: skip
+    return str(Path(typed).expanduser()) if typed else ""
+
+
+def _pick_limits() -> dict:
+    st.markdown("**3 · Limits**")
+    inputs, layers = st.columns(2)
+    limit = inputs.number_input("Inputs, at most", min_value=1, value=None, placeholder="all", key="form_limit")
+    chosen = layers.text_input("Layers", key="form_layers", placeholder="all, or 0-3,11").replace(" ", "")
+    maps = st.multiselect(
+        "Maps",
+        list(PROJECTIONS),
+        default=["atlas"],
+        key="form_maps",
+        help="How queries and keys are laid out; more can be added later.",
+    )
+    return {"limit": limit, "layers": chosen or None, "projections": tuple(maps) or ("none",)}
+
+
+def _materialise(data: str | list[tuple[str, bytes]]) -> str:
+    """The name or path for the command; uploads are written into a job folder, once for the same files.
+
+    Raises:
+        UserError: Nothing was given, or tables and images together.
+    """
+    if isinstance(data, str):
+        if data and data not in BUNDLED_DATA and not Path(data).exists():
+            raise UserError(f"There is no file or folder {data} on the machine that runs this page: check the path.")
+        return data
+    if not data:
+        raise UserError("No data was given: upload a file, paste texts, or choose the bundled data.")
+    digest = hashlib.sha256(
+        repr([(name, hashlib.sha256(content).digest()) for name, content in data]).encode()
+    ).hexdigest()
+    drafted = st.session_state.get(_DRAFT)
+    if drafted and drafted[0] == digest and Path(drafted[1]).exists():
+        return drafted[1]
+    are_images = {Path(name).suffix.lower() in IMAGES for name, _ in data}
+    if len(are_images) > 1 or (False in are_images and len(data) > 1):
+        raise UserError("Upload either images, or one table or text file; these files are mixed.")
+    folder = jobs.new_job_folder(runs_dir())
+    paths = [jobs.save_upload(folder, name, content) for name, content in data]
+    path = str(paths[0].parent if True in are_images else paths[0])
+    st.session_state[_DRAFT] = (digest, path)
+    return path
+
+
+def _start(request: jobs.JobRequest, dry_run: bool) -> None:
+    job = jobs.start_job(runs_dir(), request, dry_run=dry_run)
+    if dry_run:
+        st.session_state[_PLAN] = job.job_id
+        return
+    st.session_state.pop(_PLAN, None)
+    widgets.select(new=None)
+    st.rerun()
+
+
+def _plan() -> None:
+    job_id = st.session_state.get(_PLAN)
+    if job_id is None:
+        st.caption("Plan tells the heads, tokens, time, memory and disk before anything is made.")
+        return
+    running = jobs.read_job(runs_dir(), job_id).state == jobs.RUNNING
+    st.fragment(_plan_words, run_every=0.5 if running else None)(job_id, running)
+
+
+def _plan_words(job_id: str, was_running: bool) -> None:
+    job = jobs.read_job(runs_dir(), job_id)
+    if job.state == jobs.RUNNING:
+        words, button = st.columns([1, 0.14], vertical_alignment="center")
+        words.caption(f"Loading the model and running its longest input … {time.time() - job.started:.0f} s")
+        button.button(
+            "Stop", key="form_plan_stop", on_click=jobs.cancel_job, args=(runs_dir(), job_id), width="stretch"
+        )
+    elif was_running:
+        st.rerun()
+    elif job.plan:
+        _plan_figures(job.plan)
+    else:
+        widgets.say_problem(job.error or "The dry run printed no plan; its log is beside the runs.")
+
+
+def _plan_figures(plan: dict) -> None:
+    sites = plan["capture"]["sites"]
+    heads = sum(site["n_heads"] for site in sites)
+    figures = {
+        "heads": f"{heads:,}",
+        "inputs": f"{plan['n_inputs']:,}",
+        "tokens": f"{plan['n_tokens']:,}",
+        "capture takes about": duration(plan["seconds"]),
+        "memory above the model": size(plan["memory_bytes"]),
+        "disk": size(plan["disk_bytes"]),
+    }
+    for column, (name, value) in zip(st.columns(len(figures)), figures.items()):
+        column.metric(name, value)
+    routes = ", ".join(sorted({site["route"] for site in sites}))
+    exact = plan["capture"]["certificate"].get("attention_max_abs_diff")
+    certificate = (
+        f"; recorded attention differs from the model's own by at most {exact:.1e}" if exact is not None else ""
+    )
+    st.caption(f"{len(sites)} attention sites, reached by {routes}{certificate}. Maps take extra time.")
+    for note in plan.get("notes", []):
+        st.text(f"Note: {note}")
+
+
+def size(n_bytes: float) -> str:
+    """``3.4 MB``: decimal units, two or three digits."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.3g} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.3g} TB"

@@ -1,0 +1,164 @@
+"""Runs: what there is, what is being made, and a form for a new one."""
+
+from __future__ import annotations
+
+import shlex
+
+import pandas as pd
+import streamlit as st
+
+from analysis.errors import UserError
+from analysis.store import runs_dir
+from app import cache, jobs, widgets
+from app.state import Selection
+from app.views import View
+from app.views.job_cards import render_jobs
+from app.views.run_form import render_form
+
+WORDS = {"complete": "ready", "partial": "unfinished", "damaged": "damaged", "newer": "made by a newer version"}
+"""A run's status as the list gives it (its first word), and as the page says it."""
+
+
+def render_runs(selection: Selection) -> None:
+    """Draw the page."""
+    runs = cache.runs()
+    ask = selection.options.get("new") == "1"
+    sentence, button = st.columns([1, 0.16], vertical_alignment="center")
+    sentence.markdown(_summary(runs))
+    if ask:
+        button.button("Close the form", on_click=lambda: widgets.select(new=None), width="stretch", key="runs_close")
+    else:
+        button.button(
+            "New run", type="primary", icon=":material/add:", on_click=lambda: widgets.select(new="1"),
+            width="stretch", key="runs_new",
+        )  # fmt: skip
+    render_jobs()
+    if ask:
+        render_form(runs)
+    if runs.empty:
+        if not ask:
+            _empty()
+        return
+    _table(runs)
+
+
+def _summary(runs: pd.DataFrame) -> str:
+    if runs.empty:
+        return "No runs yet."
+    ready = runs[runs["status"] == "complete"]
+    tokens, heads = ready["n_tokens"].fillna(0).sum(), ready["n_heads"].fillna(0).sum()
+    sentence = (
+        f"{len(ready)} {'run' if len(ready) == 1 else 'runs'} to look at: {heads:,} heads over {tokens:,} tokens."
+    )
+    other = len(runs) - len(ready)
+    return sentence + (f" {other} unfinished or damaged, listed with the reason." if other else "")
+
+
+def _empty() -> None:
+    st.markdown("##### No run yet")
+    st.markdown(
+        "Here you will see every run: one model on one set of texts or images, with every head's queries and keys. "
+        "“New run” makes one from a bundled model and data in about a minute, or from your own."
+    )
+
+
+def _table(runs: pd.DataFrame) -> None:
+    busy = {job.run_id for job in jobs.list_jobs(runs_dir()) if job.state == jobs.RUNNING}
+    states = [_state(run, status, busy) for run, status in zip(runs["run_id"], runs["status"])]
+    shown = runs[["run_id", "model", "data", "modality", "n_inputs", "n_tokens", "n_heads", "created"]].assign(
+        state=states
+    )
+    shown["created"] = pd.to_datetime(shown["created"], errors="coerce", utc=True, format="ISO8601")
+    number, text = st.column_config.NumberColumn, st.column_config.TextColumn
+    chosen = st.dataframe(
+        shown,
+        key="runs_table",
+        hide_index=True,
+        width="stretch",
+        height="content",
+        on_select="rerun",
+        selection_mode="single-row",
+        alt="Table of runs: name, model, data, counts, date and state.",
+        column_config={
+            "run_id": text("run", pinned=True),
+            "model": text("model"),
+            "data": text("data"),
+            "modality": text("kind", width="small"),
+            "n_inputs": number("inputs", format="localized", width="small"),
+            "n_tokens": number("tokens", format="localized", width="small"),
+            "n_heads": number("heads", format="localized", width="small"),
+            "created": st.column_config.DatetimeColumn("created (UTC)", format="YYYY-MM-DD HH:mm"),
+            "state": text("state", width="small"),
+        },
+    ).selection.rows
+    if not chosen or chosen[0] >= len(runs):
+        st.caption("Choose a row to open a run, or to see why it cannot be opened.")
+        return
+    _chosen(runs.iloc[chosen[0]], states[chosen[0]])
+
+
+def _state(run_id: str, status: str, busy: set[str | None]) -> str:
+    return "being made" if run_id in busy and status != "complete" else WORDS.get(status.partition(":")[0], status)
+
+
+def _chosen(run: pd.Series, state: str) -> None:
+    """What can be done with the run of the chosen row."""
+    run_id = str(run["run_id"])
+    if run["status"] == "complete":
+        if st.button(f"Open {run_id}", type="primary", icon=":material/grid_view:", key="runs_open"):
+            widgets.open_view("atlas", **fresh(run_id))
+        return
+    if state == "being made":
+        st.info(f"{run_id} is being made now: its card is above.", icon=":material/hourglass_top:")
+    elif run["status"] == "partial":
+        _unfinished(run)
+    else:
+        reason = run["status"].partition(":")[2].strip()
+        st.error(_plain(f"{run_id} cannot be opened: {reason}"), icon=":material/error:")
+        st.caption(
+            "Published runs are never changed. Extract it again under another name, or copy it back from a backup:"
+        )
+        st.code(resume_command(run, f"{run_id}-again"), language="bash")
+
+
+def _unfinished(run: pd.Series) -> None:
+    run_id = str(run["run_id"])
+    st.warning(
+        f"{run_id} is unfinished: the job that made it was stopped. What it has captured is kept; going on with it "
+        "repeats at most one batch.",
+        icon=":material/pause_circle:",
+    )
+    earlier = next((job for job in jobs.list_jobs(runs_dir()) if job.run_id == run_id), None)
+    if earlier is None:
+        st.caption("It was started outside this page. The same command goes on with it, for example:")
+        st.code(resume_command(run, run_id), language="bash")
+    elif st.button("Resume", type="primary", icon=":material/play_arrow:", key="runs_resume"):
+        try:
+            jobs.start_job(runs_dir(), earlier.request)
+        except UserError as error:
+            widgets.say_problem(str(error))
+        else:
+            jobs.dismiss_job(runs_dir(), earlier.job_id)
+            st.rerun()
+
+
+def resume_command(run: pd.Series, run_id: str) -> str:
+    """The command that makes this run, as far as the run itself tells."""
+    parts = ["python", "-m", "analysis", "extract"]
+    for option in ("model", "data"):
+        value = run[option]
+        parts += [f"--{option}", shlex.quote(value) if isinstance(value, str) and value else f"{option.upper()}"]
+    return " ".join([*parts, "--run-id", shlex.quote(run_id)])
+
+
+def fresh(run_id: str) -> dict[str, str | None]:
+    """The changes of the selection that show a run from its beginning."""
+    names = ("site", "head", "input", "token", "map", "new", "with", "at")
+    return {**dict.fromkeys(names), "run": run_id}
+
+
+def _plain(text: str) -> str:
+    return "".join("\\" + sign if sign in r"\`*_{}[]()<>#+-.!|~$:" else sign for sign in text)
+
+
+VIEW = View("Runs", ":material/database:", order=60, render=render_runs, needs="nothing")
