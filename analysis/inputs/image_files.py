@@ -61,8 +61,7 @@ def open_image(content: bytes) -> Image.Image:
     """
     image = _open_checked(content)
     try:
-        image.load()
-        return _to_rgb(ImageOps.exif_transpose(image))
+        return _to_rgb(_load_upright(image))
     except Exception as error:  # a damaged file makes the decoders raise almost anything
         raise _damaged(error) from error
 
@@ -75,8 +74,7 @@ def open_mask(content: bytes) -> Int[np.ndarray, "height width"]:
     """
     image = _open_checked(content)
     try:
-        image.load()
-        image = ImageOps.exif_transpose(image)
+        image = _load_upright(image)
     except Exception as error:  # as in open_image
         raise _damaged(error) from error
     if image.mode not in ("L", "P", "1", "I", "I;16"):
@@ -125,6 +123,13 @@ def _open_checked(content: bytes) -> Image.Image:
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise Unreadable(f"{width} x {height} pixels is a strip; sides may differ by {MAX_ASPECT} times at most")
     return image
+
+
+def _load_upright(image: Image.Image) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        image.load()
+        return ImageOps.exif_transpose(image)
 
 
 def _damaged(error: Exception) -> Unreadable:

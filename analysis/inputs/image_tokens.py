@@ -12,7 +12,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 from PIL import Image
 
-from analysis.errors import InputError
+from analysis.errors import InputError, ModelError
 from analysis.inputs.image_files import open_image, open_mask, read_image_bytes
 from analysis.inputs.patch_columns import PATCH_COLUMNS, describe_patches, main_objects
 from analysis.inputs.records import ImageSource, RawData, Skipped, Unreadable
@@ -21,7 +21,8 @@ from analysis.inputs.table import EncodedRows, nullable, position_columns
 if TYPE_CHECKING:
     from analysis.models import ImageLayout, LoadedModel
 
-THUMBNAIL_PIXELS = 256
+THUMBNAIL_PIXELS, SMALL_THUMBNAIL_PIXELS, MANY_IMAGES = 256, 128, 2_000
+"""Thumbnails are held in memory and stored with the run: beyond `MANY_IMAGES` they are made smaller."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ def encode_images(raw: RawData, model: LoadedModel) -> EncodedRows:
     """
     kept, skipped, problems = [], [], []
     inputs, tokens, layouts = [], [], {}
+    thumbnail_pixels = THUMBNAIL_PIXELS if len(raw) <= MANY_IMAGES else SMALL_THUMBNAIL_PIXELS
     for index, source in enumerate(raw.rows):
         try:
             seen = see(source, model.processor)
@@ -66,7 +68,7 @@ def encode_images(raw: RawData, model: LoadedModel) -> EncodedRows:
         if size not in layouts:
             layouts[size] = model.image_layout(*size, _count_tokens(model, seen))
         kept.append(index)
-        inputs.append(_describe_input(source, seen))
+        inputs.append(_describe_input(source, seen, thumbnail_pixels))
         tokens.append(_describe_tokens(seen, source, layouts[size]))
     if not kept:
         raise InputError(
@@ -151,17 +153,24 @@ def _count_tokens(model: LoadedModel, seen: SeenImage) -> int:
     """Tokens that the model makes of an image of this size, counted on its own output."""
     weight = next(model.module.parameters())
     batch = {name: weight.new_tensor(value[None]) for name, value in seen.tensors.items()}
-    output = model.module(**batch)
+    try:
+        output = model.module(**batch)
+    except (ValueError, RuntimeError) as error:
+        height, width, _ = seen.pixels.shape
+        raise ModelError(
+            f"{model.name} does not take the {width} x {height} pixels that its image processor makes "
+            f"({str(error).splitlines()[0][:200]}); correct preprocessor_config.json in its folder."
+        ) from error
     states = getattr(output, "last_hidden_state", None)
     if states is None or states.ndim != 3:
         raise InputError(f"{model.name} gives no sequence of image tokens; choose a transformer that works on patches.")
     return states.shape[1]
 
 
-def _describe_input(source: ImageSource, seen: SeenImage) -> dict[str, object]:
+def _describe_input(source: ImageSource, seen: SeenImage, side: int) -> dict[str, object]:
     height, width, _ = seen.pixels.shape
     picture = Image.fromarray(np.rint(seen.pixels * 255).astype(np.uint8))
-    picture.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
+    picture.thumbnail((side, side))
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG")
     return {"name": source.name, "image": buffer.getvalue(), "width": width, "height": height}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Inexact, Int
 
 from analysis.inputs.records import CATEGORICAL, CYCLIC, SEQUENTIAL, ColumnInfo
 
@@ -96,7 +96,7 @@ def hue_and_saturation(
 
 def patch_means(
     values: np.ndarray, rows: int, columns: int, patch_height: int, patch_width: int
-) -> Float[np.ndarray, " patch"]:
+) -> Inexact[np.ndarray, " patch"]:
     """Mean over each patch, row by row; a model that pads the image sees its edge repeated here."""
     height, width = rows * patch_height, columns * patch_width
     missing = [(0, max(0, height - values.shape[0])), (0, max(0, width - values.shape[1]))]

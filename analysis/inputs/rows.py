@@ -131,10 +131,23 @@ def _read_delimited(path: Path) -> Table:
     table = Table([], iter(()))
     csv.field_size_limit(max(csv.field_size_limit(), MAX_ROW_CHARACTERS))
     file = _open_text(path, "")
-    reader = csv.reader(_lines(file, table.skipped, MAX_ROW_CHARACTERS), delimiter=delimiter)
+    lines = _lines(file, table.skipped, MAX_ROW_CHARACTERS)
+    quoting = csv.QUOTE_NONE if delimiter == "\t" and not _quotes_balance(path) else csv.QUOTE_MINIMAL
+    reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
     table.columns = _unique_names(_next_cells(reader, table.skipped) or [])
     table.rows = _delimited_rows(file, reader, table)
     return table
+
+
+def _quotes_balance(path: Path) -> bool:
+    """False for the many tab-separated files that use no quoting, where a quotation mark is just a character."""
+    with _open_text(path, "") as file:
+        try:
+            for _ in csv.reader(_lines(file, [], MAX_ROW_CHARACTERS), delimiter="\t", strict=True):
+                pass
+        except csv.Error:
+            return False
+    return True
 
 
 def _delimited_rows(file: IO[str], reader: Iterator[list[str]], table: Table) -> Iterator[Row]:
@@ -157,7 +170,11 @@ def _next_cells(reader: Iterator[list[str]], skipped: list[Skipped]) -> list[str
         try:
             return next(reader, None)
         except csv.Error as error:
-            skipped.append(Skipped(f"line {reader.line_num}", f"not a row of a table ({error}); is a quote left open?"))
+            skipped.append(
+                Skipped(
+                    f"line {reader.line_num}", f"not a row of a table ({error}); double or close its quotation marks"
+                )
+            )
 
 
 def _find_delimiter(header: str) -> str:

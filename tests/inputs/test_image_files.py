@@ -125,7 +125,7 @@ def test_damaged_pixels_are_a_reason_not_a_crash():
         open_image(whole[:200])
 
 
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("error")
 def test_random_damage_never_escapes():
     rng = np.random.default_rng(1)
     n_read = n_refused = 0

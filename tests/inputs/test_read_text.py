@@ -137,11 +137,17 @@ def test_missing_data_message():
         read_data("nowhere.txt")
 
 
-def test_an_open_quote_does_not_eat_the_whole_table(tmp_path, monkeypatch):
-    path = write(tmp_path / "a.csv", "text,n\nfine,1\n" + '"open,2\n' + "row,3\n" * 10)
-    raw = read_data(path)
-    assert raw.rows[0] == "fine"
-    assert len(raw) <= 2
+def test_quotes_that_do_not_balance_are_told(tmp_path):
+    raw = read_data(write(tmp_path / "a.csv", 'text,n\nfine,1\n"a "b" c",2\nalso fine,3\n"open,4\nrow,5\n'))
+    assert raw.rows == ["fine", "also fine"]
+    assert [name for name, _ in raw.skipped] == ["line 3", "line 6"]
+    assert all("quotation marks" in reason for _, reason in raw.skipped)
+
+
+def test_tab_separated_files_without_quoting(tmp_path):
+    raw = read_data(write(tmp_path / "a.tsv", 'text\tn\n"open \t1\n"No" he said\t2\n'))
+    assert raw.rows == ['"open ', '"No" he said']
+    assert read_data(write(tmp_path / "b.tsv", 'text\tn\n"a\tb"\t1\n')).rows == ["a\tb"]
 
 
 def test_the_hash_is_of_the_content_not_of_the_file(tmp_path):

@@ -42,6 +42,22 @@ def test_sentence_pieces_and_byte_tokens(unigram_tokenizer):
     assert shown(unigram_tokenizer, "the fox é") == [" the", " fox", " ", "é[1/2]", "é[2/2]"]
 
 
+def test_spaces_replaced_by_the_normaliser_and_decoded_by_parts():
+    """The layout of Llama 2: no pre-tokenizer, ``▁`` prepended and replaced, unknown characters as bytes."""
+    from tokenizers import Tokenizer, decoders, models, normalizers
+    from transformers import PreTrainedTokenizerFast
+
+    pieces = ["<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), *"▁abc", "▁a", "▁ab", "▁abc"]
+    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    merges = [("▁", "a"), ("▁a", "b"), ("▁ab", "c")]
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    parts = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    tokenizer.decoder = decoders.Sequence(parts)
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>")
+    assert shown(wrapped, "abc abé ab") == [" abc", " ab", "é[1/2]", "é[2/2]", " ab"]
+
+
 def test_end_of_word_marks():
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
