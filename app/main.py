@@ -6,6 +6,7 @@ Start it from the repository root with ``python -m streamlit run app/main.py``.
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import streamlit as st
 
@@ -18,7 +19,7 @@ from app.views import VIEWS, View
 
 
 def main() -> None:
-    st.set_page_config("QK Atlas", page_icon=":material/hub:", layout="wide")
+    st.set_page_config("QK Atlas", page_icon=str(Path(__file__).parent / "icon.png"), layout="wide")
     st.html(LAYOUT)
     st.logo(LOGO, size="medium")
     pages = {view.name: to_page(view, default=view is VIEWS[0]) for view in VIEWS}

@@ -57,9 +57,9 @@ def fidelity_note(figures: Mapping[str, Any]) -> str:
 
 
 FIDELITY_HELP = (
-    "Explained: 1 − KL(attention ‖ map) / KL(attention ‖ uniform), where the map says attention by distance; 0 % is "
-    "no better than uniform, 100 % is exact. The popularity of keys alone is what a map without distances reaches. Content "
-    "keys leave out special tokens. Neighbours are the 15 nearest in the head's own space."
+    "Explained: 1 − KL(attention ‖ map) / KL(attention ‖ uniform), the map saying it by distance; 0 % is "
+    "no better than uniform, 100 % is exact. The popularity of keys alone is what a map without distances reaches. "
+    "Content keys leave out special tokens. Neighbours are the 15 nearest in the head's own space."
 )
 
 

@@ -49,7 +49,8 @@ def pack_scatter(
     low, high = places.min(axis=0), places.max(axis=0)
     is_image = not input_texts
     header = {
-        "n": len(tokens), "dims": int(places.shape[1]), "view": view, "frame": view, "alt": alt, "name": name, "caution": caution,
+        "n": len(tokens), "dims": int(places.shape[1]), "view": view, "frame": view, "alt": alt, "name": name,
+        "caution": caution,
         "low": low.tolist(), "high": high.tolist(), "colour": colouring.as_dict(), "walk": walk,
         "palette": {"query": QUERY, "key": KEY, "selected": SELECTED},
         "input_word": "image" if is_image else "text", "input_texts": {str(i): text for i, text in input_texts.items()},

@@ -38,7 +38,7 @@ function makeScatter(host) {
     if (scatter.header?.digest === header.digest) return;
     const samePlace = scatter.header?.frame === header.frame;
     scatter.header = header;
-    data = {...sections, n: header.n, steps: rampSteps(sections.values, header.colour), pixels: rampPixels(header.colour)};
+    data = {...sections, n: header.n, texts: header.texts, steps: rampSteps(sections.values, header.colour), pixels: rampPixels(header.colour)};
     data.points = spread(sections.places, header.dims);
     data.kinds = new Float32Array(2 * header.n).fill(1, header.n);
     data.states = new Float32Array(2 * header.n).fill(1);
@@ -155,6 +155,7 @@ function makeScatter(host) {
     const on = (at) => { const [x, y] = seen(camera, data.points, at); return [overlay.width / 2 + x, overlay.height / 2 + y]; };
     const style = getComputedStyle(host), ink = style.getPropertyValue("--st-text-color"), ground = style.getPropertyValue("--st-background-color");
     const {selected, query, key} = scatter.header.palette;
+    const taken = [];
     if (scatter.picked !== null && scatter.links.length) {
       const [x, y] = on(scatter.start);
       const most = Math.max(...scatter.links.map((each) => each.weight));
@@ -175,7 +176,6 @@ function makeScatter(host) {
     if (scatter.listed !== null) ring(on(scatter.listed), 9, ink, false);
     if (scatter.hovered !== null) ring(on(scatter.hovered), 7, ink, false);
     if (scatter.picked !== null) { ring(on(scatter.picked), 7.5, selected, false); label(scatter.start, true); }
-    const taken = [];
     for (const {point} of scatter.links.slice(0, 5)) label(point, false);
 
     function ring([x, y], radius, colour, filled) {
