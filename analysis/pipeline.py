@@ -172,11 +172,11 @@ def extract(
             _make_map(writer, writer.reader(), name, seed=seed, report=report)
         report(Progress("publish", message="Writing the manifest", run_id=prepared.run_id))
         path = writer.publish(_manifest(prepared, plan))
-    report(Progress("done", 1, 1, message="Done", run_id=prepared.run_id))
+    report(Progress("done", run_id=prepared.run_id))
     return open_run(path)
 
 
-def plan_extraction(**request: Any) -> ExtractionPlan:
+def plan_extraction(*, out_dir: str | Path | None = None, **request: Any) -> ExtractionPlan:
     """What `extract` with the same arguments would do: sites, routes, tokens, time, memory and disk.
 
     Loads the model and runs its longest input, twice; writes nothing.
@@ -227,7 +227,7 @@ def project(
         with add_to_run(opened.path, name) as addition:
             _make_map(addition, opened, method, dims=dims, target=target, seed=seed, report=report)
             addition.publish()
-    report(Progress("done", 1, 1, message="Done"))
+    report(Progress("done"))
     return name
 
 
@@ -262,14 +262,13 @@ def verify(run: str | Path, runs_dir: str | Path | None = None) -> str:
 def _checked(
     model: str | Path,
     data: str | Path,
-    out_dir: str | Path | None,
-    limit: int | None,
-    layers: str | None,
-    attention: str,
-    projection: Sequence[str],
-    seed: int,
-    engine: str,
-    run_id: str | None,
+    limit: int | None = None,
+    layers: str | None = None,
+    attention: str = "auto",
+    projection: Sequence[str] = ("atlas",),
+    seed: int = 0,
+    engine: str = "local",
+    run_id: str | None = None,
 ) -> Request:
     from analysis.projection import PROJECTIONS
 

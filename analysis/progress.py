@@ -51,12 +51,12 @@ class Bar:
     def __call__(self, progress: Progress) -> None:
         from tqdm import tqdm
 
-        if progress.stage != self._stage:
+        if progress.stage != self._stage or progress.message:
             self.close()
             self._stage = progress.stage
             if progress.message:
                 print(progress.message, file=sys.stderr, flush=True)
-        if progress.total and self._bar is None:
+        if progress.unit and self._bar is None:
             interval = 0.1 if sys.stderr.isatty() else 5.0
             self._bar = tqdm(
                 total=progress.total, initial=progress.done, unit=f" {progress.unit}", desc=progress.stage,
