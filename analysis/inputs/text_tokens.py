@@ -90,7 +90,7 @@ def tokenise(texts: list[str], tokenizer: Any, max_tokens: int | None) -> TokenA
         fields["segment"].append(np.array(encoding.type_ids, dtype=np.int8))
     ids, offsets, special, segment = (np.concatenate(parts) for parts in fields.values())
     special |= np.isin(ids, _special_ids(tokenizer))
-    offsets[special | (offsets[:, 0] == offsets[:, 1])] = -1
+    offsets[offsets[:, 0] == offsets[:, 1]] = -1
     starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     return TokenArrays(ids, starts, offsets[:, 0], offsets[:, 1], special, segment, np.array(n_cut, dtype=np.int32))
 

@@ -62,7 +62,7 @@ def rides_with_tokens(values: list[Value]) -> bool:
 
 def _free_name(name: str, taken: Iterable[str]) -> str:
     """A name that no table of ours and no earlier column has, upper and lower case being the same to SQL."""
-    known = {other.casefold() for other in taken} | RESERVED_COLUMNS
+    known = {other.casefold() for other in taken}
     if name.casefold() in RESERVED_COLUMNS:
         name = f"user_{name}"
     free, count = name, 2

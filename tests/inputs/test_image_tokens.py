@@ -12,8 +12,8 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from analysis.errors import InputError, ModelError
-from analysis.inputs import encode, read_data
-from analysis.inputs.image_tokens import undo_normalisation
+from analysis.inputs import ImageSource, encode, read_data
+from analysis.inputs.image_tokens import see, undo_normalisation
 from tests.inputs.conftest import make_vision_model, plain, png
 
 SQUARE = dict(height=32, width=32)
@@ -168,6 +168,15 @@ def test_masks_that_do_not_fit_are_noted_and_the_image_stays(tmp_path):
     ]
     assert inputs.tokens.groupby("input_id")["object"].count().tolist() == [0, 0, 0, 0, 16]
     assert inputs.tokens["object"].dropna().unique().tolist() == ["object 3"]
+
+
+def test_a_mask_is_never_mixed_at_its_borders(tmp_path):
+    numbers = np.zeros((50, 50), dtype=np.uint8)
+    numbers[:, 25:] = 2
+    numbers[-1, 0] = 1
+    folder_of(tmp_path, a=halves(50, 50), m=numbers)
+    seen = see(ImageSource("a.png", tmp_path / "a.png", mask=tmp_path / "m.png"), ViTImageProcessorPil(size=SQUARE))
+    assert np.array_equal(seen.mask[0], [0] * 16 + [2] * 16)
 
 
 def test_masks_with_large_numbers(tmp_path):

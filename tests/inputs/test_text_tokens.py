@@ -68,7 +68,9 @@ def test_unknown_words_are_content(tmp_path, bert_tokenizer):
 
 
 def test_a_special_token_spelled_in_the_text_is_special(tmp_path, bert_tokenizer, gpt_tokenizer):
-    assert encoded(tmp_path, "a [SEP] b", bert_tokenizer).tokens["is_special"].tolist() == [1, 0, 1, 0, 1]
+    tokens = encoded(tmp_path, "a [SEP] b", bert_tokenizer).tokens
+    assert tokens["is_special"].tolist() == [True, False, True, False, True]
+    assert tokens[["char_start", "char_end"]].dropna().to_numpy().tolist() == [[0, 1], [2, 7], [8, 9]]
     tokens = encoded(tmp_path, "a<|end|>b", gpt_tokenizer).tokens
     assert tokens["text"].tolist() == ["a", "<|end|>", "b"]
     assert tokens["is_special"].tolist() == [False, True, False]
