@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,12 @@ BUNDLED_MODELS = {"demo-language": DEMO / "language", "demo-vision": DEMO / "vis
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
 HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 DTYPES = ("float32", "float16", "bfloat16")
+HARMLESS_KEY = re.compile(
+    r"^(.*_model\.)?(pooler|head|classifier|lm_head|text_projection|visual_projection|logit_scale|logit_bias)\b"
+    r"|(mask_token|position_ids)$"
+)
+"""Weights a file may lack: they act after the last attention call, or only in training."""
+
 HASHED_BYTES = 2**31
 """Weights up to this size are fingerprinted whole; of larger files the first and last 64 MiB and the size count."""
 
@@ -250,22 +257,42 @@ def _load_config(folder: Path, name: str) -> Any:
 
 def _load_weights(folder: Path, name: str, dtype: str) -> Any:
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModel
+
+    try:
+        with _quiet():
+            model, found = AutoModel.from_pretrained(
+                folder,
+                dtype=getattr(torch, dtype),
+                trust_remote_code=False,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+    except (ValueError, KeyError, OSError, RuntimeError, SafetensorError) as error:
+        raise ModelError(f"{name} does not load: {_first_line(error)}") from error
+    missing = sorted(key for key in found["missing_keys"] if not HARMLESS_KEY.search(key))
+    if missing:
+        raise ModelError(
+            f"{name} lacks {len(missing)} weights of a {type(model).__name__}, as {', '.join(missing[:3])}: "
+            "they would be random, and so would the attention; give a folder that holds the whole model."
+        )
+    return model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bar and no report of unused weights while loading: what matters of it is checked."""
     from transformers.utils import logging
 
-    shows_bar = logging.is_progress_bar_enabled()
+    level, shows_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        return AutoModel.from_pretrained(
-            folder,
-            dtype=getattr(torch, dtype),
-            trust_remote_code=False,
-            use_safetensors=True,
-            local_files_only=True,
-        )
-    except (ValueError, KeyError, OSError, RuntimeError) as error:
-        raise ModelError(f"{name} does not load: {_first_line(error)}") from error
+        yield
     finally:
+        logging.set_verbosity(level)
         if shows_bar:
             logging.enable_progress_bar()
 

@@ -11,6 +11,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from analysis.capture.interface import Call, Capture
+from analysis.capture.rounding import CLOSE, survives_rounding
 from analysis.errors import CaptureRefused, InputError
 from analysis.models import LoadedModel
 from analysis.types import Site, SiteCapture
@@ -92,21 +93,25 @@ def _run_padded(
     for site in plan.sites:
         call = calls.pop(site.key, None)
         _check(call, site, len(batch), lengths)
-        for (input_id, _), one in zip(batch, _split(call, site, masks, lengths, want_attention), strict=True):
+        for (input_id, _), one in zip(batch, _split(call, site, plan, masks, lengths, want_attention), strict=True):
             captured[input_id].append(SiteCapture(site=site, input_id=input_id, **one))
     return captured
 
 
 def _split(
-    call: Call, site: Site, masks: _Masks, lengths: list[int] | None, want_attention: bool
+    call: Call, site: Site, plan: CapturePlan, masks: _Masks, lengths: list[int] | None, want_attention: bool
 ) -> list[dict[str, Any]]:
     """The fields of a `SiteCapture` for each input of the batch."""
     with torch.inference_mode():
         queries, keys = _numpy(call.q), _numpy(call.k)
         value_norms = _numpy(torch.linalg.vector_norm(call.v, dim=-1, dtype=torch.float32))
         allowed, must_store = masks.of(call, site)
-        needed = want_attention or any(must_store)
-        attention = _numpy(call.attention()) if needed else None
+        weights = call.attention() if want_attention or any(must_store) else None
+        if site.recomputable and _is_close(plan, site):
+            fine = survives_rounding(call, masks.raw(call), plan.key_offsets[site.key], lengths, weights)
+            must_store = [must or not is_fine for must, is_fine in zip(must_store, fine, strict=True)]
+            weights = call.attention() if weights is None and any(must_store) else weights
+        attention = None if weights is None else _numpy(weights)
     fields = []
     for row, mask in enumerate(allowed):
         n = lengths[row] if lengths else queries.shape[2]
@@ -124,20 +129,33 @@ def _split(
     return fields
 
 
+def _is_close(plan: CapturePlan, site: Site) -> bool:
+    """True when the dry run came near the tolerance for rounding, so that every input is checked by itself."""
+    dry = plan.certificate.get("sites", {}).get(site.key, {}).get("recomputed_max_abs_diff")
+    return dry is None or dry > CLOSE
+
+
 class _Masks:
     """Who may attend to whom for each input of one pass; layers that share a mask tensor share the work."""
 
     def __init__(self, lengths: list[int] | None) -> None:
         self.lengths = lengths
-        self._masks: dict[tuple, tuple[list[np.ndarray], bool]] = {}
+        self._raw: dict[tuple, tuple[Tensor, bool]] = {}
+        self._trimmed: dict[tuple, list[np.ndarray]] = {}
         self._irregular: dict[tuple, list[bool]] = {}
+
+    def raw(self, call: Call) -> Bool[Tensor, "#batch #head query key"]:
+        """True where the query may attend to the key, padding included."""
+        return self._look(call)[1]
 
     def of(self, call: Call, site: Site) -> tuple[list[Bool[np.ndarray, "query key"]], list[bool]]:
         """Masks, trimmed, and whether q and k cannot give the attention back, for each input."""
-        key = (id(call.mask), call.is_causal, call.window, call.q.shape[0], call.q.shape[2], call.k.shape[2])
-        if key not in self._masks:
-            self._masks[key] = self._trim(call)
-        masks, is_weighed = self._masks[key]
+        key, allowed, is_weighed = self._look(call)
+        if key not in self._trimmed:
+            batch, n_queries = call.q.shape[0], call.q.shape[2]
+            rows = allowed.any(dim=1).expand(batch, n_queries, -1).cpu().numpy()
+            self._trimmed[key] = [row[:n, :n] for row, n in zip(rows, self.lengths or [n_queries] * batch, strict=True)]
+        masks = self._trimmed[key]
         if site.band is None or not site.recomputable or is_weighed or call.position_bias is not None:
             return masks, [True] * len(masks)
         if (*key, site.band) not in self._irregular:
@@ -146,14 +164,13 @@ class _Masks:
             ]
         return masks, self._irregular[*key, site.band]
 
-    def _trim(self, call: Call) -> tuple[list[np.ndarray], bool]:
-        allowed, is_weighed = call.allowed()
-        if allowed.shape[1] > 1:
-            is_weighed = is_weighed or not bool((allowed == allowed[:, :1]).all())
-            allowed = allowed.any(dim=1, keepdim=True)
-        batch, n_queries = call.q.shape[0], call.q.shape[2]
-        rows = allowed.expand(batch, 1, n_queries, -1)[:, 0].cpu().numpy()
-        return [row[:n, :n] for row, n in zip(rows, self.lengths or [n_queries] * batch, strict=True)], is_weighed
+    def _look(self, call: Call) -> tuple[tuple, Tensor, bool]:
+        key = (id(call.mask), call.is_causal, call.window, call.q.shape[0], call.q.shape[2], call.k.shape[2])
+        if key not in self._raw:
+            allowed, is_weighed = call.allowed()
+            heads_differ = allowed.shape[1] > 1 and not bool((allowed == allowed[:, :1]).all())
+            self._raw[key] = allowed, is_weighed or heads_differ
+        return key, *self._raw[key]
 
 
 def _check(call: Call | None, site: Site, n_inputs: int, lengths: list[int] | None) -> None:

@@ -22,12 +22,10 @@ from torch import Tensor
 from analysis.attention import recompute
 from analysis.capture.batch import forward
 from analysis.capture.interface import Call, Capture
+from analysis.capture.rounding import STORED_TOLERANCE
 from analysis.errors import UserError
 from analysis.models import LoadedModel
 from analysis.types import Site
-
-STORED_TOLERANCE = 2e-3
-"""Largest difference of attention recomputed from fp16 queries and keys before it is stored instead."""
 
 EXACT = {"float32": 1e-5, "float16": 5e-3, "bfloat16": 4e-2}
 """Largest difference between our weights and the model's own for the same arguments, by the model's dtype."""
@@ -55,7 +53,7 @@ def certify(
         The sites that hold, `recomputable` and `band` settled; and the certificate as plain values.
     """
     own, eager_reason = _own_eager(loaded, inputs)
-    sites, verdicts, left_out = [], {}, {}
+    sites, verdicts, left_out = [], {}, _unreachable(loaded.module)
     for key, call in calls.items():
         verdict = _judge(call, own.get(key), offsets[key], n_tokens, EXACT[loaded.dtype])
         verdicts[key] = verdict
@@ -132,6 +130,15 @@ def _own_eager(loaded: LoadedModel, inputs: dict[str, Tensor]) -> tuple[dict[str
         return {}, f"the model does not run with eager attention ({type(error).__name__}: {error})"
     own = {call.key: call for call in capture.recorded if call.own_weights is not None}
     return own, "" if own else "the model's eager attention returns no weights"
+
+
+def _unreachable(model: torch.nn.Module) -> dict[str, str]:
+    """Attention modules that are known to go round the interface."""
+    return {
+        name: "torch's nn.MultiheadAttention does not pass through transformers' attention interface"
+        for name, part in model.named_modules()
+        if isinstance(part, torch.nn.MultiheadAttention)
+    }
 
 
 def _judge(call: Call, own: Call | None, offset: np.ndarray, n_tokens: int, exact: float) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def test_certificate_names_the_largest_differences(name: str) -> None:
     assert certificate["outputs_max_abs_diff"] == 0.0
     assert certificate["attention_max_abs_diff"] <= 1e-6
     assert certificate["values_max_abs_diff"] <= 1e-5
-    assert not certificate["left_out"]
+    assert list(certificate["left_out"]) == (["head.attention"] if name == "siglip_vision" else [])
     assert len(plan.sites) == 2
     assert all(site.route == "interface" for site in plan.sites)
     assert all(site.recomputable == (name not in BIASED) for site in plan.sites)
