@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from analysis.models import LoadedModel
     from analysis.projection.problem import HeadProblem
     from analysis.store import AddonWriter, Run, RunWriter
+    from analysis.store.plan_tables import StoredPlan
     from analysis.store.reading import Reader
     from analysis.types import Site
 
@@ -157,6 +158,7 @@ def extract(
         UserError: Something about the request, the model or the data; the message says what to do.
     """
     from analysis.store import RunWriter, open_run, runs_dir
+    from analysis.store.paths import partial_path
 
     request = _checked(model, data, limit, layers, attention, projection, seed, engine, run_id)
     folder = Path(out_dir) if out_dir else runs_dir()
@@ -164,8 +166,10 @@ def extract(
     finished = _finished(folder, prepared)
     if finished is not None:
         return finished
+    # A model that is refused must leave nothing behind: the plan of a new run comes before its folder.
+    plan = None if partial_path(folder, prepared.run_id).exists() else _new_plan(prepared)
     with RunWriter.open(folder, prepared.run_id, prepared.spec) as writer:
-        plan = _plan(writer, prepared)
+        plan = _settled_plan(writer, prepared, plan)
         _capture(writer, prepared, plan, report)
         _score_heads(writer, seed)
         for name in request.projection:
@@ -337,14 +341,15 @@ def _new_plan(prepared: Prepared) -> CapturePlan:
     return plan if prepared.request.layers is None else plan.keep(set(prepared.request.layers))
 
 
-def _plan(writer: RunWriter, prepared: Prepared) -> CapturePlan:
+def _settled_plan(writer: RunWriter, prepared: Prepared, fresh: CapturePlan | None) -> CapturePlan | StoredPlan:
     """The plan of the run: the stored one where an earlier call made it, so that all its keys share one offset."""
-    plan = writer.plan()
-    if plan is None:
-        plan = _new_plan(prepared)
-        writer.put_plan(plan.sites, plan.key_offsets, plan.sink_logits, plan.certificate)
-    writer.put_inputs(prepared.inputs.inputs, prepared.inputs.tokens, prepared.inputs.token_columns)
-    return plan
+    stored = writer.plan()
+    if stored is None:
+        stored = fresh or _new_plan(prepared)
+        writer.put_plan(stored.sites, stored.key_offsets, stored.sink_logits, stored.certificate)
+    inputs = prepared.inputs
+    writer.put_inputs(inputs.inputs, inputs.tokens, inputs.token_columns)
+    return stored
 
 
 def _capture(writer: RunWriter, prepared: Prepared, plan: CapturePlan, report: Report) -> None:
