@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -44,11 +45,11 @@ class AddonWriter(ResultsWriter):
     def __init__(self, folder: Path, name: str) -> None:
         self.folder, self.name = folder, name
         self._file, self._manifest = f"add-{name}.duckdb", f"add-{name}.json"
-        if (folder / self._manifest).exists():
-            raise RunError(f"Run {folder.name!r} has an add-on {name!r} already: choose another name.")
         self._making = folder / f".add-{name}"
         self._lock = WriterLock(folder / f".add-{name}.lock", f"The add-on {name!r} of run {folder.name!r}")
         try:
+            if (folder / self._manifest).exists():
+                raise RunError(f"Run {folder.name!r} has an add-on {name!r} already: choose another name.")
             self.run: Run = open_run(folder)
             self._clear()
             self._making.mkdir()
@@ -57,7 +58,6 @@ class AddonWriter(ResultsWriter):
         except BaseException:
             self._lock.release(remove=True)
             raise
-        self._published = False
 
     @property
     def sites(self) -> list[Site]:
@@ -66,6 +66,10 @@ class AddonWriter(ResultsWriter):
 
     def points(self) -> tuple[np.ndarray, np.ndarray]:
         """input_id and position of every token, in token-table order."""
+        return self._points
+
+    @cached_property
+    def _points(self) -> tuple[np.ndarray, np.ndarray]:
         tokens = self.run.sql("SELECT input_id, position FROM tokens ORDER BY ALL")
         return tokens["input_id"].to_numpy(np.int32), tokens["position"].to_numpy(np.int32)
 
@@ -97,12 +101,14 @@ class AddonWriter(ResultsWriter):
         self.database.close(checkpoint=True)
         seal(self._making, self._file, self._manifest, fields)
         target = self.folder / self._file
-        # The data first, then the manifest that makes it count. A file without manifest is from an interrupted job.
-        os.replace(self._making / self._file, target)
-        flush(self.folder)
-        os.replace(self._making / self._manifest, self.folder / self._manifest)
-        flush(self.folder)
-        self._published = True
+        try:
+            # The data first, then the manifest that makes it count.
+            os.replace(self._making / self._file, target)
+            flush(self.folder)
+            os.replace(self._making / self._manifest, self.folder / self._manifest)
+            flush(self.folder)
+        except OSError as error:
+            raise RunError(f"The add-on {self.name!r} could not take its place ({error.strerror}).") from error
         return target
 
     def close(self) -> None:

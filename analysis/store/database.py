@@ -17,6 +17,9 @@ _ROW_GROUP = 2048
 """Rows of a row group. DuckDB's default of 122,880 makes each checkpoint rewrite gigabytes of blobs; small groups are
 written once, straight to their place, and let a reader skip the inputs and heads it did not ask for."""
 
+_BLOCK_BYTES = 65536
+"""Bytes of a block. Of DuckDB's sizes the largest (262,144, its default) makes the small tables cost 6 MB a run."""
+
 _SETTINGS = {
     "threads": 1,
     "checkpoint_threshold": "512MB",
@@ -39,9 +42,12 @@ class Database:
         self.path = path
         self._lock = threading.RLock()
         self._local = threading.local()
+        self._cursors: list[duckdb.DuckDBPyConnection] = []
         try:
             self.connection = duckdb.connect(":memory:", config=_SETTINGS)
-            self.connection.execute(f"ATTACH {quoted(path)} AS run (ROW_GROUP_SIZE {_ROW_GROUP})")
+            self.connection.execute(
+                f"ATTACH {quoted(path)} AS run (ROW_GROUP_SIZE {_ROW_GROUP}, BLOCK_SIZE {_BLOCK_BYTES})"
+            )
             self.connection.execute("USE run")
         except duckdb.Error as error:
             raise write_failure(path, error) from error
@@ -86,12 +92,15 @@ class Database:
         if not hasattr(self._local, "cursor"):
             with self._lock:
                 self._local.cursor = self.connection.cursor()
+                self._cursors.append(self._local.cursor)
             self._local.cursor.execute("USE run")
         return self._local.cursor
 
     def close(self, checkpoint: bool = False) -> None:
         """Let go of the file; with `checkpoint`, with everything in it and nothing in a log beside it."""
         with self._lock:
+            for cursor in self._cursors:
+                cursor.close()
             try:
                 if checkpoint:
                     self.connection.execute("CHECKPOINT run")
@@ -101,8 +110,6 @@ class Database:
                 raise write_failure(self.path, error) from error
             finally:
                 self.connection.close()
-                if hasattr(self._local, "cursor"):
-                    self._local.cursor.close()
 
     @contextmanager
     def _registered(self, rows: pa.Table) -> Iterator[None]:

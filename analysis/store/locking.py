@@ -22,22 +22,9 @@ class WriterLock:
 
     def __init__(self, path: Path, what: str) -> None:
         self.path = path
-        while True:
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            try:
-                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # The holder before us removes the file as it lets go: then this is a lock on nothing.
-                if os.fstat(self._descriptor).st_ino == path.stat().st_ino:
-                    return
-            except BlockingIOError as error:
-                os.close(self._descriptor)
-                raise RunError(
-                    f"{what} is being written by another job: wait for it or cancel it, or choose another name."
-                ) from error
-            except FileNotFoundError:
-                # Removed between the two calls: the run was published or given up; try again.
-                path.parent.stat()
-            os.close(self._descriptor)
+        self._descriptor: int | None = None
+        while self._descriptor is None:
+            self._descriptor = _try_lock(path, what)
 
     def release(self, remove: bool = False) -> None:
         """Let go; with `remove`, the file goes too."""
@@ -47,3 +34,19 @@ class WriterLock:
             self.path.unlink(missing_ok=True)
         os.close(self._descriptor)
         self._descriptor = None
+
+
+def _try_lock(path: Path, what: str) -> int | None:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise RunError(
+            f"{what} is being written by another job: wait for it, cancel it, or choose another name."
+        ) from error
+    # The holder before us may have removed the file as it let go: then this is a lock on nothing, to be tried again.
+    if path.exists() and os.fstat(descriptor).st_ino == path.stat().st_ino:
+        return descriptor
+    os.close(descriptor)
+    return None

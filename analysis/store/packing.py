@@ -107,8 +107,11 @@ def _unpack_one(blob: bytes, size: int) -> Float[np.ndarray, " number"]:
 def _pack_half(array: np.ndarray) -> np.ndarray | None:
     with np.errstate(over="ignore", invalid="ignore"):
         half = np.ascontiguousarray(array, dtype=_HALF)
-    bits = half.view(np.uint16) & np.uint16(0x7FFF)
-    return None if bits.size and bits.max() >= _NOT_FINITE else half
+    if not half.size:
+        return half
+    # Infinity and NaN have the largest patterns of their sign: two maxima find both, faster than looking at each.
+    beyond = half.view(np.int16).max() >= _NOT_FINITE or half.view(np.uint16).max() >= _NOT_FINITE | 0x8000
+    return None if beyond else half
 
 
 def _binary(arrays: Sequence[np.ndarray], groups: Sequence[int]) -> pa.Array:

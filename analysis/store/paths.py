@@ -13,7 +13,6 @@ from analysis.errors import RunError
 RUN_FILE = "run.duckdb"
 MANIFEST = "manifest.json"
 SPEC_FILE = "spec.json"
-LOCK_FILE = "writer.lock"
 PARTIAL = ".partial"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
@@ -49,6 +48,11 @@ def new_run_id(*words: str) -> str:
 def partial_path(folder: Path, run_id: str) -> Path:
     """Where a run is while it is being written."""
     return folder / f"{run_id}{PARTIAL}"
+
+
+def lock_path(folder: Path, run_id: str) -> Path:
+    """The file whose lock says that a job is writing this run. It is beside the run, not in it."""
+    return folder / f".{run_id}.lock"
 
 
 def locate(run: str | Path, folder: Path | None = None) -> Path:

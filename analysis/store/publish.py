@@ -61,9 +61,14 @@ def seal(folder: Path, file: str, manifest: str, fields: Mapping[str, Any]) -> N
     path = folder / file
     if _log(path).exists():
         raise RunError(f"{file} was not closed cleanly ({_log(path).name} is left): run the same command again.")
-    flush(path)
-    sizes = {file: {"size": path.stat().st_size, "sha256": sha256(path)}}
-    write_whole(folder / manifest, manifest_bytes({**fields, "files": sizes}))
+    try:
+        flush(path)
+        sizes = {file: {"size": path.stat().st_size, "sha256": sha256(path)}}
+        write_whole(folder / manifest, manifest_bytes({**fields, "files": sizes}))
+    except OSError as error:
+        raise RunError(
+            f"{folder.name} could not be published ({error.strerror}); nothing is lost: run the same command again."
+        ) from error
 
 
 def write_whole(path: Path, content: bytes) -> None:

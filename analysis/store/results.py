@@ -6,6 +6,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -195,7 +196,19 @@ class ResultsWriter(ABC):
             raise UnknownName(f"There is no map {projection_id!r} in this file; make it with put_projection first.")
         return rows[0][0]
 
+    @cached_property
+    def _present(self) -> dict[tuple[str, int], set[tuple[int, int]]]:
+        return {}
+
     def _forget(self, table: str, projection: int, site: int, head: int) -> None:
+        """Delete a head's rows, where there are any: each deletion reads the table."""
+        if (table, projection) not in self._present:
+            rows = self.database.execute(f"SELECT DISTINCT site, head FROM {table} WHERE projection = ?", [projection])
+            self._present[table, projection] = set(rows)
+        present = self._present[table, projection]
+        if (site, head) not in present:
+            present.add((site, head))
+            return
         self.database.execute(
             f"DELETE FROM {table} WHERE projection = ? AND site = ? AND head = ?", [projection, site, head]
         )

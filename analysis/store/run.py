@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -13,17 +13,14 @@ import duckdb
 import pandas as pd
 
 from analysis.errors import RunError, UserError
-from analysis.store.database import quoted
 from analysis.store.listing import list_runs
-from analysis.store.paths import MANIFEST, RUN_FILE, locate, runs_dir
+from analysis.store.paths import MANIFEST, locate, runs_dir
 from analysis.store.publish import addon_manifests, check_files, read_manifest
 from analysis.store.reading import Reader
-from analysis.store.schema import RESULT_TABLES, RUN_TABLES, check_format
+from analysis.store.root import Root
+from analysis.store.schema import check_format
 
 __all__ = ["Run", "list_runs", "open_run", "runs_dir"]
-
-_ADDON_STRIDE = 1000
-"""Numbers of projections of the n-th add-on begin at n times this, so that they stay apart in the joined tables."""
 
 
 def open_run(run: str | Path, runs_dir: str | Path | None = None) -> Run:
@@ -52,16 +49,20 @@ class Run(Reader):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.manifest: dict[str, Any] = read_manifest(path / MANIFEST)
-        check_format(self.manifest.get("format"))
-        check_files(path, self.manifest)
         self.run_id: str = path.name
+        try:
+            self.manifest: dict[str, Any] = read_manifest(path / MANIFEST)
+            check_format(self.manifest.get("format"))
+            check_files(path, self.manifest)
+        except RunError as error:
+            raise RunError(f"Run {self.run_id!r} cannot be opened: {error}") from error
         self._mutex = threading.Lock()
         self._threads = threading.local()
-        self._closed = False
-        self._addons: tuple[str, ...] = ()
-        self._root = self._open_root(addon_names(path))
-        super().__init__(self._thread_cursor)
+        self._cursors: weakref.WeakSet[duckdb.DuckDBPyConnection] = weakref.WeakSet()
+        self._is_closed = False
+        self._seen, self.problems = self._look_for_addons()
+        self._root = Root(path, self.manifest, self._seen)
+        super().__init__(self._thread_cursor, is_frozen=True)
 
     @property
     def modality(self) -> str:
@@ -84,7 +85,7 @@ class Run(Reader):
             raise UserError(f"The SQL could not be read: {_first_line(error)}") from error
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
             raise UserError("Runs are read only: one SELECT statement was expected.")
-        cursor = self._new_cursor()
+        cursor = self._new_cursor(self._current_root())
         try:
             cursor.execute("BEGIN TRANSACTION READ ONLY")
             values = dict(parameters) if isinstance(parameters, Mapping) else list(parameters)
@@ -95,9 +96,11 @@ class Run(Reader):
             cursor.close()
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Let go of the files, also where other threads have them open."""
         with self._mutex:
-            self._closed = True
+            self._is_closed = True
+            for cursor in list(self._cursors):
+                cursor.close()
             self._root.close()
 
     def __enter__(self) -> Run:
@@ -109,66 +112,48 @@ class Run(Reader):
         self.close()
 
     def _thread_cursor(self) -> duckdb.DuckDBPyConnection:
-        if getattr(self._threads, "root", None) is not self._current_root():
-            with self._mutex:
-                self._threads.root, self._threads.cursor = self._root, self._root.cursor()
+        root = self._current_root()
+        if getattr(self._threads, "root", None) is not root:
+            self._threads.root, self._threads.cursor = root, self._new_cursor(root)
         return self._threads.cursor
 
-    def _new_cursor(self) -> duckdb.DuckDBPyConnection:
-        root = self._current_root()
+    def _new_cursor(self, root: Root) -> duckdb.DuckDBPyConnection:
         with self._mutex:
-            return root.cursor()
+            cursor = root.connection.cursor()
+            self._cursors.add(cursor)
+        return cursor
 
-    def _current_root(self) -> duckdb.DuckDBPyConnection:
-        if self._closed:
+    def _current_root(self) -> Root:
+        """The database of the thread's next query: a new one when an add-on was published since.
+
+        The old one stays for the threads that still read from it.
+        """
+        if self._is_closed:
             raise RunError(f"Run {self.run_id!r} was closed: open it again.")
-        names = addon_names(self.path)
-        if names != self._addons:
+        seen, problems = self._look_for_addons()
+        if seen != self._seen:
             with self._mutex:
-                if names != self._addons:
-                    self._root = self._open_root(names)
+                if seen != self._seen:
+                    self._root = Root(self.path, self.manifest, seen)
+                    self._seen, self.problems = seen, problems
         return self._root
 
-    def _open_root(self, names: tuple[str, ...]) -> duckdb.DuckDBPyConnection:
-        root = duckdb.connect(":memory:", config={"threads": 2, "memory_limit": "2GB"})
-        try:
-            root.execute(f"SET temp_directory = {quoted(Path(tempfile.gettempdir()) / 'qk-atlas')}")
-            root.execute("SET max_temp_directory_size = '4GB'")
-            root.execute(f"ATTACH {quoted(self.path / RUN_FILE)} AS run (READ_ONLY)")
-            for place, name in enumerate(names, start=1):
-                root.execute(f"ATTACH {quoted(self.path / f'{name}.duckdb')} AS addon_{place} (READ_ONLY)")
-            _make_views(root, len(names))
-            for setting in (
-                "python_enable_replacements = false",
-                "autoinstall_known_extensions = false",
-                "autoload_known_extensions = false",
-                "max_execution_time = 120000",
-                "enable_external_access = false",
-                "lock_configuration = true",
-            ):
-                root.execute(f"SET {setting}")
-        except duckdb.Error as error:
-            root.close()
-            raise RunError(f"Run {self.run_id!r} cannot be opened: {_first_line(error)}") from error
-        self._addons = names
-        return root
-
-
-def addon_names(path: Path) -> tuple[str, ...]:
-    """The add-ons of a run, oldest name first in the order of their names."""
-    return tuple(manifest.stem for manifest in addon_manifests(path))
-
-
-def _make_views(root: duckdb.DuckDBPyConnection, n_addons: int) -> None:
-    for table in RUN_TABLES:
-        root.execute(f"CREATE VIEW {table} AS FROM run.main.{table}")
-    for table in RESULT_TABLES:
-        parts = [f"SELECT * FROM run.main.{table}"]
-        numbered = table in ("projections", "coordinates", "fidelity", "thumbnails")
-        for place in range(1, n_addons + 1):
-            shift = f" REPLACE (projection + {place * _ADDON_STRIDE} AS projection)" if numbered else ""
-            parts.append(f"SELECT *{shift} FROM addon_{place}.main.{table}")
-        root.execute(f"CREATE VIEW {table} AS {' UNION ALL '.join(parts)}")
+    def _look_for_addons(self) -> tuple[dict[str, dict[str, Any]], tuple[str, ...]]:
+        """Manifests of the add-ons by name, and what is wrong with those that are left out."""
+        names = {path.stem: path for path in addon_manifests(self.path)}
+        if getattr(self, "_names", None) == set(names):
+            return self._seen, self.problems
+        found, problems = {}, []
+        for name, path in names.items():
+            try:
+                manifest = read_manifest(path)
+                check_format(manifest.get("format"))
+                check_files(self.path, manifest)
+                found[name] = manifest
+            except RunError as error:
+                problems.append(f"The add-on {name} is left out: {error}")
+        self._names = set(names)
+        return found, tuple(problems)
 
 
 def _first_line(error: duckdb.Error) -> str:

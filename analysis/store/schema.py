@@ -101,7 +101,7 @@ def migrate(connection: duckdb.DuckDBPyConnection, migrations: tuple[Migration, 
         "CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY, name VARCHAR, made TIMESTAMP)"
     )
     present = {number for (number,) in connection.execute("SELECT number FROM migrations").fetchall()}
-    check_format(max(present, default=0), migrations[-1].number)
+    check_format(max(present, default=1), migrations[-1].number)
     applied = []
     for migration in migrations:
         if migration.number in present:
@@ -122,14 +122,15 @@ def migrate(connection: duckdb.DuckDBPyConnection, migrations: tuple[Migration, 
     return applied
 
 
-def check_format(found: object, newest: int = FORMAT) -> int:
+def check_format(found: object, newest: int | None = None) -> int:
     """The format of a run, when this version can read it.
 
     Raises:
         RunError: Not a format number, or one of a newer version of QK Atlas.
     """
-    if not isinstance(found, int) or isinstance(found, bool) or found < 0:
+    if not isinstance(found, int) or isinstance(found, bool) or found < 1:
         raise RunError(f"The run's manifest has the format {str(found)[:50]!r} where a whole number was expected.")
+    newest = FORMAT if newest is None else newest
     if found > newest:
         raise RunError(
             f"The run has format {found}; this version of QK Atlas reads formats up to {newest}: "

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import duckdb
 import numpy as np
 import pandas as pd
 
 from analysis.errors import RunError
-from analysis.store.database import Database
+from analysis.store.database import Database, write_failure
 from analysis.store.frames import arrow_table
 from analysis.store.locking import WriterLock
-from analysis.store.paths import LOCK_FILE, MANIFEST, RUN_FILE, SPEC_FILE, check_name, partial_path
+from analysis.store.paths import MANIFEST, RUN_FILE, SPEC_FILE, check_name, lock_path, partial_path
 from analysis.store.plan_tables import StoredPlan, read_plan, write_plan
 from analysis.store.publish import flush, seal, write_whole
 from analysis.store.reading import Reader
@@ -38,17 +38,19 @@ class RunWriter(ResultsWriter):
         self.folder = folder
         self.spec = json.loads(json.dumps(dict(spec), sort_keys=True, default=str))
         self._path = partial_path(folder, run_id)
-        self._path.mkdir(parents=True, exist_ok=True)
-        self._lock = WriterLock(self._path / LOCK_FILE, f"Run {run_id!r}")
+        self._plan: StoredPlan | None = None
+        self._points: tuple[np.ndarray, np.ndarray] | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = WriterLock(lock_path(folder, run_id), f"Run {run_id!r}")
         try:
+            if (folder / run_id).exists():
+                raise RunError(f"Run {run_id!r} is finished, and runs are never changed: choose another run id.")
+            self._path.mkdir(exist_ok=True)
             self._check_spec()
             self.database = Database(self._path / RUN_FILE)
-            migrate(self.database.connection)
-            self._plan: StoredPlan | None = None
-            self._points: tuple[np.ndarray, np.ndarray] | None = None
-            self._mutex = threading.RLock()
+            self._migrate()
         except BaseException:
-            self._lock.release()
+            self._lock.release(remove=True)
             raise
 
     @classmethod
@@ -64,11 +66,7 @@ class RunWriter(ResultsWriter):
         Raises:
             RunError: The name is taken or unusable, the spec is another, or another job is writing the run.
         """
-        folder = Path(runs_dir)
-        check_name(run_id)
-        if (folder / run_id).exists():
-            raise RunError(f"Run {run_id!r} is finished already, and runs are never changed: choose another run id.")
-        return cls(folder, run_id, spec)
+        return cls(Path(runs_dir), check_name(run_id), spec)
 
     @property
     def sites(self) -> list[Site]:
@@ -206,22 +204,22 @@ class RunWriter(ResultsWriter):
         fields.setdefault("created", datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds"))
         self.database.close(checkpoint=True)
         seal(self._path, RUN_FILE, MANIFEST, fields)
+        # Only now: until there is a manifest, the spec is what an interrupted run is recognised by.
         (self._path / SPEC_FILE).unlink(missing_ok=True)
-        target = self.folder / self.run_id
-        (self._path / LOCK_FILE).unlink(missing_ok=True)
         flush(self._path)
+        target = self.folder / self.run_id
         try:
             self._path.rename(target)
         except OSError as error:
             raise RunError(f"Run {self.run_id!r} could not take its name ({error.strerror}).") from error
         flush(self.folder)
-        self._lock.release()
+        self._lock.release(remove=True)
         return target
 
     def close(self) -> None:
         """Stop writing; what is stored stays, and the same `open` goes on with it."""
         self.database.close()
-        self._lock.release()
+        self._lock.release(remove=True)
 
     def __enter__(self) -> RunWriter:
         return self
@@ -242,18 +240,28 @@ class RunWriter(ResultsWriter):
             self.database.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'tokens' AND database_name = 'run'")
         )
 
+    def _migrate(self) -> None:
+        try:
+            migrate(self.database.connection)
+        except BaseException as error:
+            self.database.close()
+            if isinstance(error, duckdb.Error):
+                raise write_failure(self.database.path, error) from error
+            raise
+
     def _check_spec(self) -> None:
-        path = self._path / SPEC_FILE
-        if not path.exists():
-            write_whole(path, (json.dumps(self.spec, indent=1, sort_keys=True) + "\n").encode())
-            return
-        held = json.loads(path.read_bytes())
-        if held != self.spec:
+        manifest = self._path / MANIFEST
+        held = _read_json(self._path / SPEC_FILE)
+        if held is None and (sealed := _read_json(manifest)) is not None:
+            held = sealed.get("spec")
+        if held is not None and held != self.spec:
             differing = sorted(name for name in {*held, *self.spec} if held.get(name) != self.spec.get(name))
             raise RunError(
                 f"An unfinished run {self.run_id!r} was begun with other settings ({', '.join(differing)}): "
                 f"repeat its command, choose another run id, or delete {self._path.name}."
             )
+        write_whole(self._path / SPEC_FILE, (json.dumps(self.spec, indent=1, sort_keys=True) + "\n").encode())
+        manifest.unlink(missing_ok=True)
 
     def _counts(self) -> dict[str, Any]:
         if not self._has_inputs():
@@ -285,3 +293,11 @@ def _check_inputs(inputs: pd.DataFrame, tokens: pd.DataFrame) -> None:
 
 def _as_dict(info: Any) -> dict[str, Any]:
     return dict(info.as_dict() if hasattr(info, "as_dict") else info)
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None

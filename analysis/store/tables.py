@@ -1,0 +1,250 @@
+"""The tables of a run as data frames: inputs, tokens, maps, scores."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import duckdb
+import pandas as pd
+
+from analysis.errors import RunError, UnknownName
+from analysis.store.plan_tables import StoredPlan, read_plan, read_sites
+from analysis.types import Site
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnInfo:
+    """What a column of the token table means.
+
+    Attributes:
+        name: Of the column.
+        kind: ``sequential``, ``categorical`` or ``cyclic``.
+        unit: A word for the axis; empty for categories.
+        description: One sentence.
+    """
+
+    name: str
+    kind: str
+    unit: str = ""
+    description: str = ""
+
+
+class TableReader:
+    """Reads everything of a run but its vectors. Safe to use from many threads.
+
+    Args:
+        cursor: Gives a connection of the calling thread's own, with the run's tables as its current database.
+    """
+
+    def __init__(self, cursor: Callable[[], duckdb.DuckDBPyConnection]) -> None:
+        self._cursor = cursor
+
+    @cached_property
+    def sites(self) -> list[Site]:
+        """Every attention call, in forward order."""
+        return read_sites(self._rows)
+
+    def site(self, site: Site | str | int) -> Site:
+        """The site of this key, label or index.
+
+        Raises:
+            UnknownName: There is none; the message lists the labels.
+        """
+        key = site.key if isinstance(site, Site) else site
+        for known in self.sites:
+            if key in (known.key, known.label) or (isinstance(key, int) and key == known.index):
+                return known
+        raise UnknownName(f"There is no site {str(key)[:100]!r}; known: {', '.join(s.label for s in self.sites)}.")
+
+    def inputs(self) -> pd.DataFrame:
+        """One row an input, without the bytes of images (see `image`)."""
+        columns = [name for name in self._columns("inputs") if name.lower() not in ("image", "thumbnail")]
+        return self._frame(f"SELECT {', '.join(map(_name, columns))} FROM inputs ORDER BY input_id")
+
+    def image(self, input_id: int) -> bytes:
+        """The PNG of an input: what the model saw.
+
+        Raises:
+            UnknownName: No such input.
+            RunError: The run is of texts.
+        """
+        self._n_tokens(input_id)
+        found = [name for name in self._columns("inputs") if name.lower() in ("image", "thumbnail")]
+        if not found:
+            raise RunError("The inputs of this run are texts: there is no image.")
+        return bytes(self._one(f"SELECT {_name(found[0])} FROM inputs WHERE input_id = ?", [input_id])[0])
+
+    def tokens(self) -> pd.DataFrame:
+        """One row a token, in the order of every ``[point, ...]`` array of the run."""
+        return self._frame("SELECT * FROM tokens ORDER BY input_id, position")
+
+    def token_columns(self) -> dict[str, ColumnInfo]:
+        """What can colour a token, in display order."""
+        rows = self._rows("SELECT name, details FROM token_columns ORDER BY rank", ())
+        known = set(ColumnInfo.__dataclass_fields__)
+        return {
+            name: ColumnInfo(
+                **{"name": name, "kind": "categorical"} | {k: v for k, v in json.loads(details).items() if k in known}
+            )
+            for name, details in rows
+        }
+
+    def projections(self) -> pd.DataFrame:
+        """The maps: projection_id, name (the same), method, target, dims, seed, parameters (JSON), created."""
+        return self._frame(
+            "SELECT projection_id, projection_id AS name, method, target, dims, seed, parameters, created "
+            "FROM projections ORDER BY projection"
+        )
+
+    def coordinates(
+        self,
+        method: str | None = None,
+        site: Site | str | None = None,
+        head: int | None = None,
+        projection: str | None = None,
+    ) -> pd.DataFrame:
+        """Where the points of a map are.
+
+        Args:
+            method: Name of the method, or of the map; the oldest map of that method is meant.
+            site: Only this site.
+            head: Only this head.
+            projection: Name of the map (`projections`), instead of a method.
+
+        Returns:
+            site (key), head, input_id, position, kind (``query`` | ``key``), x, y, for 3-D z, and method, projection.
+
+        Raises:
+            UnknownName: No such map, site or head.
+        """
+        number, name, made_by, dims = self._projection(projection, method)
+        axes = "x, y, z" if dims == 3 else "x, y"
+        where, values = ["projection = ?"], [number]
+        if site is not None:
+            found = self.site(site) if head is None else self._head(site, head)
+            where, values = [*where, "site = ?"], [*values, found.index]
+        if head is not None:
+            where, values = [*where, "head = ?"], [*values, head]
+        frame = self._frame(
+            f"SELECT site, head, input_id, position, kind, {axes} FROM coordinates WHERE {' AND '.join(where)}", values
+        )
+        return self._with_keys(frame).assign(method=made_by, projection=name)
+
+    def fidelity(self, projection: str | None = None) -> pd.DataFrame:
+        """Fidelity figures: projection, method, target, dims, site (key), head and one column a measure."""
+        frame = self._frame(
+            "SELECT p.projection_id AS projection, method, target, dims, site, head, measure, value "
+            "FROM fidelity JOIN projections p USING (projection) WHERE ? IS NULL OR p.projection_id = ?",
+            [projection, projection],
+        )
+        index = ["projection", "method", "target", "dims", "site", "head"]
+        order = list(dict.fromkeys(frame["measure"]))
+        wide = frame.pivot(index=index, columns="measure", values="value")[order].reset_index()
+        wide.columns.name = None
+        return self._with_keys(wide)
+
+    def head_scores(self) -> pd.DataFrame:
+        """metric, site (key), head, value, ci_low, ci_high, null, n."""
+        return self._with_keys(
+            self._frame(
+                'SELECT metric, site, head, value, ci_low, ci_high, null_baseline AS "null", n '
+                "FROM head_scores ORDER BY metric, site, head"
+            )
+        )
+
+    def head_input_scores(
+        self, metric: str | None = None, site: Site | str | None = None, head: int | None = None
+    ) -> pd.DataFrame:
+        """metric, site (key), head, input_id, value, null; of one metric, site or head when given."""
+        return self._scores(
+            'metric, site, head, input_id, value, null_baseline AS "null"', "head_input_scores", metric, site, head
+        )
+
+    def token_scores(
+        self, metric: str | None = None, site: Site | str | None = None, head: int | None = None
+    ) -> pd.DataFrame:
+        """metric, site (key), head, input_id, position, value; of one metric, site or head when given."""
+        return self._scores("metric, site, head, input_id, position, value", "token_scores", metric, site, head)
+
+    def thumbnail(self, projection_id: str, stack_label: str) -> bytes:
+        """The sprite of a stack's heads under a map: a PNG, one row of cells a layer.
+
+        Raises:
+            UnknownName: There is none.
+        """
+        number = self._projection(projection_id, None)[0]
+        rows = self._rows(
+            "SELECT png FROM thumbnails WHERE projection = ? AND stack_label = ?", [number, str(stack_label)]
+        )
+        if not rows:
+            raise UnknownName(f"The map {projection_id!r} has no thumbnails of {str(stack_label)[:100]!r}.")
+        return bytes(rows[0][0])
+
+    @cached_property
+    def certificate(self) -> dict[str, Any]:
+        """The parity certificate of the capture."""
+        return self._plan.certificate
+
+    @cached_property
+    def _plan(self) -> StoredPlan:
+        return read_plan(self._rows)
+
+    @cached_property
+    def _lengths(self) -> dict[int, int]:
+        return dict(self._rows("SELECT input_id, n_tokens FROM inputs ORDER BY input_id", ()))
+
+    def _scores(
+        self, columns: str, table: str, metric: str | None, site: Site | str | None, head: int | None
+    ) -> pd.DataFrame:
+        wanted = {"metric": metric, "site": None if site is None else self.site(site).index, "head": head}
+        wanted = {name: value for name, value in wanted.items() if value is not None}
+        where = " AND ".join([f"{name} = ?" for name in wanted] or ["true"])
+        return self._with_keys(
+            self._frame(f"SELECT {columns} FROM {table} WHERE {where} ORDER BY ALL", list(wanted.values()))
+        )
+
+    def _projection(self, name: str | None, method: str | None) -> tuple[int, str, str, int]:
+        rows = self._rows("SELECT projection, projection_id, method, dims FROM projections ORDER BY projection", ())
+        for row in rows:
+            if name == row[1] if name is not None else method in (row[1], row[2]):
+                return row
+        known = ", ".join(row[1] for row in rows) or "none yet"
+        raise UnknownName(f"There is no map {str(name or method)[:100]!r}; known: {known}.")
+
+    def _head(self, site: Site | str, head: int) -> Site:
+        found = self.site(site)
+        if not 0 <= head < found.n_heads:
+            raise UnknownName(f"{found.label} has the heads 0 to {found.n_heads - 1}; there is no head {head}.")
+        return found
+
+    def _n_tokens(self, input_id: int) -> int:
+        if input_id not in self._lengths:
+            raise UnknownName(f"There is no input {input_id}; the run has {len(self._lengths)} inputs, counted from 0.")
+        return self._lengths[input_id]
+
+    def _with_keys(self, frame: pd.DataFrame) -> pd.DataFrame:
+        keys = {site.index: site.key for site in self.sites}
+        return frame.assign(site=frame["site"].map(keys).astype("str"))
+
+    def _columns(self, table: str) -> list[str]:
+        return [row[0] for row in self._rows(f"DESCRIBE {table}", ())]
+
+    def _one(self, query: str, parameters: Sequence[Any]) -> tuple:
+        rows = self._rows(query, parameters)
+        if not rows:
+            raise RunError("The run lacks captures of this input: run verify on it.")
+        return rows[0]
+
+    def _rows(self, query: str, parameters: Sequence[Any]) -> list[tuple]:
+        return self._cursor().execute(query, list(parameters)).fetchall()
+
+    def _frame(self, query: str, parameters: Sequence[Any] = ()) -> pd.DataFrame:
+        return self._cursor().execute(query, list(parameters)).df()
+
+
+def _name(column: str) -> str:
+    return '"' + column.replace('"', '""') + '"'
