@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from analysis.errors import UserError
+from analysis.errors import RunError, UserError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -125,9 +125,12 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _verify(options: argparse.Namespace) -> None:
-    from analysis.pipeline import verify
+    from analysis.store import locate, verify
 
-    print(verify(options.run, options.out))
+    verification = verify(locate(options.run, Path(options.out) if options.out else None))
+    if not verification.ok:
+        raise RunError(str(verification))
+    print(verification)
 
 
 def _doctor(options: argparse.Namespace) -> None:

@@ -1,0 +1,142 @@
+"""What an extraction will do and cost, before it is done."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis.pipeline.extraction import Prepared, new_plan, notes_on, prepare
+from analysis.pipeline.request import checked
+from analysis.progress import silent
+
+if TYPE_CHECKING:
+    from analysis.capture import CapturePlan
+    from analysis.types import Site
+
+
+@dataclass(frozen=True)
+class ExtractionPlan:
+    """What an extraction would do and cost.
+
+    Attributes:
+        capture: Sites, routes and the parity certificate of the longest input.
+        n_inputs: Inputs of the run.
+        n_tokens: Tokens of the run.
+        longest_tokens: Tokens of its longest input.
+        seconds: Estimated time of the capture, from the longest input, maps apart.
+        memory_bytes: Estimated peak above the model and the data: attention of one batch.
+        disk_bytes: q, k and stored attention of the run.
+        notes: What was skipped or cut.
+    """
+
+    run_id: str
+    capture: dict[str, Any]
+    n_inputs: int
+    n_tokens: int
+    longest_tokens: int
+    seconds: float
+    memory_bytes: int
+    disk_bytes: int
+    notes: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: the sites and figures, without the arrays of the capture plan."""
+        values = asdict(self)
+        values["capture"] = {name: self.capture[name] for name in ("sites", "certificate")}
+        return values
+
+    def as_text(self) -> str:
+        """The plan for a person."""
+        certificate = self.capture["certificate"]
+        lines = [
+            f"Run {self.run_id}: {self.n_inputs:,} inputs, {self.n_tokens:,} tokens, longest {self.longest_tokens:,}."
+        ]
+        stacks: dict[str, list[dict]] = {}
+        for site in self.capture["sites"]:
+            stacks.setdefault(f"{site['modality']}.{site['stack']}.{site['role']}", []).append(site)
+        for stack, sites in stacks.items():
+            routes = ", ".join(sorted({site["route"] for site in sites}))
+            heads = sum(site["n_heads"] for site in sites)
+            lines.append(f"  {stack}: {len(sites)} layers, {heads} heads, reached by {routes}")
+        lines += [f"  left out: {key}: {reason}" for key, reason in certificate["left_out"].items()]
+        lines.append(
+            f"Largest difference to the model: outputs {certificate['outputs_max_abs_diff']:.1e}, "
+            f"attention {certificate['attention_max_abs_diff']:.1e}, "
+            f"attention from stored q and k {certificate['recomputed_max_abs_diff']:.1e}."
+        )
+        lines.append(
+            f"About {_duration(self.seconds)} to capture (maps apart), {_size(self.memory_bytes)} of memory above the "
+            f"model, {_size(self.disk_bytes)} of disk."
+        )
+        return "\n".join([*lines, *(f"Note: {note}" for note in self.notes)])
+
+
+def plan_extraction(*, out_dir: str | Path | None = None, **request: Any) -> ExtractionPlan:
+    """What `extract` with the same arguments would do: sites, routes, tokens, time, memory and disk.
+
+    Loads the model and runs its longest input, twice; writes nothing.
+    """
+    prepared = prepare(checked(**request), silent)
+    return estimate(prepared, new_plan(prepared))
+
+
+def estimate(prepared: Prepared, plan: CapturePlan) -> ExtractionPlan:
+    """Time from running the longest input, memory from the batches it would make, disk from counting."""
+    from analysis.capture import run_batch
+    from analysis.engines.local import attention_bytes, batches
+
+    inputs, sites = prepared.inputs, plan.sites
+    n_heads = sum(site.n_heads for site in sites)
+    held = [
+        len(batch) * attention_bytes(inputs.n_tokens(batch[0]), n_heads)
+        for batch in batches(range(len(inputs)), inputs.n_tokens, n_heads)
+    ]
+    lengths = inputs.inputs["n_tokens"].to_numpy()
+    longest = int(np.argmax(lengths))
+    for _ in range(2):  # the first pass also warms up
+        began = time.perf_counter()
+        run_batch(prepared.loaded, plan, [(longest, inputs.tensors(longest))], want_attention=True)
+    seconds = (time.perf_counter() - began) * lengths.sum() / lengths[longest]
+    per_token = sum(2 * site.d_head * (site.n_heads + site.n_kv_heads) + 2 * site.n_kv_heads for site in sites)
+    stored = sum(_stored_cells(site, lengths, prepared.request.attention) for site in sites)
+    return ExtractionPlan(
+        run_id=prepared.run_id,
+        capture=plan.as_dict(),
+        n_inputs=len(inputs),
+        n_tokens=int(lengths.sum()),
+        longest_tokens=int(lengths[longest]),
+        seconds=float(seconds),
+        memory_bytes=max(held),
+        disk_bytes=int(lengths.sum() * per_token + 2 * stored),
+        notes=notes_on(inputs),
+    )
+
+
+def _stored_cells(site: Site, lengths: np.ndarray, mode: str) -> int:
+    """Cells of attention kept on disk; as `analysis.engines.local.stores_attention` decides."""
+    lengths = lengths.astype(np.int64)
+    causal = site.band is not None and site.band.is_causal
+    cells = site.n_heads * (lengths * (lengths + 1) // 2 if causal else lengths**2)
+    if mode == "auto" and site.recomputable:
+        cells = cells[cells <= lengths * site.d_head * (site.n_heads + site.n_kv_heads)]
+    elif mode == "recompute" and site.recomputable:
+        return 0
+    return int(cells.sum())
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(seconds, 0.1):.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _size(n_bytes: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.0f} {unit}" if unit == "bytes" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.1f} TB"

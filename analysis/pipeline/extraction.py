@@ -1,0 +1,243 @@
+"""An extraction from model and data to a published run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis import __version__
+from analysis.errors import RunError
+from analysis.pipeline.maps import make_map
+from analysis.pipeline.request import Request, checked
+from analysis.progress import Progress, Report, silent
+
+if TYPE_CHECKING:
+    from analysis.capture import CapturePlan
+    from analysis.inputs import Inputs
+    from analysis.models import LoadedModel
+    from analysis.store import Run, RunWriter
+    from analysis.store.plan_tables import StoredPlan
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A request with its model and data loaded.
+
+    Attributes:
+        spec: Everything that decides what the run holds, as plain values; the same spec is the same run.
+        run_id: As asked for, or made from the spec.
+    """
+
+    request: Request
+    loaded: LoadedModel
+    inputs: Inputs
+    spec: dict[str, Any]
+    run_id: str
+
+
+def extract(
+    *,
+    model: str | Path,
+    data: str | Path,
+    out_dir: str | Path | None = None,
+    limit: int | None = None,
+    layers: str | None = None,
+    attention: str = "auto",
+    projection: Sequence[str] = ("atlas",),
+    seed: int = 0,
+    engine: str = "local",
+    run_id: str | None = None,
+    report: Report = silent,
+) -> Run:
+    """Run a model over data and make a run; go on with it where an earlier call was stopped.
+
+    Args:
+        model: Hub id, local folder, or the name of a bundled model.
+        data: A file or folder of texts or images, or the name of bundled data.
+        out_dir: Folder of the runs; by default ``QK_ATLAS_RUNS`` or ``data/runs``.
+        limit: Only the first inputs.
+        layers: Only these layers of each stack, as in ``"0-3,11"``.
+        attention: ``auto``, ``store`` or ``recompute``: whether attention is kept on disk.
+        projection: Names of joint maps to make.
+        seed: Of maps and intervals.
+        engine: Where the work runs; ``local`` is this process.
+        run_id: Name of the run. By default it is made from model, data and settings, so that the same call finds
+            its own unfinished run again. A finished run of the same name and settings is opened as it is.
+        report: Told how far the work has come.
+
+    Returns:
+        The finished run, open for reading.
+
+    Raises:
+        UserError: Something about the request, the model or the data; the message says what to do.
+    """
+    from analysis.store import RunWriter, open_run, runs_dir
+    from analysis.store.paths import partial_path
+
+    request = checked(model, data, limit, layers, attention, projection, seed, engine, run_id)
+    folder = Path(out_dir) if out_dir else runs_dir()
+    prepared = prepare(request, report)
+    finished = _finished(folder, prepared)
+    if finished is not None:
+        return finished
+    # A model that is refused must leave nothing behind: the plan of a new run comes before its folder.
+    plan = None if partial_path(folder, prepared.run_id).exists() else new_plan(prepared)
+    with RunWriter.open(folder, prepared.run_id, prepared.spec) as writer:
+        plan = _settled_plan(writer, prepared, plan)
+        _capture(writer, prepared, plan, report)
+        _score_heads(writer, seed)
+        for name in request.projection:
+            make_map(writer, writer.reader(), name, seed=seed, report=report)
+        report(Progress("publish", message="Writing the manifest", run_id=prepared.run_id))
+        path = writer.publish(_manifest(prepared, plan))
+    report(Progress("done", run_id=prepared.run_id))
+    return open_run(path)
+
+
+def prepare(request: Request, report: Report) -> Prepared:
+    """Load the data and the model, encode the one for the other, and name the run.
+
+    Raises:
+        UserError: The data or the model cannot be read; the message says what to do.
+    """
+    from analysis.inputs import encode, read_data
+    from analysis.models import load_model
+
+    report(Progress("load", message=f"Reading {request.data}"))
+    raw = read_data(request.data, limit=request.limit)
+    report(Progress("load", message=f"Loading {request.model}"))
+    loaded = load_model(request.model, modality=raw.modality)
+    report(Progress("encode", message=f"Encoding {len(raw):,} inputs"))
+    inputs = encode(raw, loaded)
+    spec = {
+        "model": loaded.name,
+        "model_revision": loaded.revision,
+        "dtype": loaded.dtype,
+        "data": inputs.data_name,
+        "data_hash": inputs.data_hash,
+        "limit": request.limit,
+        "layers": None if request.layers is None else sorted(request.layers),
+        "attention": request.attention,
+        "projection": list(request.projection),
+        "seed": request.seed,
+        "code_version": __version__,
+    }
+    return Prepared(request, loaded, inputs, spec, request.run_id or _run_id(spec))
+
+
+def _run_id(spec: dict[str, Any]) -> str:
+    names = (re.sub(r"[^a-z0-9]+", "-", Path(spec[part]).stem.lower()).strip("-")[:30] for part in ("model", "data"))
+    digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:8]
+    return "-".join([*(name for name in names if name), digest])
+
+
+def _finished(folder: Path, prepared: Prepared) -> Run | None:
+    from analysis.store import open_run
+
+    if not (folder / prepared.run_id / "manifest.json").exists():
+        return None
+    run = open_run(folder / prepared.run_id)
+    if run.manifest.get("spec") == prepared.spec:
+        return run
+    run.close()
+    raise RunError(
+        f"There is already a run {prepared.run_id!r} with another model, other data or other settings, and runs are "
+        "never changed: choose another --run-id."
+    )
+
+
+def new_plan(prepared: Prepared) -> CapturePlan:
+    """A capture plan from a dry run on the longest input, where sliding windows show.
+
+    Raises:
+        CaptureRefused: The model's attention cannot be reached; with what was tried.
+    """
+    from analysis.capture import make_plan
+
+    longest = int(np.argmax(prepared.inputs.inputs["n_tokens"].to_numpy()))
+    plan = make_plan(prepared.loaded, prepared.inputs.tensors(longest))
+    return plan if prepared.request.layers is None else plan.keep(set(prepared.request.layers))
+
+
+def _settled_plan(writer: RunWriter, prepared: Prepared, fresh: CapturePlan | None) -> CapturePlan | StoredPlan:
+    """The plan of the run: the stored one where an earlier call made it, so that all its keys share one offset."""
+    stored = writer.plan()
+    if stored is None:
+        stored = fresh or new_plan(prepared)
+        writer.put_plan(stored.sites, stored.key_offsets, stored.sink_logits, stored.certificate)
+    inputs = prepared.inputs
+    writer.put_inputs(inputs.inputs, inputs.tokens, inputs.token_columns)
+    return stored
+
+
+def _capture(writer: RunWriter, prepared: Prepared, plan: CapturePlan, report: Report) -> None:
+    from analysis.engines.local import capture_into
+    from analysis.metrics import METRICS
+
+    capture_into(
+        writer,
+        prepared.loaded,
+        plan,
+        prepared.inputs,
+        attention=prepared.request.attention,
+        metrics=list(METRICS),
+        report=report,
+    )
+
+
+def _score_heads(writer: RunWriter, seed: int) -> None:
+    """From the scores of every input to one value, interval and null per head."""
+    from analysis.metrics.over_inputs import over_inputs
+
+    writer.put_head_scores(over_inputs(writer.reader().head_input_scores(), seed=seed))
+
+
+def notes_on(inputs: Inputs) -> list[str]:
+    """What the user should know of the data: what was left out, cut or changed."""
+    notes = list(inputs.notes)
+    if inputs.skipped:
+        named = "; ".join(f"{name}: {reason}" for name, reason in inputs.skipped[:5])
+        more = f" and {len(inputs.skipped) - 5} more" if len(inputs.skipped) > 5 else ""
+        notes.append(f"{len(inputs.skipped)} left out ({named}{more}).")
+    if inputs.n_cut_inputs:
+        tokens = int(inputs.inputs["n_cut"].sum())
+        notes.append(f"{inputs.n_cut_inputs} inputs were longer than the model's limit: {tokens:,} tokens cut.")
+    return notes
+
+
+def _manifest(prepared: Prepared, plan: CapturePlan) -> dict[str, Any]:
+    loaded, inputs = prepared.loaded, prepared.inputs
+    return {
+        "spec": prepared.spec,
+        "model": loaded.name,
+        "model_type": loaded.model_type,
+        "model_revision": loaded.revision,
+        "n_parameters": loaded.n_parameters,
+        "dtype": loaded.dtype,
+        "device": loaded.device,
+        "data": inputs.data_name,
+        "data_hash": inputs.data_hash,
+        "modality": inputs.modality,
+        "n_inputs": len(inputs),
+        "n_tokens": int(inputs.inputs["n_tokens"].sum()),
+        "n_sites": len(plan.sites),
+        "n_heads": sum(site.n_heads for site in plan.sites),
+        "skipped": [list(entry) for entry in inputs.skipped],
+        "notes": notes_on(inputs),
+        "certificate": plan.certificate,
+        "code_version": __version__,
+        "versions": _versions(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("torch", "transformers", "numpy", "duckdb", "umap-learn", "scikit-learn")}

@@ -1,0 +1,139 @@
+"""Joint maps of a run: made during its extraction, or added to a finished run."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis import __version__
+from analysis.errors import RunError
+from analysis.progress import Progress, Report, silent
+
+if TYPE_CHECKING:
+    from analysis.projection.problem import HeadProblem
+    from analysis.store import AddonWriter, RunWriter
+    from analysis.store.reading import Reader
+    from analysis.types import Site
+
+THUMBNAIL_PX = 80
+"""Width of a head's thumbnail."""
+
+
+def project(
+    run: str | Path,
+    *,
+    method: str,
+    dims: int = 2,
+    target: str = "attention",
+    seed: int = 0,
+    runs_dir: str | Path | None = None,
+    report: Report = silent,
+) -> str:
+    """Add a joint map to a finished run, as an add-on file of its own.
+
+    Args:
+        run: Id of the run or its folder.
+        method: A name in `PROJECTIONS`.
+        dims: 2 or 3.
+        target: ``attention``, or ``without_sinks`` for attention without sinks and special tokens.
+        seed: Of the method.
+        runs_dir: Folder of the runs, when `run` is an id.
+        report: Told how far the work has come.
+
+    Returns:
+        The name of the add-on.
+
+    Raises:
+        UserError: Unknown method, unknown run, or a map of these settings is already there.
+    """
+    from analysis.projection import PROJECTIONS
+    from analysis.store import add_to_run, open_run
+
+    PROJECTIONS[method]
+    name = "-".join([method, f"{dims}d", *([] if target == "attention" else ["without-sinks"]), f"seed{seed}"])
+    with open_run(run, runs_dir) as opened:
+        made = opened.projections()
+        same = (made["method"] == method) & (made["dims"] == dims) & (made["target"] == target) & (made["seed"] == seed)
+        if same.any():
+            raise RunError(f"{opened.run_id} already has the map {name}; choose another seed, target or method.")
+        with add_to_run(opened.path, name) as addition:
+            make_map(addition, opened, method, dims=dims, target=target, seed=seed, report=report)
+            addition.publish()
+    report(Progress("done"))
+    return name
+
+
+def make_map(
+    writer: RunWriter | AddonWriter,
+    reader: Reader,
+    method: str,
+    *,
+    dims: int = 2,
+    target: str = "attention",
+    seed: int = 0,
+    report: Report = silent,
+) -> str:
+    """Lay out every self-attention head of a run, with its fidelity, and draw the thumbnails of every stack."""
+    from analysis.projection.fit import fit_heads
+
+    sites = [site for site in reader.sites if site.role == "self"]
+    projection_id = writer.put_projection("", method, target, dims, seed, _parameters(method))
+    done = writer.done_heads(projection_id)
+    heads = [(site, head) for site in sites for head in range(site.n_heads)]
+    is_special = reader.tokens()["is_special"].to_numpy(dtype=bool)
+    waiting = [
+        (site.key, head, partial(_head_problem, reader, site, head, is_special))
+        for site, head in heads
+        if (site.key, head) not in done
+    ]
+    n_done = len(done)
+    report(Progress("project", n_done, len(heads), "heads", message=f"Making the map {projection_id}"))
+    for key, head, layout, fidelity in fit_heads(waiting, method, dims=dims, seed=seed, target=target):
+        # Coordinates last: a head that has them is done.
+        writer.put_fidelity(projection_id, key, head, fidelity)
+        writer.put_coordinates(projection_id, key, head, layout.queries, layout.keys)
+        n_done += 1
+        report(Progress("project", n_done, len(heads), "heads"))
+    _draw_thumbnails(writer, projection_id, sites)
+    return projection_id
+
+
+def _parameters(method: str) -> dict[str, Any]:
+    """What the method runs with: its own defaults, and the version of the code."""
+    from analysis.projection import PROJECTIONS
+
+    arguments = inspect.signature(PROJECTIONS[method].function).parameters.values()
+    defaults = {a.name: a.default for a in arguments if isinstance(a.default, int | float | str | bool)}
+    return {**defaults, "code_version": __version__}
+
+
+def _head_problem(reader: Reader, site: Site, head: int, is_special: np.ndarray) -> HeadProblem:
+    from analysis.projection.problem import HeadProblem
+
+    lengths = reader.inputs()["n_tokens"].to_numpy()
+    return HeadProblem(
+        queries=reader.queries(site, head),
+        keys=reader.keys(site, head),
+        scale=site.scale,
+        starts=np.concatenate([[0], np.cumsum(lengths)]),
+        attention=reader.attention_by_input(site, head),
+        allowed=reader.allowed_by_input(site),
+        is_special=is_special,
+    )
+
+
+def _draw_thumbnails(writer: RunWriter | AddonWriter, projection_id: str, sites: Sequence[Site]) -> None:
+    from analysis.projection.problem import Layout
+    from analysis.projection.thumbnails import sprite
+
+    for stack in dict.fromkeys(site.stack_label for site in sites):
+        layouts = {}
+        for site in (site for site in sites if site.stack_label == stack):
+            for head in range(site.n_heads):
+                layouts[site.depth, head] = Layout(*writer.layout(projection_id, site.key, head))
+        writer.put_thumbnail(projection_id, stack, sprite(layouts, THUMBNAIL_PX), THUMBNAIL_PX)

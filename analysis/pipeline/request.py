@@ -1,0 +1,65 @@
+"""What the user asked for, checked before anything slow starts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from analysis.errors import UserError
+
+
+@dataclass(frozen=True)
+class Request:
+    """A checked request for an extraction; see `analysis.pipeline.extract` for the fields."""
+
+    model: str
+    data: str
+    limit: int | None
+    layers: frozenset[int] | None
+    attention: str
+    projection: tuple[str, ...]
+    seed: int
+    run_id: str | None
+
+
+def checked(
+    model: str | Path,
+    data: str | Path,
+    limit: int | None = None,
+    layers: str | None = None,
+    attention: str = "auto",
+    projection: Sequence[str] = ("atlas",),
+    seed: int = 0,
+    engine: str = "local",
+    run_id: str | None = None,
+) -> Request:
+    """The request, when everything about it that can be known at once is right.
+
+    Raises:
+        UserError: An unknown map, layers that cannot be read, an engine that is not there.
+    """
+    from analysis.projection import PROJECTIONS
+
+    if engine != "local":
+        raise UserError(f"The engine {engine!r} is not available yet; use --engine local.")
+    if attention not in ("auto", "store", "recompute"):
+        raise UserError(f"Attention can be kept as auto, store or recompute; got {attention!r}.")
+    names = tuple(dict.fromkeys(name for name in projection if name != "none"))
+    for name in names:
+        PROJECTIONS[name]
+    return Request(str(model), str(data), limit, parse_layers(layers), attention, names, seed, run_id)
+
+
+def parse_layers(text: str | None) -> frozenset[int] | None:
+    """``"0-3,11"`` to the set {0, 1, 2, 3, 11}; None stays None (all layers)."""
+    if text is None:
+        return None
+    layers: set[int] = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)(?:\s*-\s*(\d+))?\s*", part)
+        if not match or int(match[2] or match[1]) < int(match[1]):
+            raise UserError(f"--layers expects numbers and ranges such as 0-3,11; got {text!r}.")
+        layers |= set(range(int(match[1]), int(match[2] or match[1]) + 1))
+    return frozenset(layers)
