@@ -11,7 +11,7 @@ from pathlib import Path
 import streamlit as st
 
 from analysis.errors import UserError
-from app import cache, widgets
+from app import widgets
 from app.components.nav import pages_row
 from app.state import read_link, resolve
 from app.style import LAYOUT, LOGO
@@ -39,8 +39,7 @@ def draw(view: View) -> None:
     selection, notes = read_link(st.query_params.to_dict())
     facts, problem = None, None
     try:
-        run = widgets.choose_run(selection)
-        facts = cache.facts(run) if run is not None else None
+        facts = widgets.open_facts(widgets.choose_run(selection))
     except UserError as error:
         problem = str(error)
     if facts is not None:

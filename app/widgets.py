@@ -102,6 +102,21 @@ def choose_run(selection: Selection) -> str | None:
     return None if complete.empty else str(complete["run_id"].iloc[0])
 
 
+def open_facts(run_id: str | None) -> RunFacts | None:
+    """What the run offers; None without a run.
+
+    Raises:
+        RunError: It is damaged, with what to do.
+    """
+    if run_id is None:
+        return None
+    try:
+        return cache.facts(run_id)
+    except RunError as error:
+        cure = "extract it again, or pick another run in the left column"
+        raise RunError(f"{str(error).rstrip('.')}; {cure}.") from error
+
+
 def sidebar(selection: Selection, facts: RunFacts | None) -> None:
     """The left column: what applies in every view. `facts` is None when the run does not open."""
     with st.sidebar:
@@ -140,7 +155,7 @@ def _pick_run(selection: Selection) -> None:
 def _run_name(run: str | None, status: dict[str, str]) -> str:
     if run is None:
         return "choose a run"
-    return run if status[run] == "complete" else f"{run} (damaged)"
+    return run if status[run] == "complete" else f"{run} ({status[run].split(':')[0]})"
 
 
 def _other_run(run: str | None) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from app.charts.words import percent
+
 LITTLE = 0.25
 """KL explained under which closeness on the map should not be read as attention at all."""
 
@@ -20,15 +22,15 @@ def fidelity_sentence(figures: Mapping[str, Any], target: str) -> str:
     if explained is None:
         return ""
     what = "attention without its sinks" if target == "without_sinks" else "attention"
-    said = [f"explains {max(explained, 0):.0%} of this head's {what}"]
+    said = [f"explains {percent(max(explained, 0))} of this head's {what}"]
     if keys_only is not None:
-        said[0] += f" (the popularity of keys alone: {max(keys_only, 0):.0%})"
+        said[0] += f" (the popularity of keys alone: {percent(max(keys_only, 0))})"
     recall = _number(figures, "recall3_content")
     if recall is not None:
-        said.append(f"{recall:.0%} of the three strongest content keys are among the three nearest")
+        said.append(f"{percent(recall)} of the three strongest content keys are among the three nearest")
     kept = [_number(figures, name) for name in ("kept_queries", "kept_keys")]
     if None not in kept:
-        said.append(f"keeps {kept[0]:.0%} of query and {kept[1]:.0%} of key neighbours")
+        said.append(f"keeps {percent(kept[0])} of query and {percent(kept[1])} of key neighbours")
     return "Map " + "; ".join(said) + "."
 
 
@@ -38,11 +40,11 @@ def fidelity_warning(figures: Mapping[str, Any]) -> str:
     if explained is None:
         return ""
     if explained < LITTLE:
-        share = f"only {explained:.0%} of" if explained > 0 else "none of"
+        share = f"only {percent(explained)} of" if explained > 0 else "none of"
         return f"This map explains {share} this head's attention: do not read closeness as attention."
     if keys_only is not None and explained <= keys_only:
         return (
-            f"Popular keys alone explain as much of this head ({keys_only:.0%}) as the map ({explained:.0%}): "
+            f"Popular keys alone explain {percent(keys_only)} of this head, the map {percent(explained)}: "
             "what is near which adds nothing here."
         )
     return ""

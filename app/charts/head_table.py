@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.types import Site, head_name
+from app.charts.words import percent
 
 MUCH = 0.3
 """Mean weight from which a head is said to put much of its weight somewhere."""
@@ -16,15 +17,12 @@ MUCH = 0.3
 MOST = 0.5
 """Mean weight from which it is said to put most of its weight there."""
 
-PLACES = {
-    "first_token": "on the first token",
-    "previous_token": "on the previous token",
-    "self": "on the token itself",
-    "self_token": "on the token itself",
+_BEHAVIOUR = {
+    "first_token": (MOST, "puts most of its weight on the first token", "put most of their weight on the first token"),
+    "previous_token": (MUCH, "follows the previous token", "follow the previous token"),
+    "induction": (MUCH, "looks like induction", "look like induction"),
 }
-"""Metrics that are a mean weight on one place, in the words of the summary."""
-
-_BEHAVIOUR = {"induction": "looks like induction", "duplicate_token": "looks for earlier copies of the token"}
+"""Metric: from which mean weight a head is counted, and what one and several such heads do."""
 
 
 def head_table(sites: Sequence[Site], scores: pd.DataFrame, fidelity: pd.DataFrame) -> pd.DataFrame:
@@ -56,21 +54,11 @@ def head_table(sites: Sequence[Site], scores: pd.DataFrame, fidelity: pd.DataFra
 
 def summary(heads: pd.DataFrame) -> str:
     """One sentence on what the heads of a run do, every number counted from the table."""
-    n_heads = len(heads)
-    said = [f"{n_heads} heads" if n_heads != 1 else "1 head"]
-    first = heads.get("first_token")
-    if first is not None:
-        said.append(_counted(int((first >= MOST).sum()), "put", "puts", "most of their weight on the first token"))
-    previous = heads.get("previous_token")
-    if previous is not None:
-        said.append(_counted(int((previous >= MUCH).sum()), "follow", "follows", "the previous token"))
-    for metric, words in _BEHAVIOUR.items():
-        if metric in heads and heads[metric].max() >= MUCH:
-            best = heads.loc[heads[metric].idxmax()]
-            said.append(f"{int((heads[metric] >= MUCH).sum())} {words}, most of all {best['name']}")
+    said = [f"{len(heads)} heads" if len(heads) != 1 else "1 head"]
+    said += [_counted(heads, metric, *how) for metric, how in _BEHAVIOUR.items() if metric in heads]
     if "kl_explained" in heads and heads["kl_explained"].notna().any():
-        said.append(f"the maps explain {heads['kl_explained'].median():.0%} of a head's attention (median)")
-    return "; ".join(part for part in said if part) + "."
+        said.append(f"the maps explain {percent(heads['kl_explained'].median())} of a head's attention (median)")
+    return "; ".join(said) + "."
 
 
 def leading(row: Mapping[str, Any], metrics: Mapping[str, Mapping[str, str]], n_shown: int = 3) -> list[dict[str, Any]]:
@@ -102,7 +90,11 @@ def is_share(unit: str) -> bool:
     return "0 to 1" in unit
 
 
-def _counted(number: int, plural: str, singular: str, what: str) -> str:
-    if number == 1:
-        return f"1 {singular} {what}".replace(" their ", " its ")
-    return f"{number or 'none'} {plural} {what}"
+def _counted(heads: pd.DataFrame, metric: str, enough: float, one: str, many: str) -> str:
+    number = int((heads[metric] >= enough).sum())
+    verb = one if number == 1 else many
+    if heads[metric].notna().sum() == 0:
+        return f"no figure for heads that {many}"
+    best = heads.loc[heads[metric].idxmax()]
+    strongest = f"{'it is' if number == 1 else 'most of all'} {best['name']}, {best[metric]:.2f}"
+    return f"{number or 'none'} {verb} ({strongest})"

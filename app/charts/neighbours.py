@@ -9,6 +9,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from analysis.types import KEY, QUERY
+from app.charts.words import percent
 from app.palette import KEY as KEY_COLOUR
 from app.palette import QUERY as QUERY_COLOUR
 
@@ -54,7 +55,7 @@ def describe_pick(
         "place": _place(token, len(mine)), **_context(token, text),
         "sees": {
             "start": int(mine[position]), "rows": sees, "colour": KEY_COLOUR,
-            "note": f"The {len(sees)} keys its query weighs most, {shown:.0%} of its attention in all.",
+            "note": f"The {len(sees)} keys its query weighs most, {percent(shown)} of its attention in all.",
         },
         "seen": {
             "start": int(mine[position]) + n_all, "rows": seen, "colour": QUERY_COLOUR,
@@ -79,7 +80,7 @@ def _ranked(
 
 def _place(token: pd.Series, n_tokens: int) -> str:
     grid = ""
-    if pd.notna(token.get("row")) and pd.notna(token.get("column")):
+    if pd.notna(token.get("row")) and token["row"] >= 0:
         grid = f"row {int(token['row'])}, column {int(token['column'])}, "
     return f"{grid}position {token['position']} of 0–{n_tokens - 1} in input {token['input_id']}"
 

@@ -32,6 +32,12 @@ function makeScatter(host) {
   document.addEventListener("keydown", pressed);
   scatter.leave = () => { forget.forEach((stop) => stop()); resized.disconnect(); document.removeEventListener("keydown", pressed); drawer?.leave(); };
 
+  // Where a point is on the screen: for whoever drives the page from outside (tests, a tour).
+  board().where = (point) => {
+    const box = stage.getBoundingClientRect(), [x, y] = seen(camera, data.points, point);
+    return [box.left + box.width / 2 + x / ratio(), box.top + box.height / 2 + y / ratio()];
+  };
+
   scatter.show = (message) => {
     stage.classList.remove("waiting");
     const {header, sections} = unpack(message);
@@ -80,7 +86,7 @@ function makeScatter(host) {
     const {low, high} = scatter.header;
     camera.middle = new Float32Array([0, 1, 2].map((axis) => ((low[axis] ?? 0) + (high[axis] ?? 0)) / 2));
     camera.turn = scatter.header.dims === 3 ? turned(camera.yaw, camera.pitch) : FLAT;
-    Object.assign(camera, {x: 0, y: 0, view: scatter.header.frame, fitted: fitted(wide, tall)});
+    Object.assign(camera, {x: 0, y: scatter.header.dims === 3 ? 0 : 13 * ratio(), view: scatter.header.frame, fitted: fitted(wide, tall)});
     camera.zoom = camera.fitted;
   }
 
@@ -88,7 +94,7 @@ function makeScatter(host) {
     const {low, high, dims} = scatter.header;
     const spans = low.map((value, axis) => Math.max(high[axis] - value, 1e-6));
     if (dims === 3) return 0.94 * Math.min(wide, tall) / Math.hypot(...spans) * 1.25;
-    return 0.94 * Math.min(wide / spans[0], tall / spans[1]);
+    return 0.92 * Math.min(wide / spans[0], (tall - 30 * ratio()) / spans[1]);
   }
 
   function zoomAt(factor, x, y) {

@@ -1,0 +1,93 @@
+"""The real command, a real browser: one server and one Chromium for all tests of this folder.
+
+Fixtures: `runs` (folder with the runs ``text``, ``vision``, ``hostile`` and a damaged one), `address` (of the server),
+`page` (a fresh browser context of 1280 x 800 that fails its test when the page throws), `go` (open a path and wait).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.e2e.serving import chromium, served, settle
+from tests.store import synthetic
+
+HOSTILE = "<script>window.__hurt=1</script>"
+HOSTILE_IMAGE = '<img src=x onerror="window.__hurt=1">'
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of synthetic runs; the newest complete one is ``text``."""
+    folder = tmp_path_factory.mktemp("runs")
+    words = synthetic.WORDS
+    synthetic.WORDS = [HOSTILE, HOSTILE_IMAGE, "**bold**", "$x$", "&amp;", "[a](javascript:1)", "naïve😀"]
+    try:
+        synthetic.make_synthetic_run(folder, "hostile", n_inputs=4, n_tokens=8)
+    finally:
+        synthetic.WORDS = words
+    synthetic.make_synthetic_run(folder, "vision", modality="vision", n_inputs=5, n_tokens=17, n_layers=2)
+    synthetic.make_synthetic_run(folder, "wide", n_inputs=2, n_tokens=6, n_layers=20, n_heads=34, d_head=2)
+    synthetic.make_synthetic_run(folder, "text", n_inputs=12, n_tokens=20, n_layers=3, n_heads=4, causal=True)
+    shutil.copytree(folder / "text", folder / "broken")
+    file = folder / "broken" / "run.duckdb"
+    file.write_bytes(file.read_bytes()[:-4096])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], str]]:
+    """Start the app as a user does, on a folder of runs; gives its address. All are stopped at the end."""
+    with ExitStack() as stack:
+        yield lambda folder: stack.enter_context(served(folder, tmp_path_factory.mktemp("server") / "log.txt"))
+
+
+@pytest.fixture(scope="session")
+def address(serve: Callable[[Path], str], runs: Path) -> str:
+    return serve(runs)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A fresh context: no cookies, no cache. Fails the test when a script throws or anything outside is asked for."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    opened = context.new_page()
+    opened.set_default_timeout(20_000)
+    errors: list[str] = []
+    outside: list[str] = []
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    local = ("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:")
+    opened.on("request", lambda request: outside.append(request.url) if not request.url.startswith(local) else None)
+    yield opened
+    context.close()
+    assert not errors
+    assert not outside
+
+
+@pytest.fixture
+def go(page: Page, address: str) -> Callable[[str], Page]:
+    """Open a path of the app and wait until the script has run."""
+
+    def open_path(path: str) -> Page:
+        page.goto(address + path)
+        settle(page)
+        return page
+
+    return open_path
