@@ -47,10 +47,8 @@ def draw(view: View) -> None:
         notes += more
     widgets.sidebar(selection, facts)
     widgets.say_notes(notes)
-    if problem and view.needs == "run":
-        return widgets.say_problem(problem)
     if facts is None and view.needs == "run":
-        return widgets.say_empty()
+        return widgets.say_problem(problem) if problem else widgets.say_empty()
     try:
         view.render(selection)
     except UserError as error:

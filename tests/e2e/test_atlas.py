@@ -30,7 +30,7 @@ def figures(runs: Path, run_id: str, layer: int, head: int) -> dict[str, float]:
 
 def test_hover_names_the_head_and_its_true_values_without_a_rerun(go, runs):
     page = go("/?run=text")
-    page.evaluate("WebSocket.prototype.send = () => { throw new Error('hovering talked to the server'); }")
+    page.evaluate("() => { WebSocket.prototype.send = () => { throw new Error('hovering talked to the server'); }; }")
     truth = figures(runs, "text", 2, 3)
     best = max(("first_token", "previous_token"), key=truth.get)
     page.locator("[data-head=L2H3]").hover()
