@@ -32,7 +32,8 @@ def run_batch(
 
     Args:
         batch: Pairs of input id and encoded input.
-        want_attention: Also compute the attention, fp32. It is always given where q and k cannot give it back.
+        want_attention: Also compute the attention, fp32, and look again on every input whether it survives the
+            rounding of q and k. Where the dry run says that q and k cannot give it back it is computed in any case.
 
     Returns:
         Arrays are fp32; queries, keys and attention may be views of one batch array.
@@ -107,10 +108,9 @@ def _split(
         value_norms = _numpy(torch.linalg.vector_norm(call.v, dim=-1, dtype=torch.float32))
         allowed, must_store = masks.of(call, site)
         weights = call.attention() if want_attention or any(must_store) else None
-        if site.recomputable and _is_close(plan, site):
+        if want_attention and site.recomputable and _is_close(plan, site):
             fine = survives_rounding(call, masks.raw(call), plan.key_offsets[site.key], lengths, weights)
             must_store = [must or not is_fine for must, is_fine in zip(must_store, fine, strict=True)]
-            weights = call.attention() if weights is None and any(must_store) else weights
         attention = None if weights is None else _numpy(weights)
     fields = []
     for row, mask in enumerate(allowed):
