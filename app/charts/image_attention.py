@@ -130,7 +130,7 @@ def _shade(weights: pd.Series) -> np.ndarray:
 def _picture(picture: bytes, middle: float, centre: float, size: tuple[float, float], x: alt.X, y: alt.Y) -> alt.Chart:
     url = "data:image/png;base64," + base64.b64encode(picture).decode()
     place = alt.Chart(pd.DataFrame([{"url": url, "left": middle, "top": centre}]))
-    return place.mark_image(width=size[0], height=size[1], aspect=False).encode(x=x, y=y, url="url:N")
+    return place.mark_image(width=size[0], height=size[1], aspect=False, aria=False).encode(x=x, y=y, url="url:N")
 
 
 def _shades(table: pd.DataFrame, x: alt.X, y: alt.Y, kind: str) -> alt.Chart:

@@ -138,14 +138,13 @@ def make_lines(
     """Queries on the left, keys on the right, a line for each weight of 1 % or more, as wide and strong as the weight.
 
     The lines of the picked token stand out; hovering over a token shows its own instead. A click on the left picks a
-    query, on the right a key (selections ``pick_query`` and ``pick_key``).
+    query, on the right a key: the selection ``pick`` has one of the two, or both from a click on a line.
     """
     positions = sorted(set(table["query"]) | set(table["key"]))
     names = [visible_token(tokens[position]) for position in positions]
     ends = pd.DataFrame(
         {
-            "query": positions,
-            "key": positions,
+            "position": positions,
             "token": names,
             "label": [short_token(tokens[position]) for position in positions],
             "special": [special[position] for position in positions],
@@ -209,9 +208,9 @@ def _outline(picked: int, kind: str, n: int) -> alt.Chart:
 
 def _lines(table: pd.DataFrame, y_scale: alt.Scale, picked: int | None, kind: str) -> alt.Chart:
     own = f"datum.{kind} === {picked}" if picked is not None else "true"
+    left, right = (f"(isDefined(hover.{side}) && isValid(hover.{side}[0]))" for side in ("query", "key"))
     shown = (
-        "isDefined(hover_query.query) ? datum.query === hover_query.query[0] : "
-        f"isDefined(hover_key.key) ? datum.key === hover_key.key[0] : {own}"
+        f"{left} && !{right} ? datum.query === hover.query[0] : {right} && !{left} ? datum.key === hover.key[0] : {own}"
     )
     shade = alt.Scale(domain=[0, 1], range=[0.2, 1])
     return (
@@ -237,8 +236,8 @@ def _line_ends(ends: pd.DataFrame, side: str, y_scale: alt.Scale, picked: int | 
         tests = [{"test": f"datum.{side} === {picked}", "value": SELECTED}, {"test": "datum.special", "value": QUIET}]
         colour = alt.Color(condition=tests, value=QUERY if left else KEY)
     marks = dict(align="right" if left else "left", dx=-8 if left else 8, fontSize=13, cursor="pointer")
-    return (
-        alt.Chart(ends.assign(left=0.0 if left else 1.0))
+    chart = (
+        alt.Chart(ends.rename(columns={"position": side}).assign(left=0.0 if left else 1.0))
         .mark_text(baseline="middle", **marks)
         .encode(
             x="left:Q",
@@ -247,8 +246,11 @@ def _line_ends(ends: pd.DataFrame, side: str, y_scale: alt.Scale, picked: int | 
             color=colour,
             tooltip=[alt.Tooltip("token:N", title=side), alt.Tooltip(f"{side}:Q", title="position")],
         )
-        .add_params(
-            alt.selection_point(name=f"pick_{side}", fields=[side], on="click", toggle=False),
-            alt.selection_point(name=f"hover_{side}", fields=[side], on="pointerover", clear="pointerout", empty=False),
-        )
+    )
+    if not left:
+        return chart
+    fields = ["query", "key"]  # layers share one selection: a mark of the other side has the other field only
+    return chart.add_params(
+        alt.selection_point(name="pick", fields=fields, on="click", toggle=False),
+        alt.selection_point(name="hover", fields=fields, on="pointerover", clear="pointerout", empty=False),
     )

@@ -30,6 +30,13 @@ def render_input(selection: Selection) -> None:
 
 @st.fragment
 def _draw(run_id: str) -> None:
+    try:
+        _view(run_id)
+    except UserError as error:
+        widgets.say_problem(str(error))
+
+
+def _view(run_id: str) -> None:
     facts = cache.facts(run_id)
     if not facts.n_tokens or not facts.sites:
         raise UserError(f"Run {run_id} has no inputs or no attention: extract it again.")

@@ -195,10 +195,13 @@ def _lines(one: OneInput, tokens: list[str], special: list[bool]) -> None:
     stretch = range(first, min(n, first + LINE_TOKENS))
     table = attention_table(one.attention, tokens, one.allowed, stretch)
     chart = make_lines(table, tokens, special, selection.token, selection.kind)
-    picks = {
-        f"pick_{kind}": lambda end, kind=kind: widgets.select(token=int(end[kind]), kind=kind) for kind in (QUERY, KEY)
-    }
-    _clickable(chart, picks, "input_lines")
+
+    def pick(end: dict) -> None:
+        sides = [side for side in (QUERY, KEY) if end.get(side) is not None]
+        kind = selection.kind if len(sides) == 2 else sides[0]
+        widgets.select(token=int(end[kind]), kind=kind)
+
+    _clickable(chart, {"pick": pick}, "input_lines")
     part = ""
     if n > LINE_TOKENS:
         last = n - LINE_TOKENS

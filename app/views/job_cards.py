@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from analysis.errors import UserError
 from analysis.store import runs_dir
 from app import jobs, widgets
 
@@ -53,24 +54,37 @@ def _card(job: jobs.Job) -> None:
         return
     if job.state == jobs.DONE:
         words.text(f"{name}  ·  ready{': ' + job.run_id if job.run_id else ''}")
-        if button.button("Open", key=f"open_{job.job_id}", type="primary", width="stretch") and job.run_id:
+        if button.button("Open run", key=f"open_{job.job_id}", type="primary", width="stretch") and job.run_id:
             jobs.dismiss_job(runs_dir(), job.job_id)
-            from app.views.runs import fresh
-
-            widgets.open_view("atlas", **fresh(job.run_id))
+            widgets.open_view("atlas", **from_beginning(job.run_id))
     else:
         words.text(f"{name}  ·  {job.state}")
-        (st.warning if job.state == jobs.CANCELLED else st.error)(_plain(job.error), icon=":material/info:")
+        words.caption(_plain(job.error))
         if job.state != jobs.FAILED or job.run_id:
             button.button("Resume", key=f"resume_{job.job_id}", on_click=_resume, args=(job,), width="stretch")
-    st.button(
-        "Put away", key=f"away_{job.job_id}", type="tertiary", on_click=jobs.dismiss_job, args=(runs_dir(), job.job_id)
+    button.button(
+        "Put away",
+        key=f"away_{job.job_id}",
+        type="tertiary",
+        on_click=jobs.dismiss_job,
+        args=(runs_dir(), job.job_id),
+        width="stretch",
     )
 
 
+def from_beginning(run_id: str) -> dict[str, str | None]:
+    """The changes of the selection that show a run from its beginning."""
+    names = ("site", "head", "input", "token", "map", "new", "with", "at")
+    return {**dict.fromkeys(names), "run": run_id}
+
+
 def _resume(job: jobs.Job) -> None:
-    jobs.start_job(runs_dir(), job.request)
-    jobs.dismiss_job(runs_dir(), job.job_id)
+    try:
+        jobs.start_job(runs_dir(), job.request)
+    except UserError as error:
+        st.toast(_plain(str(error)), icon=":material/error:")
+    else:
+        jobs.dismiss_job(runs_dir(), job.job_id)
 
 
 def stage_words(progress: dict) -> str:
@@ -95,7 +109,7 @@ def progress_words(job: jobs.Job) -> str:
     unit, rate, left = progress.get("unit") or "units", progress.get("rate"), progress.get("eta_s")
     parts = [f"{progress['done']:,} of {progress['total']:,} {unit}"] if progress.get("total") else []
     if rate:
-        parts.append(f"{rate:.3g} {unit} a second" if rate >= 1 else f"{1 / rate:.3g} s for each of the {unit}")
+        parts.append(f"{rate:.3g} {unit} a second" if rate >= 1 else f"{1 / rate:.2g} s a {unit.removesuffix('s')}")
     if left is not None:
         parts.append(f"about {duration(left)} left in this step")
     return " · ".join(parts or [progress.get("message") or "The first figures come with the first batch."])

@@ -51,7 +51,7 @@ def render_form(runs: pd.DataFrame) -> None:
                 _start(request, dry_run=not wants_start)
         except UserError as error:
             widgets.say_problem(str(error))
-        _plan()
+        _plan((model, data if isinstance(data, str) else st.session_state.get(_DRAFT, ("", ""))[1], limits))
 
 
 def _pick_model(runs: pd.DataFrame) -> str:
@@ -173,12 +173,15 @@ def _start(request: jobs.JobRequest, dry_run: bool) -> None:
     st.rerun()
 
 
-def _plan() -> None:
+def _plan(asked: tuple[str, str, dict]) -> None:
     job_id = st.session_state.get(_PLAN)
     if job_id is None:
         st.caption("Plan tells the heads, tokens, time, memory and disk before anything is made.")
         return
-    running = jobs.read_job(runs_dir(), job_id).state == jobs.RUNNING
+    job = jobs.read_job(runs_dir(), job_id)
+    running, model, data, limits = job.state == jobs.RUNNING, *asked
+    if job.request != jobs.JobRequest(model=model, data=data, **limits):
+        st.caption("The form has changed since this plan was made: plan again.")
     st.fragment(_plan_words, run_every=0.5 if running else None)(job_id, running)
 
 
@@ -205,12 +208,13 @@ def _plan_figures(plan: dict) -> None:
         "heads": f"{heads:,}",
         "inputs": f"{plan['n_inputs']:,}",
         "tokens": f"{plan['n_tokens']:,}",
-        "capture takes about": duration(plan["seconds"]),
-        "memory above the model": size(plan["memory_bytes"]),
+        "time to capture, about": duration(plan["seconds"]),
+        "memory beside the model": size(plan["memory_bytes"]),
         "disk": size(plan["disk_bytes"]),
     }
     for column, (name, value) in zip(st.columns(len(figures)), figures.items()):
-        column.metric(name, value)
+        column.caption(name)
+        column.markdown(f"**{value}**")
     routes = ", ".join(sorted({site["route"] for site in sites}))
     exact = plan["capture"]["certificate"].get("attention_max_abs_diff")
     certificate = (

@@ -12,7 +12,7 @@ from analysis.store import runs_dir
 from app import cache, jobs, widgets
 from app.state import Selection
 from app.views import View
-from app.views.job_cards import render_jobs
+from app.views.job_cards import from_beginning, render_jobs
 from app.views.run_form import render_form
 
 WORDS = {"complete": "ready", "partial": "unfinished", "damaged": "damaged", "newer": "made by a newer version"}
@@ -51,7 +51,7 @@ def _summary(runs: pd.DataFrame) -> str:
         f"{len(ready)} {'run' if len(ready) == 1 else 'runs'} to look at: {heads:,} heads over {tokens:,} tokens."
     )
     other = len(runs) - len(ready)
-    return sentence + (f" {other} unfinished or damaged, listed with the reason." if other else "")
+    return sentence + (f" {other} unfinished or damaged: choose the row to see why." if other else "")
 
 
 def _empty() -> None:
@@ -78,9 +78,10 @@ def _table(runs: pd.DataFrame) -> None:
         height="content",
         on_select="rerun",
         selection_mode="single-row",
+        placeholder="–",
         alt="Table of runs: name, model, data, counts, date and state.",
         column_config={
-            "run_id": text("run", pinned=True),
+            "run_id": text("run", pinned=True, width=270),
             "model": text("model"),
             "data": text("data"),
             "modality": text("kind", width="small"),
@@ -106,7 +107,7 @@ def _chosen(run: pd.Series, state: str) -> None:
     run_id = str(run["run_id"])
     if run["status"] == "complete":
         if st.button(f"Open {run_id}", type="primary", icon=":material/grid_view:", key="runs_open"):
-            widgets.open_view("atlas", **fresh(run_id))
+            widgets.open_view("atlas", **from_beginning(run_id))
         return
     if state == "being made":
         st.info(f"{run_id} is being made now: its card is above.", icon=":material/hourglass_top:")
@@ -149,12 +150,6 @@ def resume_command(run: pd.Series, run_id: str) -> str:
         value = run[option]
         parts += [f"--{option}", shlex.quote(value) if isinstance(value, str) and value else f"{option.upper()}"]
     return " ".join([*parts, "--run-id", shlex.quote(run_id)])
-
-
-def fresh(run_id: str) -> dict[str, str | None]:
-    """The changes of the selection that show a run from its beginning."""
-    names = ("site", "head", "input", "token", "map", "new", "with", "at")
-    return {**dict.fromkeys(names), "run": run_id}
 
 
 def _plain(text: str) -> str:

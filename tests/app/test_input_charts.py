@@ -1,0 +1,173 @@
+"""The charts of the Input view through their specifications, and the small maps through their pixels."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from app.charts.head_maps import make_overview, make_sprite, reduce_to
+from app.charts.image_attention import make_overlay, patch_table, strongest_patch
+from app.charts.text_attention import (
+    FAINTEST_LINE,
+    attention_table,
+    make_heat_map,
+    make_lines,
+    short_token,
+    token_gaps,
+    visible_token,
+)
+from app.palette import SELECTED
+
+TOKENS = ["<s>", "Ann", "\n", "<img src=x onerror=alert(1)>", ""]
+CAUSAL = np.tril(np.ones((5, 5), dtype=bool))
+ATTENTION = np.where(CAUSAL, np.arange(25).reshape(5, 5) / 100, 0).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        (" ", "␣"),
+        ("\n\n", "⏎⏎"),
+        ("\t", "⇥"),
+        ("", "∅"),
+        (" the", "the"),
+        ("a b", "a␣b"),
+        ("\x00", "U+0000"),
+        ("é", "é"),
+    ],
+)
+def test_every_token_can_be_seen(text, seen):
+    assert visible_token(text) == seen
+
+
+def test_long_tokens_are_cut_for_the_axis_only():
+    assert short_token("x" * 40) == "x" * 13 + "…"
+    assert len(visible_token("x" * 40)) == 40
+
+
+def test_the_table_holds_every_allowed_cell_with_its_weight_and_no_other():
+    table = attention_table(ATTENTION, TOKENS, CAUSAL)
+    assert len(table) == 15
+    assert table.set_index(["query", "key"])["weight"].to_dict() == pytest.approx(
+        {(q, k): ATTENTION[q, k] for q in range(5) for k in range(q + 1)}
+    )
+    part = attention_table(ATTENTION, TOKENS, CAUSAL, stretch=range(1, 4))
+    assert set(part["query"]) | set(part["key"]) == {1, 2, 3}
+    assert len(part) == 6
+
+
+def test_gaps_are_the_text_between_tokens():
+    tokens = pd.DataFrame({"char_start": [0, 0, 4, 7, 7], "char_end": [0, 3, 7, 8, 7]})
+    gaps = token_gaps("Ann ran.", tokens)
+    assert gaps == ["", "", " ", "", ""]
+    without_extent = pd.DataFrame({"char_start": [None, 2], "char_end": [None, 4]})
+    assert token_gaps("  ab", without_extent) == ["", "  "]
+
+
+@pytest.mark.parametrize("make", [make_heat_map, lambda t, n, p, k: make_lines(t, n, [True] + 4 * [False], p, k)])
+@pytest.mark.parametrize(("kind", "names"), [("query", "⏎ to"), ("key", "to ⏎")])
+def test_charts_say_in_words_whose_weights_are_strongest(make, kind, names):
+    chart = make(attention_table(ATTENTION, TOKENS, CAUSAL), TOKENS, 2, kind).to_dict()
+    assert f"of {kind} ⏎ (position 2)" in chart["description"]
+    strongest = chart["description"].partition("): ")[2].partition(";")[0]
+    assert strongest.startswith("⏎ to ⏎") or names in strongest
+    assert SELECTED in json.dumps(chart)
+
+
+def test_the_heat_map_draws_every_cell_on_its_own_weight_and_starts_at_zero():
+    chart = make_heat_map(attention_table(ATTENTION, TOKENS, CAUSAL), TOKENS).to_dict()
+    cells = chart["layer"][0]["encoding"]
+    assert cells["color"]["scale"]["domain"] == pytest.approx([0, 0.24])
+    (data,) = [rows for rows in chart["datasets"].values() if len(rows) == 15]
+    assert {(row["query"], row["key"]): row["weight"] for row in data}[4, 3] == pytest.approx(0.23)
+    assert "None" not in json.dumps(cells)
+
+
+def test_lines_leave_out_only_the_faintest():
+    table = attention_table(ATTENTION, TOKENS, CAUSAL)
+    chart = make_lines(table, TOKENS, [True] + 4 * [False]).to_dict()
+    drawn = max((rows for rows in chart["datasets"].values() if "weight" in rows[0]), key=len)
+    assert len(drawn) == (table["weight"] >= FAINTEST_LINE).sum() == 14
+
+
+def image_tokens(prefix: int = 2, rows: int = 2, columns: int = 3) -> pd.DataFrame:
+    names = ["CLS", "REG0"][:prefix]
+    places = [(r, c) for r in range(rows) for c in range(columns)]
+    return pd.DataFrame(
+        {
+            "text": [*names, *(f"r{r}c{c}" for r, c in places)],
+            "row": [-1] * prefix + [r for r, _ in places],
+            "column": [-1] * prefix + [c for _, c in places],
+        }
+    )
+
+
+def test_patches_lie_where_the_picture_has_them_and_squares_beside_it():
+    weights = np.arange(8) / 28
+    table = patch_table(weights, image_tokens())
+    patch = table[table["is_patch"]]
+    assert patch[["left", "top"]].to_numpy().tolist() == [[0, 0], [1, 0], [2, 0], [0, 1], [1, 1], [2, 1]]
+    assert (table.loc[~table["is_patch"], "right"] <= 0).all()
+    assert table["name"].tolist()[:3] == ["CLS", "REG0", "patch 0, 0"]
+    assert strongest_patch(table) == 7
+    assert strongest_patch(patch_table(weights[::-1].copy(), image_tokens())) == 0
+
+
+def test_the_overlay_shades_by_weight_and_outlines_the_picked_patch_in_both_pictures():
+    picture = io.BytesIO()
+    Image.new("RGB", (24, 16), (200, 30, 30)).save(picture, "PNG")
+    table = patch_table(np.arange(8) / 28, image_tokens())
+    chart = make_overlay(table, picture.getvalue(), picked=3).to_dict()
+    data = list(chart["datasets"].values())
+    shaded = max((rows for rows in data if "shade" in rows[0]), key=len)
+    on_the_right = {row["position"]: row for row in shaded if row["shade"] > 0}
+    assert max(on_the_right.values(), key=lambda row: row["shade"])["position"] == 7
+    assert {position: row["weight"] for position, row in on_the_right.items()} == pytest.approx(
+        dict(enumerate(np.arange(8) / 28))
+    )
+    assert sum(row.get("position") == 3 and len(rows) == 2 for rows in data for row in rows) == 2
+    assert "of query patch 0, 1. Strongest: patch 1, 2 0.25" in chart["description"]
+    assert chart["width"] / chart["height"] > 2 * 24 / 16
+
+
+def test_a_picture_without_prefix_tokens_has_no_squares():
+    picture = io.BytesIO()
+    Image.new("L", (24, 16)).save(picture, "PNG")
+    table = patch_table(np.full(6, 1 / 6), image_tokens(prefix=0))
+    assert table["is_patch"].all()
+    make_overlay(table, picture.getvalue()).to_dict()
+
+
+def test_reducing_keeps_the_strongest_weight_of_every_block():
+    matrix = np.zeros((100, 100), dtype=np.float32)
+    matrix[37, 81] = 0.9
+    matrix[0, :] = np.nan
+    small = reduce_to(matrix, 48)
+    assert small.shape == (34, 34)
+    assert small[12, 27] == np.float32(0.9)
+    assert (small > 0).sum() == 1
+    assert not np.isnan(small).any()
+    assert reduce_to(matrix[:5, :5], 48) is not None
+
+
+def test_the_sprite_has_a_tile_for_every_head_and_is_brightest_where_attention_is():
+    first, second = np.zeros((4, 4)), np.zeros((4, 4))
+    first[1, 2], second[3, 0] = 0.5, 0.1
+    second[0, 3] = np.nan
+    png, shape = make_sprite([[first, second]])
+    image = Image.open(io.BytesIO(png))
+    assert (shape, image.size) == ((4, 4), (8, 4))
+    rgba = np.asarray(image.convert("RGBA")).astype(int)
+    assert rgba[1, 2, :3].tolist() == rgba[3, 4, :3].tolist() == [253, 231, 37]  # each to its own maximum
+    assert rgba[0, 0, :3].tolist() == [68, 1, 84]
+    assert rgba[0, 7, 3] == 0
+    assert rgba[:, :4, 3].min() == 255
+
+
+def test_the_overview_of_a_long_text_stays_small():
+    assert Image.open(io.BytesIO(make_overview(np.eye(3000, dtype=np.float32)))).size[0] <= 340
