@@ -55,7 +55,8 @@ def project(
     from analysis.store import add_to_run, open_run
 
     PROJECTIONS[method]
-    name = "-".join([method, f"{dims}d", *([] if target == "attention" else ["without-sinks"]), f"seed{seed}"])
+    apart = ["without-sinks"] if target == "without_sinks" else []
+    name = "-".join([method, f"{dims}d", *apart, *([f"seed{seed}"] if seed else [])])
     with open_run(run, runs_dir) as opened:
         made = opened.projections()
         same = (made["method"] == method) & (made["dims"] == dims) & (made["target"] == target) & (made["seed"] == seed)

@@ -1,0 +1,168 @@
+"""What capturing and storing cost beside the plain forward pass, what a run weighs, and how fast it reads.
+
+Every figure is a ratio or a median from one run of this script on one machine; forward passes alternate, so that a
+noisy neighbour hits them all.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from analysis.capture import make_plan
+from analysis.capture.batch import forward, pad
+from analysis.engines.local import batches, capture_into
+from analysis.inputs import encode, read_data
+from analysis.models import load_model
+from analysis.progress import silent
+from analysis.store import RunWriter, open_run
+from tests.benchmarks.real_heads import sentences
+from tests.model_folders import minilm
+
+N_TOKENS = 5000
+
+
+def run(quick: bool = False) -> str:
+    """Measure and return a markdown table."""
+    with tempfile.TemporaryDirectory() as folder:
+        rows = _extraction_rows(Path(folder), repeats=2 if quick else 5)
+        rows += _growth_rows(Path(folder), repeats=1 if quick else 3)
+    lines = ["| what | measured | budget |", "|---|---|---|"]
+    return "\n".join(lines + [f"| {what} | {measured} | {budget} |" for what, measured, budget in rows])
+
+
+def _extraction_rows(folder: Path, repeats: int) -> list[tuple[str, str, str]]:
+    loaded, inputs, plan = _prepared(folder, _texts(N_TOKENS))
+    groups = list(batches(range(len(inputs)), inputs.n_tokens, sum(site.n_heads for site in plan.sites)))
+    tensors = [[inputs.tensors(i) for i in group] for group in groups]
+    stored, scored = _Extraction(folder, loaded, plan, inputs, []), _Extraction(folder, loaded, plan, inputs, None)
+
+    def plain() -> None:
+        for group in tensors:
+            forward(loaded, pad(loaded, group)[0])
+
+    def eager() -> None:
+        loaded.module.set_attn_implementation("eager")
+        for group in tensors:
+            forward(loaded, {**pad(loaded, group)[0], "output_attentions": True})
+        loaded.module.set_attn_implementation("sdpa")
+
+    times = _alternating([plain, stored, scored, eager], repeats)
+    of = {call: statistics.median(of_call) for call, of_call in times.items()}
+    n_tokens = int(inputs.inputs["n_tokens"].sum())
+    title = f"MiniLM, {len(inputs)} texts, {n_tokens:,} tokens"
+    return [
+        (f"plain forward pass ({title})", f"{of[plain]:.2f} s", ""),
+        ("capture and storage of q and k / plain", f"{of[stored] / of[plain]:.2f}x", "1.15x at most"),
+        ("the whole extraction stage, attention and scores too / plain", f"{of[scored] / of[plain]:.2f}x", ""),
+        ("eager forward with output_attentions, nothing kept / plain", f"{of[eager] / of[plain]:.2f}x", "(instead)"),
+        *_reading_rows(stored.publish()),
+    ]
+
+
+class _Extraction:
+    """The extraction stage into a new run each time it is called."""
+
+    def __init__(self, folder: Path, loaded, plan, inputs, metrics: list[str] | None) -> None:
+        self.folder, self.loaded, self.plan, self.inputs = folder, loaded, plan, inputs
+        self.metrics, self.number = metrics, 0
+        self.writer: RunWriter | None = None
+
+    def __call__(self) -> float:
+        from analysis.metrics import METRICS
+
+        if self.writer is not None:
+            self.writer.close()
+        self.number += 1
+        bare = self.metrics is not None
+        name = f"{'bare' if bare else 'scored'}-{self.number}"
+        self.writer = RunWriter.open(self.folder, name, {"number": self.number})
+        plan, inputs = self.plan, self.inputs
+        self.writer.put_plan(plan.sites, plan.key_offsets, plan.sink_logits, plan.certificate)
+        self.writer.put_inputs(inputs.inputs, inputs.tokens, inputs.token_columns)
+        began = time.perf_counter()
+        capture_into(
+            self.writer, self.loaded, plan, inputs, attention="recompute" if bare else "auto",
+            metrics=self.metrics if bare else list(METRICS), report=silent,
+        )  # fmt: skip
+        return time.perf_counter() - began
+
+    def publish(self) -> Path:
+        with self.writer as writer:
+            return writer.publish({})
+
+
+def _reading_rows(path: Path) -> list[tuple[str, str, str]]:
+    with open_run(path) as opened:
+        sites, n_tokens = opened.sites, opened.manifest["n_tokens"]
+        raw = sum(2 * n_tokens * site.d_head * (site.n_heads + site.n_kv_heads) for site in sites)
+        blobs = opened.sql("SELECT count(*) AS n FROM vectors")["n"].iloc[0]
+        size = (path / "run.duckdb").stat().st_size
+        opened.queries(sites[0], 0)
+        heads = [(site, head) for site in sites for head in range(site.n_heads)]
+        one_head = _median_ms([lambda s=s, h=h: (opened.queries(s, h), opened.keys(s, h)) for s, h in heads])
+        one_input = _median_ms([lambda i=i: opened.attention_all(i) for i in range(40)])
+    return [
+        (f"file / raw fp16 q and k ({blobs:,} rows; tables of tokens included)", f"{size / raw:.3f}x", "1.05x at most"),
+        ("q and k of one head, connection open", f"{one_head:.1f} ms", "10 ms at most"),
+        ("attention of all 72 heads on one input, recomputed", f"{one_input:.1f} ms", "100 ms at most"),
+    ]
+
+
+def _growth_rows(folder: Path, repeats: int) -> list[tuple[str, str, str]]:
+    """Twice the texts of one length: the time must no more than double."""
+    text = "The old sailor watched the lamp on the hill and thought about the long way home to the harbour. "
+    extractions = []
+    for n_texts in (200, 400):
+        loaded, inputs, plan = _prepared(folder, [f"{number} {text}" for number in range(n_texts)])
+        extractions.append(_Extraction(folder / f"growth-{n_texts}", loaded, plan, inputs, None))
+    times = _alternating(extractions, repeats)
+    once, twice = (statistics.median(times[extraction]) for extraction in extractions)
+    return [("extraction of twice the tokens at fixed length", f"{twice / once:.2f}x", "2.2x at most")]
+
+
+def _prepared(folder: Path, texts: list[str]):
+    data = folder / f"texts-{len(texts)}.txt"
+    data.write_text("\n".join(texts), encoding="utf-8")
+    raw = read_data(data)
+    loaded = load_model(minilm(), modality="text")
+    inputs = encode(raw, loaded)
+    longest = int(np.argmax(inputs.inputs["n_tokens"].to_numpy()))
+    return loaded, inputs, make_plan(loaded, inputs.tensors(longest))
+
+
+def _texts(n_tokens: int) -> list[str]:
+    """Sentences that come to about `n_tokens` word pieces (1.35 a word, with CLS and SEP)."""
+    chosen, total = [], 0.0
+    for text in sentences():
+        chosen.append(text)
+        total += 1.35 * len(text.split()) + 2
+        if total >= n_tokens:
+            break
+    return chosen
+
+
+def _alternating(calls: list[Callable], repeats: int) -> dict[Callable, list[float]]:
+    times: dict[Callable, list[float]] = {call: [] for call in calls}
+    for repeat in range(repeats + 1):
+        for call in calls:
+            began = time.perf_counter()
+            own = call()
+            elapsed = own if isinstance(own, float) else time.perf_counter() - began
+            if repeat:  # the first round warms up
+                times[call].append(elapsed)
+    return times
+
+
+def _median_ms(calls: list[Callable]) -> float:
+    times = []
+    for call in calls:
+        began = time.perf_counter()
+        call()
+        times.append(1000 * (time.perf_counter() - began))
+    return statistics.median(times)
