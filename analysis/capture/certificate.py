@@ -211,16 +211,17 @@ def _recomputed_difference(call: Call, weights: Tensor, offset: np.ndarray) -> f
     site = call.site
     if site.band is None:
         return None
-    queries = call.q[0].float().cpu().numpy().astype(np.float16)
-    keys = (call.k[0].float().cpu().numpy() - offset[:, None, :]).astype(np.float16)
     sinks = None if call.sink_logits is None else call.sink_logits.detach().float().cpu().numpy().reshape(-1)
-    allowed = site.band.allowed(queries.shape[1], keys.shape[1])
-    again = recompute(queries, keys, allowed, site.scale, site.softcap, sinks)
-    return float(np.nan_to_num(np.abs(again - weights[0].cpu().numpy()), nan=np.inf).max())
+    with np.errstate(over="ignore", invalid="ignore"):  # numbers beyond fp16 end as a difference of 1
+        queries = call.q[0].float().cpu().numpy().astype(np.float16)
+        keys = (call.k[0].float().cpu().numpy() - offset[:, None, :]).astype(np.float16)
+        allowed = site.band.allowed(queries.shape[1], keys.shape[1])
+        again = recompute(queries, keys, allowed, site.scale, site.softcap, sinks)
+    return float(np.nan_to_num(np.abs(again - weights[0].cpu().numpy()), nan=1.0).max())
 
 
 def _difference(first: Tensor, second: Tensor) -> float:
-    return float(torch.nan_to_num((first.float() - second.float()).abs(), nan=torch.inf).max())
+    return float(torch.nan_to_num((first.float() - second.float()).abs(), nan=1.0, posinf=1.0).max())
 
 
 def _largest(values: Iterator[float | None]) -> float | None:

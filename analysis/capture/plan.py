@@ -15,6 +15,9 @@ from analysis.errors import CaptureRefused
 from analysis.models import LoadedModel
 from analysis.types import Site
 
+MOST_OUTPUT_CHANGE = 1e-2
+"""Capture changes no bit of the outputs; a model whose outputs change by more than this is random by itself."""
+
 
 @dataclass(frozen=True)
 class CapturePlan:
@@ -83,6 +86,11 @@ def make_plan(loaded: LoadedModel, dry_input: Encoded) -> CapturePlan:
     n_tokens = lengths[0] if lengths else _usual_tokens(capture.calls)
     offsets = {key: key_offset(call) for key, call in calls.items()}
     sites, certificate = certify(loaded, inputs, plain, captured, calls, offsets, n_tokens)
+    if not certificate["outputs_max_abs_diff"] <= MOST_OUTPUT_CHANGE:
+        raise CaptureRefused(
+            f"{loaded.name} gives other outputs every time it runs on the same input (by "
+            f"{certificate['outputs_max_abs_diff']:.1e}): it draws random numbers, so no attention is the model's own."
+        )
     if not sites:
         reasons = "; ".join(f"{key}: {reason}" for key, reason in list(certificate["left_out"].items())[:3])
         raise CaptureRefused(
