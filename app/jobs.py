@@ -43,7 +43,9 @@ INTERRUPTED = 130
 _awaited: set[Path] = set()
 """Folders of jobs this server started and has not yet seen end: between death and ``exit.json`` they still run."""
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+"""A name on the hub, or of a bundled model; never a path that leaves its folder."""
+
 _JOB_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
 _LAYERS = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
 _NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
@@ -95,7 +97,7 @@ class JobRequest:
         for what, value in (("model", self.model), ("data", self.data)):
             if not value.strip() or any(ord(character) < 32 for character in value):
                 raise UserError(f"No {what} was given: choose a bundled one, or name a hub id, file or folder.")
-        if not _HUB_ID.fullmatch(self.model) and not Path(self.model).is_dir():
+        if not HUB_ID.fullmatch(self.model) and not Path(self.model).is_dir():
             raise UserError(
                 f"“{self.model}” is neither a hub id (owner/name) nor a folder here: check the spelling, or give the "
                 "full path of a folder with config.json and model.safetensors."

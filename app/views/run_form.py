@@ -72,10 +72,16 @@ def _pick_model(runs: pd.DataFrame) -> str:
     if way == "recent":
         return st.selectbox("A model used before", recent, key="form_model_recent")
     if way == "hub":
-        return st.text_input(
-            "Hub id", key="form_model_hub", placeholder="owner/name",
+        typed = st.text_input(
+            "Hub id",
+            key="form_model_hub",
+            placeholder="owner/name",
             help="Weights are read as safetensors only, and no code of the model is run.",
-        ).strip()  # fmt: skip
+        ).strip()
+        if typed and not jobs.HUB_ID.fullmatch(typed):
+            st.caption(":red[This is no hub id: owner/name, of letters, digits, dots, dashes and underscores.]")
+            return ""
+        return typed
     typed = st.text_input(
         "Folder", key="form_model_folder", placeholder="/path/to/model",
         help="On the machine that runs this page: config.json, model.safetensors and the tokenizer or image processor.",

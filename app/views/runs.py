@@ -65,9 +65,8 @@ def _empty() -> None:
 def _table(runs: pd.DataFrame) -> None:
     busy = {job.run_id for job in jobs.list_jobs(runs_dir()) if job.state == jobs.RUNNING}
     states = [_state(run, status, busy) for run, status in zip(runs["run_id"], runs["status"])]
-    shown = runs[["run_id", "model", "data", "modality", "n_inputs", "n_tokens", "n_heads", "created"]].assign(
-        state=states
-    )
+    names = "run_id state model data modality n_inputs n_tokens n_heads created".split()
+    shown = runs.assign(state=states)[names]
     shown["created"] = pd.to_datetime(shown["created"], errors="coerce", utc=True, format="ISO8601")
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     chosen = st.dataframe(
@@ -81,7 +80,7 @@ def _table(runs: pd.DataFrame) -> None:
         placeholder="–",
         alt="Table of runs: name, model, data, counts, date and state.",
         column_config={
-            "run_id": text("run", pinned=True, width=270),
+            "run_id": text("run", pinned=True, width=255),
             "model": text("model"),
             "data": text("data"),
             "modality": text("kind", width="small"),

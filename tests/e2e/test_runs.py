@@ -1,0 +1,162 @@
+"""Runs in a browser: a real extraction started, watched, cancelled, resumed and opened from the page."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from analysis.store import list_runs, open_run
+from app import jobs
+from tests.e2e.serving import settle
+from tests.store.synthetic import make_synthetic_run
+
+FINISHED_MS = 150_000
+TEXTS = "Anna gave the red ball to Ben.\nBen gave the ball back to Anna.\nThe cat sat near the water.\n"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    make_synthetic_run(folder, "whole", n_inputs=3)
+    shutil.copytree(folder / "whole", folder / "hurt")
+    (folder / "hurt" / "run.duckdb").write_bytes(b"not a database")
+    (folder / "half.partial").mkdir()
+    (folder / "half.partial" / "spec.json").write_text(json.dumps({"model": "demo-language", "data": "my texts.csv"}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(serve, runs):
+    return serve(runs)
+
+
+def choose_row(page, run_id: str) -> None:
+    """Select the row of a run; the table is drawn on canvas, its cells are found by their place."""
+    table = page.get_by_test_id("stDataFrame").first
+    table.wait_for()
+    names = table.locator('[role="gridcell"][aria-colindex="1"]').all_text_contents()
+    box = table.bounding_box()
+    page.mouse.click(box["x"] + 16, box["y"] + 35 * (names.index(run_id) + 1) + 18)
+
+
+def paste_and_start(page, text: str) -> None:
+    """Fill in the form: the bundled language model over pasted texts, without a map."""
+    page.get_by_role("radio", name="Paste").or_(page.get_by_text("Paste", exact=True)).first.click()
+    box = page.get_by_label("One text a line")
+    box.fill(text)
+    box.press("Control+Enter")
+    settle(page)
+    page.locator('[aria-label*="Remove"], [title*="Remove"]').first.click()
+    page.keyboard.press("Escape")
+    settle(page)
+    page.get_by_role("button", name="Start").click()
+
+
+def test_the_table_names_every_run_and_why_one_cannot_be_opened(go, runs):
+    page = go("/runs")
+    page.get_by_text("2 unfinished or damaged").wait_for()
+    table = page.get_by_test_id("stDataFrame").first
+    cells = table.locator('[role="gridcell"]')
+    cells.first.wait_for(state="attached")
+    said = " ".join(cells.all_text_contents())
+    for word in ("whole", "hurt", "half", "ready", "damaged", "unfinished"):
+        assert word in said
+    choose_row(page, "hurt")
+    alert = page.get_by_test_id("stAlert")
+    alert.get_by_text("cannot be opened").wait_for()
+    reason = list_runs(runs).set_index("run_id").loc["hurt", "status"].removeprefix("damaged: ")
+    assert reason[:40] in alert.first.text_content()
+    choose_row(page, "half")
+    page.get_by_text("python -m analysis extract --model demo-language --data 'my texts.csv' --run-id half").wait_for()
+    choose_row(page, "whole")
+    page.get_by_role("button", name="Open whole").click()
+    page.wait_for_url("**run=whole**")
+
+
+def test_a_plan_comes_before_the_run_and_writes_none(go, runs):
+    before = set(list_runs(runs)["run_id"])
+    page = go("/runs?new=1")
+    page.get_by_role("button", name="Plan").click()
+    page.get_by_text("reached by interface").wait_for(timeout=FINISHED_MS)
+    assert page.get_by_text("32", exact=True).count() >= 1  # heads of the bundled language model
+    assert set(list_runs(runs)["run_id"]) == before
+    page.get_by_label("Layers").fill("0")
+    page.get_by_label("Layers").press("Enter")
+    page.get_by_text("The form has changed since this plan was made").wait_for()
+
+
+def test_pasted_texts_become_a_run_that_opens_on_exactly_these_texts(go, runs):
+    page = go("/runs?new=1")
+    paste_and_start(page, TEXTS)
+    page.get_by_role("button", name="Cancel").wait_for()
+    job_id = jobs.list_jobs(runs)[0].job_id
+    page.reload()
+    page.get_by_role("button", name="Cancel").or_(page.get_by_role("button", name="Open run")).first.wait_for()
+    assert page.locator(f".st-key-job_{job_id}").count() == 1
+    page.get_by_role("button", name="Open run").click(timeout=FINISHED_MS)
+    run_id = jobs.read_job(runs, job_id).run_id
+    page.wait_for_url(f"**run={run_id}**")
+    with open_run(run_id, runs) as run:
+        assert run.inputs()["text"].tolist() == TEXTS.strip().split("\n")
+        assert len(run.sites) == 4
+    assert jobs.read_job(runs, job_id).dismissed
+
+
+def test_a_cancelled_job_is_seen_by_another_session_and_can_be_resumed(go, page, browser, address, runs):
+    go("/runs?new=1")
+    page.get_by_label("Inputs, at most").fill("40")
+    page.get_by_label("Inputs, at most").press("Enter")
+    settle(page)
+    page.get_by_role("button", name="Start").click()
+    page.get_by_role("button", name="Cancel").wait_for()
+    job_id = jobs.list_jobs(runs)[0].job_id
+    page.get_by_text("step 4 of 5").wait_for(timeout=FINISHED_MS)
+    other = browser.new_context()
+    second = other.new_page()
+    second.goto(f"{address}/runs")
+    second.locator(f".st-key-job_{job_id}").get_by_text("Making the maps").wait_for()
+    second.get_by_role("button", name="Cancel").click()
+    card = page.locator(f".st-key-job_{job_id}")
+    card.get_by_text("What was captured is kept").wait_for(timeout=FINISHED_MS)
+    other.close()
+    status = list_runs(runs).set_index("run_id")["status"]
+    assert status[jobs.read_job(runs, job_id).run_id] == "partial"
+    card.get_by_role("button", name="Resume").click()
+    page.get_by_role("button", name="Cancel").wait_for()
+    page.get_by_role("button", name="Open run").wait_for(timeout=FINISHED_MS)
+    status = list_runs(runs).set_index("run_id")["status"]
+    assert status[jobs.read_job(runs, job_id).run_id] == "complete"
+
+
+def test_what_no_command_could_use_is_said_in_one_sentence(go, runs):
+    before = len(jobs.list_jobs(runs))
+    page = go("/runs?new=1")
+    page.get_by_text("Hub id", exact=True).first.click()
+    box = page.get_by_placeholder("owner/name")
+    box.fill("../../etc")
+    box.press("Enter")
+    settle(page)
+    page.get_by_role("button", name="Start").click()
+    page.get_by_text("This is no hub id").wait_for()
+    page.get_by_text("No model was given").wait_for()
+    assert len(jobs.list_jobs(runs)) == before
+
+
+def test_a_model_that_is_not_there_fails_with_the_commands_own_sentence(go, runs):
+    page = go("/runs?new=1")
+    page.get_by_text("Hub id", exact=True).first.click()
+    box = page.get_by_placeholder("owner/name")
+    box.fill("nobody/nothing")
+    box.press("Enter")
+    settle(page)
+    page.get_by_role("button", name="Start").click()
+    page.get_by_text("nobody/nothing on demo-sentences").filter(has_text="failed").wait_for(timeout=FINISHED_MS)
+    job = next(job for job in jobs.list_jobs(runs) if job.request.model == "nobody/nothing")
+    card = page.locator(f".st-key-job_{job.job_id}")
+    assert "nobody/nothing" in card.text_content()
+    assert "Traceback" not in card.text_content()
+    assert "local folder" in job.error
+    card.get_by_role("button", name="Put away").click()
+    card.wait_for(state="detached")
