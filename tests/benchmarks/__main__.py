@@ -40,8 +40,8 @@ def _conditions() -> str:
     )
     busy = os.getloadavg()[0]
     return (
-        f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores, load {busy:.1f} at the start; "
-        f"{packages}."
+        f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores, "
+        f"load {busy:.1f} at the start; {packages}."
     )
 
 
