@@ -1,0 +1,11 @@
+"""Load a model and its tokenizer or image processor by bundled name, local folder or hub id, safely.
+
+Safe means: no code from the model's folder is run, weights come as safetensors only, a hub id is checked before
+anything is looked up and is never taken for a path, and the exact revision is recorded.
+"""
+
+from analysis.models.find import BUNDLED_MODELS, find_model, fingerprint
+from analysis.models.layout import ImageLayout
+from analysis.models.load import LoadedModel, load_model, modalities
+
+__all__ = ["BUNDLED_MODELS", "ImageLayout", "LoadedModel", "find_model", "fingerprint", "load_model", "modalities"]
