@@ -146,7 +146,7 @@ def test_a_damaged_file_is_one_clear_sentence(folder: Path, file: str) -> None:
 
 def test_a_model_without_tokenizer_or_image_processor_says_so(folder: Path) -> None:
     zoo.make_model("bert").save_pretrained(folder)
-    with pytest.raises(ModelError, match="has no tokenizer: expected one of tokenizer.json"):
+    with pytest.raises(ModelError, match="has no tokenizer: expected one of"):
         load_model(folder)
     other = folder.parent / "other"
     zoo.make_model("vit").save_pretrained(other)
