@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import streamlit as st
-from analysis.store.run import runs_dir
 
+from analysis.store.run import runs_dir
 from analysis.types import Site
 from app import cache
 from app.charts.head_maps import TILE_PIXELS, make_overview, make_sprite, reduce_to

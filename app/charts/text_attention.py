@@ -212,7 +212,7 @@ def _lines(table: pd.DataFrame, y_scale: alt.Scale, picked: int | None, kind: st
     shown = (
         f"{left} && !{right} ? datum.query === hover.query[0] : {right} && !{left} ? datum.key === hover.key[0] : {own}"
     )
-    shade = alt.Scale(domain=[0, 1], range=[0.2, 1])
+    shade = alt.Scale(domain=[0, 1], range=[0.35, 1])
     return (
         alt.Chart(table[table["weight"] >= FAINTEST_LINE].assign(left=0.0, right=1.0))
         .mark_rule(strokeCap="round")

@@ -27,6 +27,11 @@ function build(host) {
   return place;
 }
 
+// A token as it is read: the spaces some tokenizers keep at its ends stand outside it.
+function shown(token) {
+  return token.trim() === "" ? visibleToken(token) : visibleToken(token).trim();
+}
+
 function fill(place) {
   const {header} = place;
   place.text.style.setProperty("--held", HELD);
@@ -34,12 +39,13 @@ function fill(place) {
     const blank = token.trim() === "";
     const kind = `token${header.special[position] ? " special" : ""}${blank ? " blank" : ""}`;
     const made = element("span", {class: kind, role: "button", tabindex: position === (header.picked ?? 0) ? 0 : -1,
-      "aria-pressed": String(position === header.picked), "data-position": position}, visibleToken(token));
+      "aria-pressed": String(position === header.picked), "data-position": position}, shown(token));
     return made;
   });
   const parts = place.tokens.flatMap((made, position) => {
-    const breaks = header.tokens[position].includes("\n") ? [made, "\n"] : [made];
-    return header.gaps[position] ? [header.gaps[position], ...breaks] : breaks;
+    const token = header.tokens[position], blank = token.trim() === "";
+    const before = header.gaps[position] + (blank ? "" : token.match(/^ */)[0]), after = token.includes("\n") ? "\n" : blank ? "" : token.match(/ *$/)[0];
+    return [before, made, after].filter((part) => part !== "");
   });
   place.text.replaceChildren(...parts);
   if (header.picked !== null) place.tokens[header.picked]?.scrollIntoView({block: "nearest"});
@@ -70,7 +76,7 @@ function shade(place) {
     const share = most > 0 ? (weights[position] || 0) / most : 0;
     made.style.backgroundColor = share < 0.004 ? "transparent" : `color-mix(in srgb, ${header.shade} ${(share * STRONGEST).toFixed(1)}%, transparent)`;
     made.dataset.weight = weights[position];
-    made.setAttribute("aria-label", `${visibleToken(header.tokens[position])}, position ${position}, weight ${(weights[position] || 0).toFixed(4)}`);
+    made.setAttribute("aria-label", `${shown(header.tokens[position])}, position ${position}, weight ${(weights[position] || 0).toFixed(4)}`);
   });
   place.ramp.style.background = `linear-gradient(90deg, transparent, color-mix(in srgb, ${header.shade} ${STRONGEST}%, transparent))`;
   place.most.textContent = most.toFixed(3);
@@ -79,7 +85,7 @@ function shade(place) {
 
 function sentence(place, from, weights) {
   const {header, pointed} = place;
-  const name = (position) => `“${visibleToken(header.tokens[position])}” (${position})`;
+  const name = (position) => `“${shown(header.tokens[position])}” (${position})`;
   if (from === null) {
     const rest = header.whole ? "Point at a token to see where it looks; click to hold it." : "Click a token to see where it looks.";
     if (pointed !== null) return `${name(pointed)} receives ${weights[pointed].toFixed(4)} from a query on average.`;
