@@ -55,10 +55,11 @@ def capture_into(
     report(Progress("capture", done, len(inputs), "inputs", run_id=writer.run_id))
     n_heads = sum(site.n_heads for site in plan.sites)
     must_keep = attention == "store" or not all(site.recomputable for site in plan.sites)
+    may_use = bool(metrics) or attention != "recompute"
     for batch in batches(waiting, inputs.n_tokens, n_heads):
         small = len(batch) * attention_bytes(inputs.n_tokens(batch[0]), n_heads) <= BATCH_ATTENTION_BYTES
         tensors = [(input_id, inputs.tensors(input_id)) for input_id in batch]
-        captures = run_batch(loaded, plan, tensors, want_attention=small or must_keep)
+        captures = run_batch(loaded, plan, tensors, want_attention=must_keep or (may_use and small))
         scores = score_captures([site for of_input in captures for site in of_input], metrics, plan.sink_logits)
         writer.put_batch(captures, scores, stores_attention(attention))
         done += len(batch)
