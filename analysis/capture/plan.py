@@ -6,11 +6,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float
+from torch import Tensor
 
 from analysis.capture.batch import Encoded, forward, pad
 from analysis.capture.certificate import certify, explain_no_calls
 from analysis.capture.interface import Call, Capture
+from analysis.capture.layout_probe import check_layout
 from analysis.errors import CaptureRefused
 from analysis.models import LoadedModel
 from analysis.types import Site
@@ -77,7 +80,7 @@ def make_plan(loaded: LoadedModel, dry_input: Encoded) -> CapturePlan:
     """
     loaded.module.eval()
     inputs, lengths = pad(loaded, [dry_input])
-    plain = forward(loaded, inputs)
+    plain = _first_pass(loaded, inputs)
     with Capture(loaded.module, keep_outputs=True) as capture:
         captured = forward(loaded, inputs)
     if not capture.recorded:
@@ -96,6 +99,8 @@ def make_plan(loaded: LoadedModel, dry_input: Encoded) -> CapturePlan:
         raise CaptureRefused(
             f"{loaded.name} cannot be captured: none of its {len(calls)} attention calls holds up ({reasons})."
         )
+    if loaded.modality == "vision":
+        certificate["no_grid"] = check_layout(loaded, inputs, sites[0].key, n_tokens)
     return CapturePlan(
         sites=sites,
         certificate=certificate,
@@ -113,6 +118,19 @@ def key_offset(call: Call) -> Float[np.ndarray, "kv_head d_head"]:
     if call.softcap is not None or call.sink_logits is not None:
         return np.zeros((call.k.shape[1], call.k.shape[-1]), dtype=np.float32)
     return call.k[0].detach().float().mean(dim=1).cpu().numpy()
+
+
+def _first_pass(loaded: LoadedModel, inputs: dict[str, Tensor]) -> Any:
+    try:
+        return forward(loaded, inputs)
+    except torch.OutOfMemoryError:
+        raise
+    except (TypeError, ValueError, IndexError, RuntimeError) as error:
+        given = ", ".join(f"{name} {list(value.shape)}" for name, value in inputs.items())
+        raise CaptureRefused(
+            f"{loaded.name} does not run on this {loaded.modality} input ({given}): "
+            f"{(str(error).splitlines() or [type(error).__name__])[0]}"
+        ) from error
 
 
 def _usual_tokens(calls: list[Call]) -> int:

@@ -127,6 +127,22 @@ def test_a_model_without_attention_is_refused() -> None:
         make_plan(wrap(model, "vision"), zoo.make_input("vit"))
 
 
+def test_patches_that_are_not_where_the_layout_says_are_refused() -> None:
+    torch.manual_seed(0)
+    model = hf.YolosModel(hf.YolosConfig(**{**zoo._IMAGE, "image_size": [32, 32]}, num_detection_tokens=3))
+    with pytest.raises(CaptureRefused, match="row 0, column 0 are its token 1, expected 4 after 4 special tokens"):
+        make_plan(wrap(model, "vision"), zoo.make_input("vit"))
+
+
+def test_models_that_merge_patches_say_that_there_is_no_grid() -> None:
+    torch.manual_seed(0)
+    sizes = dict(image_size=32, patch_size=4, embed_dim=16, depths=[1, 1], num_heads=[2, 4], window_size=4)
+    plan = make_plan(wrap(hf.SwinModel(hf.SwinConfig(**sizes)), "vision"), zoo.make_input("vit"))
+    assert "merge patches" in plan.certificate["no_grid"]
+    assert "not over the input's 16" in next(iter(plan.certificate["left_out"].values()))
+    assert make_plan(zoo.load("vit"), zoo.make_input("vit")).certificate["no_grid"] == ""
+
+
 def test_largest_difference_counts_every_tensor_and_distrusts_other_shapes() -> None:
     one = {"a": torch.zeros(3), "b": (torch.ones(2), None)}
     other = {"a": torch.zeros(3), "b": (torch.tensor([1.0, 1.5]), None)}
