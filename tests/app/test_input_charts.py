@@ -112,7 +112,9 @@ def test_patches_lie_where_the_picture_has_them_and_squares_beside_it():
     table = patch_table(weights, image_tokens())
     patch = table[table["is_patch"]]
     assert patch[["left", "top"]].to_numpy().tolist() == [[0, 0], [1, 0], [2, 0], [0, 1], [1, 1], [2, 1]]
-    assert (table.loc[~table["is_patch"], "right"] <= 0).all()
+    beside = table[~table["is_patch"]]
+    assert (beside["right"] <= 0).all()
+    assert beside["top"].iloc[1] > beside["bottom"].iloc[0]
     assert table["name"].tolist()[:3] == ["CLS", "REG0", "patch 0, 0"]
     assert strongest_patch(table) == 7
     assert strongest_patch(patch_table(weights[::-1].copy(), image_tokens())) == 0
