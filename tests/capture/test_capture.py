@@ -60,6 +60,23 @@ def test_keys_are_recorded_after_the_rotary_embedding() -> None:
     assert (keys[0] - keys[3]).abs().max() > 0.1, "equal tokens must be rotated apart by their positions"
 
 
+def test_eager_attention_ignores_the_causal_flag_and_sdpa_does_not() -> None:
+    model = zoo.make_model("bert")
+    inputs = {"input_ids": tokens()["input_ids"]}
+    for layer in model.encoder.layer:
+        layer.attention.self.is_causal = True
+    with torch.no_grad(), Capture(model, keep_outputs=True) as capture:
+        model(**inputs)
+        model.set_attn_implementation("eager")
+        model(**inputs)
+    fused, own = capture.calls[0], capture.calls[2]
+    assert float(fused.attention()[0, 0, 0, 1:].max()) == 0
+    assert float(own.attention()[0, 0, 0, 1:].max()) > 0
+    torch.testing.assert_close(own.attention(), own.own_weights)
+    for call in (fused, own):
+        torch.testing.assert_close((call.attention() @ call.v).transpose(1, 2), call.output)
+
+
 def test_sinks_take_mass_out_of_the_rows() -> None:
     model = zoo.make_model("gpt_oss")
     with Capture(model) as capture:
