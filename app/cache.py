@@ -7,6 +7,7 @@ its files. A projection added later adds a file, changes the stamp, and so is se
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,6 +110,16 @@ def attention(run_id: str, site: str, head: int, input_id: int) -> np.ndarray:
 @st.cache_data(max_entries=64, show_spinner=False)
 def _attention(run_id: str, folder: str, stamp: str, site: str, head: int, input_id: int) -> np.ndarray:
     return _run(run_id, folder, stamp).attention(site, head, input_id)
+
+
+def message(what: str, run_id: str, make: Callable[[], bytes]) -> bytes:
+    """What `make` packs for the browser, kept under `what`, which must name everything it depends on but the run."""
+    return _message(what, run_id, str(runs_dir()), stamp(run_id), make)
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def _message(what: str, run_id: str, folder: str, stamp: str, _make: Callable[[], bytes]) -> bytes:
+    return _make()
 
 
 def points(run_id: str, map_name: str, site: str, head: int) -> tuple[np.ndarray, np.ndarray]:

@@ -24,13 +24,13 @@ def fidelity_sentence(figures: Mapping[str, Any], target: str) -> str:
     what = "attention without its sinks" if target == "without_sinks" else "attention"
     said = [f"explains {percent(max(explained, 0))} of this head's {what}"]
     if keys_only is not None:
-        said[0] += f" (the popularity of keys alone: {percent(max(keys_only, 0))})"
+        said[0] += f" (popularity of keys alone: {percent(max(keys_only, 0))})"
     recall = _number(figures, "recall3_content")
     if recall is not None:
         said.append(f"{percent(recall)} of the three strongest content keys are among the three nearest")
     kept = [_number(figures, name) for name in ("kept_queries", "kept_keys")]
     if None not in kept:
-        said.append(f"keeps {percent(kept[0])} of query and {percent(kept[1])} of key neighbours")
+        said.append(f"{percent(kept[0])} of query and {percent(kept[1])} of key neighbours are kept")
     return "Map " + "; ".join(said) + "."
 
 
@@ -55,7 +55,7 @@ def fidelity_note(figures: Mapping[str, Any]) -> str:
     mix = _number(figures, "mix")
     if mix is None or mix >= APART:
         return ""
-    return "Queries and keys lie in separate clouds here: which key is nearer is meaningful, how near is not."
+    return "Queries and keys form separate clouds: read which key is nearer, not how near."
 
 
 FIDELITY_HELP = (

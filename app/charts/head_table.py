@@ -14,6 +14,9 @@ from app.charts.words import percent
 MUCH = 0.3
 """Mean weight from which a head is said to put much of its weight somewhere."""
 
+SOME = 0.15
+"""Highest mean weight under which a behaviour is not worth a word."""
+
 MOST = 0.5
 """Mean weight from which it is said to put most of its weight there."""
 
@@ -58,7 +61,7 @@ def summary(heads: pd.DataFrame) -> str:
     said += [_counted(heads, metric, *how) for metric, how in _BEHAVIOUR.items() if metric in heads]
     if "kl_explained" in heads and heads["kl_explained"].notna().any():
         said.append(f"the maps explain {percent(heads['kl_explained'].median())} of a head's attention (median)")
-    return "; ".join(said) + "."
+    return "; ".join(part for part in said if part) + "."
 
 
 def leading(row: Mapping[str, Any], metrics: Mapping[str, Mapping[str, str]], n_shown: int = 3) -> list[dict[str, Any]]:
@@ -94,7 +97,9 @@ def _counted(heads: pd.DataFrame, metric: str, enough: float, one: str, many: st
     number = int((heads[metric] >= enough).sum())
     verb = one if number == 1 else many
     if heads[metric].notna().sum() == 0:
-        return f"no figure for heads that {many}"
+        return ""
     best = heads.loc[heads[metric].idxmax()]
+    if not number:
+        return f"none {one} ({best['name']} comes nearest: {best[metric]:.2f})" if best[metric] >= SOME else ""
     strongest = f"{'it is' if number == 1 else 'most of all'} {best['name']}, {best[metric]:.2f}"
-    return f"{number or 'none'} {verb} ({strongest})"
+    return f"{number} {verb} ({strongest})"

@@ -24,7 +24,7 @@ def render_atlas(selection: Selection) -> None:
     facts = cache.facts(selection.run)
     heads = cache.heads(selection.run, selection.map)
     sentence, tint_box, order_box = st.columns([5.4, 1.7, 1.3], vertical_alignment="bottom")
-    sentence.markdown(widgets.plain(f"{selection.run}: {summary(heads)}"))
+    sentence.markdown(widgets.plain(summary(heads)))
     scores = [EXPLAINED, *facts.scores] if EXPLAINED in heads else list(facts.scores)
     with tint_box:
         tint = selection.score if selection.score in scores else None
@@ -40,7 +40,11 @@ def render_atlas(selection: Selection) -> None:
         )  # fmt: skip
     picture, card = st.columns([3.57, 1])
     with picture:
-        message = matrix_message(selection, facts, heads, tint, selection.option("order", orders))
+        order = selection.option("order", orders)
+        message = cache.message(
+            f"matrix {selection.map} {tint} {order}", selection.run,
+            lambda: matrix_message(selection, facts, heads, tint, order),
+        )  # fmt: skip
         opened = draw_matrix(message, key="atlas_matrix", on_select=select_head)
         if tint:
             widgets.ramp_legend(score_title(tint), score_words(tint)["unit"], *limits(heads[tint]))

@@ -37,7 +37,10 @@ def render_head(selection: Selection) -> None:
     picture, panel = st.columns([3.57, 1])
     view = f"{selection.run}|{selection.map}|{site.label}|{selection.head}"
     with picture:
-        message = map_message(selection, facts, site, view, fidelity_warning(figures))
+        message = cache.message(
+            f"scatter {view} {selection.colour}", selection.run,
+            lambda: map_message(selection, facts, site, view, fidelity_warning(figures)),
+        )  # fmt: skip
         draw_scatter(message, key=PICTURE, on_pick=pick_point, on_walk=walk)
         under_picture(selection, figures)
     with panel:

@@ -128,7 +128,7 @@ def test_fidelity_words_are_the_figures_and_warn_where_they_should():
         "mix": 0.2,
     }
     said = fidelity_sentence(good, "attention").replace("\xa0", " ")
-    assert "explains 80 % of this head's attention (the popularity of keys alone: 60 %)" in said
+    assert "explains 80 % of this head's attention (popularity of keys alone: 60 %)" in said
     assert "50 % of the three strongest" in said
     assert fidelity_warning(good) == ""
     assert fidelity_note(good) == ""

@@ -168,7 +168,7 @@ function makeMatrix(host) {
       const x = (at % stack.n_heads) * (size + GAP), y = Math.floor(at / stack.n_heads) * (size + extra + GAP);
       context.drawImage(stack.image, cell.column * px, cell.row * px, px, px, x * ratio, y * ratio, size * ratio, size * ratio);
     });
-    window.__qkAtlas.painted = performance.now();
+    window.__qkAtlas.painted = {at: performance.now()};
   }
 
   return matrix;

@@ -119,7 +119,7 @@ function makeScatter(host) {
       const start = performance.now();
       drawer.frame(camera, pointSize(), scatter.header.colour.kind === "kind" ? 0.62 : 0.8);
       decorate();
-      window.__qkAtlas.drawn = {at: performance.now(), ms: performance.now() - start};
+      window.__qkAtlas.drawn = {at: performance.now(), ms: performance.now() - start, view: scatter.header.view};
     });
   }
 
@@ -144,6 +144,7 @@ function makeScatter(host) {
     }
     drawer.marks(states);
     redraw();
+    if (scatter.links.length) window.__qkAtlas.linked = performance.now();
     host.dataset.picked = scatter.picked ?? "";
     host.dataset.links = JSON.stringify(scatter.links.map((each) => [each.point, each.weight]));
   }
