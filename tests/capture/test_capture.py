@@ -125,6 +125,7 @@ def test_two_passes_have_the_same_names_and_different_pass_numbers() -> None:
         model(**tokens(seed=2))
     assert [call.forward_pass for call in capture.calls] == [0, 0, 1, 1]
     assert [call.site.label for call in capture.calls] == ["text.enc.self.0", "text.enc.self.1"] * 2
+    assert [call.site.key for call in capture.calls[:2]] == [call.site.key for call in capture.calls[2:]]
 
 
 def test_encoder_decoder_has_three_towers_and_cross_attention_is_known_at_equal_lengths() -> None:
