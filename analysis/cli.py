@@ -17,25 +17,35 @@ from pathlib import Path
 from analysis.errors import RunError, UserError
 
 
+class _Stop:
+    """Ctrl-C and SIGTERM. Libraries may turn the interruption into an error of their own: `asked` tells them apart."""
+
+    asked = False
+
+    def __call__(self, *_: object) -> None:
+        self.asked = True
+        raise KeyboardInterrupt
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _as_interrupt)
+    stop = _Stop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
     try:
         options.command(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("Stopped. What was captured is kept: the same command goes on from there.", file=sys.stderr)
-        return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (Exception, KeyboardInterrupt):
+        if not stop.asked:
+            raise
+        print("Stopped. What was captured is kept: the same command goes on from there.", file=sys.stderr)
+        return 130
     return 0
-
-
-def _as_interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _extract(options: argparse.Namespace) -> None:
