@@ -33,7 +33,8 @@ _GUARDS = (
     "enable_external_access = false",
     "lock_configuration = true",
 )
-"""In this order, after the files are attached: from then on no other file can be reached and nothing be set."""
+"""In this order, after the files are attached: from then on no other file can be reached and nothing be set. Set
+globally: a plain SET of the execution time holds for its own connection only, not for the cursors."""
 
 
 class Root:
@@ -61,7 +62,7 @@ class Root:
                 self._attach(path / f"{name}.duckdb", of_addon["format"], f"addon_{place}")
             self._make_views(len(addons))
             for guard in _GUARDS:
-                self._execute(f"SET {guard}")
+                self._execute(f"SET GLOBAL {guard}")
         except BaseException as error:
             self.close()
             if isinstance(error, duckdb.Error):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -240,10 +241,20 @@ class TableReader:
         return rows[0]
 
     def _rows(self, query: str, parameters: Sequence[Any]) -> list[tuple]:
-        return self._cursor().execute(query, list(parameters)).fetchall()
+        with _readable():
+            return self._cursor().execute(query, list(parameters)).fetchall()
 
     def _frame(self, query: str, parameters: Sequence[Any] = ()) -> pd.DataFrame:
-        return self._cursor().execute(query, list(parameters)).df()
+        with _readable():
+            return self._cursor().execute(query, list(parameters)).df()
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except duckdb.Error as error:
+        raise RunError(f"The run could not be read; run verify on it ({str(error).splitlines()[0][:300]}).") from error
 
 
 def _name(column: str) -> str:
