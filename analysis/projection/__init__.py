@@ -12,6 +12,7 @@ It then shows up in the command line, the page and the contract tests with no ot
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,7 @@ class Projection:
         description: One sentence for help texts.
         concurrent: Several heads may be fitted at once, in threads.
         neighbours_only: It never looks at the attention, so its map is the same for every target.
+        constants: What it runs with under a target, where the signature does not say it.
     """
 
     function: Callable[..., Layout]
@@ -42,6 +44,13 @@ class Projection:
     description: str = ""
     concurrent: bool = True
     neighbours_only: bool = False
+    constants: Callable[[str], dict[str, Any]] | None = None
+
+    def parameters(self, target: str = "attention") -> dict[str, Any]:
+        """Everything the method runs with when nothing is changed, as plain values, to be stored with the map."""
+        arguments = inspect.signature(self.function).parameters.values()
+        defaults = {a.name: a.default for a in arguments if isinstance(a.default, int | float | str | bool)}
+        return {**defaults, **(self.constants(target) if self.constants else {})}
 
     def __call__(self, problem: HeadProblem, dims: int = 2, seed: int = 0, **parameters: Any) -> Layout:
         """Lay out one head.

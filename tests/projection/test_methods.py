@@ -83,3 +83,15 @@ def test_odd_problems_give_finite_places(method, problem):
         figures = measure(problem, layout)
         assert tuple(figures) == FIGURES
         assert not any(np.isinf(value) for value in figures.values())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_map_tells_what_it_was_made_with(method):
+    for target in ("attention", "without_sinks"):
+        promised = PROJECTIONS[method].parameters(target)
+        made = fit(method, random_head().with_target(target)).parameters
+        assert {name: made[name] for name in promised} == promised or method in (
+            "umap",
+            "tsne",
+        )  # fewer neighbours here
+    assert method != "atlas" or promised["power"] == 2

@@ -27,7 +27,8 @@ def adam_step(places, pull, mean, square, rate, iteration):
 @compiled
 def descend(
     x, y, query_neighbours, key_neighbours, first, length, offset, target, shifts,
-    power, sigma, eps, strength, key_strength, rate, warm_up, exaggeration, exaggerated, goal, entropy, ceiling,
+    power, sigma, eps, strength, key_strength, rate, warm_up, exaggeration, exaggerated,
+    goal, least_pressure, most_pressure, entropy, ceiling,
 ):  # fmt: skip
     """Run the descent on `x` and `y` (``[dims, point]``, changed in place).
 
@@ -37,11 +38,12 @@ def descend(
         rate, warm_up: Highest step and the iterations it takes to get there; it then falls to zero.
         exaggeration, exaggerated: Factor on attraction, and the share of iterations it lasts.
         goal: KL explained the pressure is steered to after that; 0 for constant pressure.
+        least_pressure, most_pressure: Bounds of the pressure, which starts at 1.
         entropy: ``sum A log A`` over all pairs, in nats.
         ceiling: KL(attention || uniform) summed over queries, in nats.
 
     Returns:
-        The pressure on the attention term at the end, in 0.1..1.
+        The pressure on the attention term at the end.
     """
     dims, n_points = x.shape
     n_iterations = shifts.shape[0]
@@ -61,7 +63,8 @@ def descend(
         )
         if steer:
             explained = 1.0 - (cross_entropy + entropy) / ceiling
-            pressure = min(max(pressure * np.exp(4.0 * (goal - explained)), 0.1), 1.0)
+            pressure = pressure * np.exp(4.0 * (goal - explained))
+            pressure = min(max(pressure, least_pressure), most_pressure)
         mean_q = neighbour_pull(
             x, query_neighbours, shifts[iteration, :, 0], mean_q, 1.0, attraction, pull_x, push, work
         )
