@@ -13,6 +13,11 @@ from analysis.errors import RunError
 from analysis.store.database import Database
 from analysis.types import Band, Site
 
+_SITE_COLUMNS = (
+    "site, key, label, modality, stack, role, depth, n_heads, n_kv_heads, d_head, d_value, scale, "
+    "has_band, band_left, band_right, softcap, has_sink_logits, route, recomputable"
+)
+
 Rows = Callable[[str, Sequence[Any]], list[tuple]]
 
 
@@ -41,7 +46,7 @@ def write_plan(
 ) -> None:
     """Put the plan into an empty run, in the transaction of the caller."""
     for site in sites:
-        database.execute(f"INSERT INTO sites VALUES ({', '.join('?' * 19)})", _site_row(site))
+        database.execute(f"INSERT INTO sites ({_SITE_COLUMNS}) VALUES ({', '.join('?' * 19)})", _site_row(site))
         offsets = np.asarray(key_offsets.get(site.key, np.zeros((site.n_kv_heads, site.d_head))), dtype="<f4")
         logits = sink_logits.get(site.key)
         if offsets.shape != (site.n_kv_heads, site.d_head) or not np.isfinite(offsets).all():
@@ -53,14 +58,17 @@ def write_plan(
         for head in range(site.n_heads):
             offset = offsets[head // group].tobytes() if head % group == 0 else None
             logit = None if logits is None else float(logits[head])
-            database.execute("INSERT INTO heads VALUES (?, ?, ?, ?)", [site.index, head, offset, logit])
+            database.execute(
+                "INSERT INTO heads (site, head, key_offset, sink_logit) VALUES (?, ?, ?, ?)",
+                [site.index, head, offset, logit],
+            )
     text = json.dumps(dict(certificate), default=_plain)
     database.execute("INSERT OR REPLACE INTO meta VALUES ('certificate', ?)", [text])
 
 
 def read_sites(rows: Rows) -> list[Site]:
     """The sites, in forward order."""
-    return [_site(row) for row in rows("SELECT * FROM sites ORDER BY site", ())]
+    return [_site(row) for row in rows(f"SELECT {_SITE_COLUMNS} FROM sites ORDER BY site", ())]
 
 
 def read_plan(rows: Rows) -> StoredPlan:

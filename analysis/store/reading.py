@@ -36,9 +36,22 @@ class Reader(TableReader):
     def keys(self, site: Site | str, head: int) -> Float[np.ndarray, "point d_head"]:
         """Every key that a head reads, in token-table order; heads that share keys give the same."""
         found = self._head(site, head)
-        keys = self._centred_keys(found, head)
+        keys = self.centred_keys(found, head)
         keys += self._plan.key_offsets[found.key][found.kv_head(head)]
         return keys
+
+    def centred_keys(self, site: Site | str, head: int) -> Float[np.ndarray, "point d_head"]:
+        """The keys as they are stored: less the head's `key_offset`."""
+        found = self._head(site, head)
+        return self._vectors("k", found, _first_of_group(found, head), found.d_head)
+
+    def key_offset(self, site: Site | str) -> Float[np.ndarray, "kv_head d_head"]:
+        """What was subtracted from every key of a head before it was rounded."""
+        return self._plan.key_offsets[self.site(site).key]
+
+    def sink_logits(self, site: Site | str) -> Float[np.ndarray, " head"] | None:
+        """The learned logit of each head that joins the softmax, or None where there is none."""
+        return self._plan.sink_logits.get(self.site(site).key)
 
     def value_norms(self, site: Site | str, head: int) -> Float[np.ndarray, " point"]:
         """The Euclidean norm of every value that a head reads, in token-table order."""
@@ -100,7 +113,7 @@ class Reader(TableReader):
             return [unpack_attention(stored[input_id], mask, len(mask)) for input_id, mask in zip(lengths, allowed)]
         bounds = np.cumsum(list(lengths.values()))[:-1]
         queries = np.split(self._vectors("q", found, head, found.d_head), bounds)
-        keys = np.split(self._centred_keys(found, head), bounds)
+        keys = np.split(self.centred_keys(found, head), bounds)
         return [
             unpack_attention(stored[input_id], mask, len(mask))
             if input_id in stored
@@ -154,9 +167,6 @@ class Reader(TableReader):
             centred = centred + self._plan.key_offsets[site.key][first : last + 1, None, :]
         logits = None if sinks is None else sinks[list(heads)]
         return recompute(q, centred, allowed, site.scale, site.softcap, logits)
-
-    def _centred_keys(self, site: Site, head: int) -> Float[np.ndarray, "point d_head"]:
-        return self._vectors("k", site, _first_of_group(site, head), site.d_head)
 
     def _vectors(self, column: str, site: Site, head: int, width: int) -> Float[np.ndarray, "point width"]:
         query = f"SELECT input_id, {column} FROM vectors WHERE site = ? AND head = ? ORDER BY input_id"
