@@ -43,13 +43,15 @@ def describe_pick(
         query of row i is i, key is i + number of tokens.
     """
     mine = np.flatnonzero(tokens["input_id"].to_numpy() == input_id)
+    patches = _patches(tokens.iloc[mine])
     token, n_all = tokens.iloc[mine[position]], len(tokens)
     row, column = attention[position], attention[:, position]
     n_looking = int((column > 1 / max(len(mine), 1)).sum())
-    sees = _ranked(row, mine, tokens, n_all, KEY)
-    seen = _ranked(column, mine, tokens, 0, QUERY)
+    sees = _ranked(row, mine, tokens, n_all, KEY, patches)
+    seen = _ranked(column, mine, tokens, 0, QUERY, patches)
     shown = sum(each["weight"] for each in sees)
     return {
+        "patch": patches[position],
         "text": str(token["text"]), "kind": kind, "colour": QUERY_COLOUR if kind == QUERY else KEY_COLOUR,
         "point": int(mine[position]) + (0 if kind == QUERY else n_all),
         "place": _place(token, len(mine)), **_context(token, text),
@@ -64,14 +66,24 @@ def describe_pick(
     }  # fmt: skip
 
 
+def _patches(mine: pd.DataFrame) -> list[list[float] | None]:
+    """Left, top, width and height of each token's patch as shares of its image; None for other tokens."""
+    if "row" not in mine or not (mine["row"].fillna(-1) >= 0).any():
+        return [None] * len(mine)
+    rows, columns = (mine[name].fillna(-1).to_numpy(dtype=int) for name in ("row", "column"))
+    tall, wide = int(rows.max()) + 1, int(columns.max()) + 1
+    places = zip(rows.tolist(), columns.tolist())
+    return [[column / wide, row / tall, 1 / wide, 1 / tall] if row >= 0 else None for row, column in places]
+
+
 def _ranked(
-    weights: np.ndarray, mine: np.ndarray, tokens: pd.DataFrame, offset: int, kind: str
+    weights: np.ndarray, mine: np.ndarray, tokens: pd.DataFrame, offset: int, kind: str, patches: list
 ) -> list[dict[str, Any]]:
     strongest = [int(at) for at in np.argsort(-weights, kind="stable")[:N_SHOWN] if weights[at] > 0]
     return [
         {
             "point": int(mine[at]) + offset, "weight": float(weights[at]), "text": str(tokens["text"].iloc[mine[at]]),
-            "at": str(at), "place": f"{kind} at position {at}",
+            "at": str(at), "patch": patches[at], "place": f"{kind} at position {at}",
             "pick": {"input": int(tokens["input_id"].iloc[mine[at]]), "token": at, "kind": kind},
         }
         for at in strongest

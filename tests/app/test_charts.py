@@ -138,3 +138,14 @@ def test_fidelity_words_are_the_figures_and_warn_where_they_should():
     assert fidelity_sentence({"kl_explained": float("nan")}, "attention") == ""
     assert "without its sinks" in fidelity_sentence(good, "without_sinks")
     assert "separate clouds" in fidelity_note({"mix": 0.03})
+
+
+def test_patches_are_framed_where_they_lie_in_the_image():
+    tokens = pd.DataFrame(
+        {"input_id": 0, "position": range(5), "text": ["CLS", "a", "b", "c", "d"], "row": [-1, 0, 0, 1, 1],
+         "column": [-1, 0, 1, 0, 1], "char_start": None, "char_end": None}
+    )  # fmt: skip
+    told = describe_pick(np.eye(5, dtype=np.float32), tokens, 0, 3, "query", None)
+    assert told["patch"] == [0.0, 0.5, 0.5, 0.5]
+    assert told["sees"]["rows"][0]["patch"] == [0.0, 0.5, 0.5, 0.5]
+    assert describe_pick(np.eye(5, dtype=np.float32), tokens, 0, 0, "query", None)["patch"] is None

@@ -16,6 +16,10 @@ from app.palette import KEY, QUERY, SELECTED
 _mount_scatter = register("scatter", parts=("colour", "draw"))
 _mount_panel = register("scatter", "panel")
 
+SHOWN_AT_FIRST = 0.9975
+"""The view opens between this quantile of each axis and its mirror image, as the thumbnails do, so that a few far
+points do not shrink the rest to a speck; they are there when one zooms out."""
+
 
 def pack_scatter(
     queries: Float[np.ndarray, "token dims"],
@@ -46,7 +50,7 @@ def pack_scatter(
     """
     places = np.vstack([queries, keys]).astype(np.float32)
     words, texts = pd.factorize(tokens["text"].astype(str))
-    low, high = places.min(axis=0), places.max(axis=0)
+    low, high = np.quantile(places, [1 - SHOWN_AT_FIRST, SHOWN_AT_FIRST], axis=0)
     is_image = not input_texts
     header = {
         "n": len(tokens), "dims": int(places.shape[1]), "view": view, "frame": view, "alt": alt, "name": name,

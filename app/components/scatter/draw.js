@@ -10,7 +10,7 @@ void main() {
   wide = size * (state > 1.5 ? 1.5 : 1.0);
   gl_PointSize = wide + 1.0;
   vec3 plain = step_ < 0.0 ? quiet : texelFetch(ramp, ivec2(int(step_ + 0.5), 0), 0).rgb;
-  float strength = state < 0.5 ? 0.10 : state > 1.5 ? 1.0 : opacity;
+  float strength = state < 0.5 ? 0.14 : state > 1.5 ? 1.0 : opacity;
   colour = vec4(plain, strength);
   shape = kind;
   if (state < -0.5) gl_Position = vec4(9.0);
@@ -104,7 +104,7 @@ function plainDrawer(canvas) {
         const left = canvas.width / 2 + x, top = canvas.height / 2 + y;
         if (left < 0 || top < 0 || left > canvas.width || top > canvas.height) continue;
         const step = Math.round(steps[at]) * 4;
-        context.globalAlpha = states[at] < 0.5 ? 0.1 : states[at] > 1.5 ? 1 : opacity;
+        context.globalAlpha = states[at] < 0.5 ? 0.14 : states[at] > 1.5 ? 1 : opacity;
         context.fillStyle = step < 0 ? "#8A9099" : `rgb(${pixels[step]} ${pixels[step + 1]} ${pixels[step + 2]})`;
         context.fillRect(left - size / 2, top - size / 2, size, size);
       }
