@@ -105,6 +105,11 @@ def test_forward_passes_only_arguments_the_model_names() -> None:
     assert forward(loaded, inputs).last_hidden_state.shape == (1, 12, 32)
 
 
+def test_forward_keeps_no_cache() -> None:
+    loaded = zoo.load("gpt2")
+    assert forward(loaded, pad(loaded, [zoo.make_input("gpt2")])[0]).past_key_values is None
+
+
 def test_an_empty_input_and_an_empty_batch() -> None:
     loaded = zoo.load("bert")
     plan = make_plan(loaded, zoo.make_input("bert"))

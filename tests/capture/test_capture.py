@@ -253,3 +253,20 @@ def test_outputs_of_a_causal_language_model_with_cache_are_untouched() -> None:
     assert last.q.shape[2] == 1
     assert last.attention().shape == (1, 4, 1, 11)
     torch.testing.assert_close(last.attention().sum(-1), torch.ones(1, 4, 1))
+
+
+def test_two_towers_of_one_kind_have_their_own_stack() -> None:
+    class Pair(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = zoo.make_model("bert"), zoo.make_model("bert", seed=1)
+
+        def forward(self, **inputs: torch.Tensor) -> None:
+            self.first(**inputs)
+            self.second(**inputs)
+
+    with Capture(pair := Pair()) as capture:
+        pair(**tokens())
+    labels = [call.site.label for call in capture.calls]
+    assert labels == ["text.enc.self.0", "text.enc.self.1", "text.enc2.self.0", "text.enc2.self.1"]
+    assert capture.calls[2].site.key == "second.encoder.layer.0.attention.self#0"
