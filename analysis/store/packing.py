@@ -20,31 +20,41 @@ _NOT_FINITE = 0x7C00
 
 
 def pack_rows(
-    arrays: Sequence[Float[np.ndarray, "row token width"]], name: str, groups: Sequence[int] | None = None
-) -> tuple[pa.Array, list[int]]:
-    """Blobs of fp16, one per row of each array, as one Arrow column.
+    arrays: Sequence[Float[np.ndarray, "row token width"]],
+    name: str,
+    groups: Sequence[int] | None = None,
+    offsets: Sequence[Float[np.ndarray, "row width"]] | None = None,
+) -> pa.Array:
+    """Blobs of fp16, one per row of each array, as one Arrow column. Each number is read once and written once.
 
     Args:
         arrays: Each gives as many blobs as it has rows.
         name: What the arrays are, for the message.
         groups: For each array, how many rows of the column one of its rows stands for: the blob is followed by that
             many nulls less one (keys that several query heads share). Without it, 1.
+        offsets: For each array, what to subtract from every token of a row before rounding.
 
     Returns:
-        The blobs, in order, and the places in `arrays` that hold a value beyond the range of fp16 and therefore were
-        packed as fp32.
+        The blobs, in order. Those of an array with a value beyond the range of fp16 are fp32.
 
     Raises:
         NotFinite: NaN or infinity.
     """
-    packed = [_pack_half(array) for array in arrays]
-    wide = [place for place, half in enumerate(packed) if half is None]
-    for place in wide:
-        array = np.ascontiguousarray(arrays[place], dtype=_SINGLE)
-        if not np.isfinite(array).all():
-            raise NotFinite(place, name)
-        packed[place] = array
-    return _binary(packed, groups or [1] * len(packed)), wide
+    whole = np.empty(sum(array.size for array in arrays), dtype=_HALF)
+    packed, start, is_wide = [], 0, False
+    for place, array in enumerate(arrays):
+        half = whole[start : start + array.size].reshape(array.shape)
+        start += array.size
+        offset = None if offsets is None else offsets[place][:, None, :]
+        with np.errstate(over="ignore", invalid="ignore"):
+            np.copyto(half, array, casting="same_kind") if offset is None else np.subtract(array, offset, out=half)
+        if _goes_beyond(half):
+            single = np.ascontiguousarray(array if offset is None else array - offset, dtype=_SINGLE)
+            if not np.isfinite(single).all():
+                raise NotFinite(place, name)
+            half, is_wide = single, True
+        packed.append(half)
+    return _binary(packed, groups or [1] * len(packed), None if is_wide else whole)
 
 
 class NotFinite(RunError):
@@ -104,17 +114,13 @@ def _unpack_one(blob: bytes, size: int) -> Float[np.ndarray, " number"]:
     raise RunError(f"The run is damaged: {size} numbers were expected and {len(blob)} bytes came; run verify on it.")
 
 
-def _pack_half(array: np.ndarray) -> np.ndarray | None:
-    with np.errstate(over="ignore", invalid="ignore"):
-        half = np.ascontiguousarray(array, dtype=_HALF)
-    if not half.size:
-        return half
+def _goes_beyond(half: np.ndarray) -> bool:
     # Infinity and NaN have the largest patterns of their sign: two maxima find both, faster than looking at each.
-    beyond = half.view(np.int16).max() >= _NOT_FINITE or half.view(np.uint16).max() >= _NOT_FINITE | 0x8000
-    return None if beyond else half
+    largest, negative = half.view(np.int16).max(initial=0), half.view(np.uint16).max(initial=0)
+    return largest >= _NOT_FINITE or negative >= _NOT_FINITE | 0x8000
 
 
-def _binary(arrays: Sequence[np.ndarray], groups: Sequence[int]) -> pa.Array:
+def _binary(arrays: Sequence[np.ndarray], groups: Sequence[int], whole: np.ndarray | None) -> pa.Array:
     sizes, present = [], []
     for array, group in zip(arrays, groups, strict=True):
         row_bytes = array[0].nbytes if len(array) else 0
@@ -122,6 +128,6 @@ def _binary(arrays: Sequence[np.ndarray], groups: Sequence[int]) -> pa.Array:
         present += [True, *[False] * (group - 1)] * len(array)
     offsets = np.zeros(len(sizes) + 1, dtype=np.int64)
     np.cumsum(sizes, out=offsets[1:])
-    data = np.concatenate([array.reshape(-1).view(np.uint8) for array in arrays]) if arrays else np.empty(0, np.uint8)
+    data = whole if whole is not None else np.concatenate([array.reshape(-1).view(np.uint8) for array in arrays])
     valid = None if all(present) else pa.py_buffer(np.packbits(present, bitorder="little"))
     return pa.Array.from_buffers(pa.large_binary(), len(sizes), [valid, pa.py_buffer(offsets), pa.py_buffer(data)])

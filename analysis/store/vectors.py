@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import numpy as np
@@ -23,15 +24,14 @@ def vector_rows(
         RunError: NaN or infinity, with the site and the input.
     """
     groups = [capture.site.n_heads // capture.site.n_kv_heads for capture in captures]
-    centred = [capture.keys - key_offsets[capture.site.key][:, None, :] for capture in captures]
-    return pa.table(
-        {
-            **_places(captures),
-            "q": _packed([capture.queries for capture in captures], "queries", captures),
-            "k": _packed(centred, "keys", captures, groups),
-            "v_norm": _packed([capture.value_norms for capture in captures], "value norms", captures, groups),
-        }
-    )
+    offsets = [key_offsets[capture.site.key] for capture in captures]
+    # The casts work outside the interpreter's lock: q on one core, k on another.
+    with ThreadPoolExecutor(2) as pool:
+        q = pool.submit(_packed, [capture.queries for capture in captures], "queries", captures)
+        k = pool.submit(_packed, [capture.keys for capture in captures], "keys", captures, groups, offsets)
+        norms = [capture.value_norms[:, :, None] for capture in captures]
+        v_norm = _packed(norms, "value norms", captures, groups)
+        return pa.table({**_places(captures), "q": q.result(), "k": k.result(), "v_norm": v_norm})
 
 
 def attention_rows(captures: Sequence[SiteCapture], chosen: Callable[[SiteCapture], bool]) -> pa.Table | None:
@@ -93,10 +93,14 @@ def _places(captures: Sequence[SiteCapture]) -> dict[str, np.ndarray]:
 
 
 def _packed(
-    arrays: Sequence[np.ndarray], name: str, captures: Sequence[SiteCapture], groups: Sequence[int] | None = None
+    arrays: Sequence[np.ndarray],
+    name: str,
+    captures: Sequence[SiteCapture],
+    groups: Sequence[int] | None = None,
+    offsets: Sequence[np.ndarray] | None = None,
 ) -> pa.Array:
     try:
-        return pack_rows(arrays, name, groups)[0]
+        return pack_rows(arrays, name, groups, offsets)
     except NotFinite as error:
         capture = captures[error.place]
         raise RunError(
