@@ -155,3 +155,19 @@ def test_density_levels_double():
 def test_an_empty_sprite_and_equal_points_are_drawn():
     assert Image.open(io.BytesIO(sprite({}, 10))).size == (10, 10)
     assert Image.open(io.BytesIO(sprite({(3, 0): Layout(cloud(1, 1), cloud(1, 1))}, 30))).size == (30, 30)
+
+
+def test_kernels_are_compiled_where_nothing_can_be_cached(monkeypatch):
+    import numba
+
+    from analysis.projection.kernels.compiled import compiled
+
+    plain = numba.njit
+
+    def nowhere_to_write(*arguments, cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return plain(*arguments, **options)
+
+    monkeypatch.setattr(numba, "njit", nowhere_to_write)
+    assert compiled(lambda value: value + 1)(2) == 3

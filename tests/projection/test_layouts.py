@@ -245,3 +245,9 @@ def test_without_sinks_atlas_brings_queries_to_their_keys():
     whole, rest = problem, problem.with_target("without_sinks")
     mixed = [measure(head, PROJECTIONS["atlas"](head, 2, 0))["mix"] for head in (whole, rest)]
     assert mixed[1] > mixed[0]
+
+
+def test_a_key_that_only_looks_at_itself_is_no_sink():
+    weights = np.full((9, 9), 0.1 / 8)
+    np.fill_diagonal(weights, 0.9)
+    assert not sink_columns(weights, np.ones((9, 9), dtype=bool), threshold=0.1).any()
