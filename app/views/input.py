@@ -10,7 +10,8 @@ import streamlit as st
 
 from analysis.errors import UserError
 from analysis.types import Site, head_name
-from app import cache, cache_input, widgets
+from app import cache, widgets
+from app.cache import pictures
 from app.components.headstrip import headstrip
 from app.state import Selection, resolve
 from app.views import View
@@ -135,7 +136,7 @@ def _averaged(selection: Selection, stack: list[Site]) -> list[tuple[Site, int]]
 def _read(selection: Selection, site: Site, heads: list[tuple[Site, int]], inputs: pd.DataFrame) -> OneInput:
     run_id, input_id = selection.run, selection.input
     attention = np.mean([cache.attention(run_id, each.label, head, input_id) for each, head in heads], axis=0)
-    allowed = np.any([cache_input.allowed(run_id, each.label, input_id) for each, _ in heads], axis=0)
+    allowed = np.any([pictures.allowed(run_id, each.label, input_id) for each, _ in heads], axis=0)
     tokens = cache.tokens(run_id)
     rows = tokens[tokens["input_id"] == input_id].sort_values("position").reset_index(drop=True)
     text = inputs.loc[inputs["input_id"] == input_id].to_dict("records")[0].get("text")
@@ -161,12 +162,12 @@ def _strip(one: OneInput, stack: list[Site]) -> None:
     names = [head_name(site.depth, head) for site in stack for head in range(site.n_heads)]
     places = [(site, head) for site in stack for head in range(site.n_heads)]
     if one.is_image:
-        sprite, shape = cache_input.image_sprite(
+        sprite, shape = pictures.image_sprite(
             one.run_id, stack[0].stack_label, selection.input, selection.token, selection.kind
         )
         shown = "the weights of the picked token" if selection.token is not None else "the mean weight on each patch"
     else:
-        sprite, shape = cache_input.text_sprite(one.run_id, stack[0].stack_label, selection.input)
+        sprite, shape = pictures.text_sprite(one.run_id, stack[0].stack_label, selection.input)
         shown = "queries down, keys across"
     st.caption(
         f"Rows are layers, columns heads: {shown}. Each map runs from 0 to its own largest weight, on a square-root "

@@ -10,7 +10,8 @@ import pandas as pd
 import streamlit as st
 
 from analysis.types import KEY, QUERY, Site, head_name
-from app import cache, cache_input, widgets
+from app import cache, widgets
+from app.cache import pictures
 from app.charts.image_attention import make_overlay, patch_table
 from app.charts.text_attention import (
     FAINTEST_LINE,
@@ -223,7 +224,7 @@ def _window(one: OneInput, tokens: list[str]) -> None:
         [visible_token(token) for token in tokens],
         np.where(one.allowed[part], one.attention[part], np.nan),
         first,
-        cache_input.overview(one.run_id, site.label, head, selection.input),
+        pictures.overview(one.run_id, site.label, head, selection.input),
         float(one.attention.max()),
         selection.token,
         selection.kind,

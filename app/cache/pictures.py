@@ -1,4 +1,4 @@
-"""What the Input view keeps between reruns: all heads on one input, and their small maps. Strings and numbers only."""
+"""Pictures of one input kept between reruns: all its heads as small maps, and the overview of a long text."""
 
 from __future__ import annotations
 

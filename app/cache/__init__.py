@@ -9,21 +9,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
 from analysis.errors import UnknownName
-from analysis.store.run import list_runs, open_run, runs_dir
+from analysis.store.run import Run, list_runs, open_run, runs_dir
 from analysis.types import KEY, QUERY
 from app.charts.head_table import head_table
 from app.state import RunFacts
 
-if TYPE_CHECKING:
-    from analysis.errors import UnknownName
-from analysis.store.run import Run
+LONG_TOKENS = 1024
+"""From here on a matrix is megabytes: few of them are kept."""
 
 
 def runs() -> pd.DataFrame:
@@ -104,7 +102,13 @@ def _inputs(run_id: str, folder: str, stamp: str) -> pd.DataFrame:
 
 def attention(run_id: str, site: str, head: int, input_id: int) -> np.ndarray:
     """Attention of one head on one input, ``[query, key]``; the run recomputes it where it is not stored."""
-    return _attention(run_id, str(runs_dir()), stamp(run_id), site, head, input_id)
+    read = _long_attention if facts(run_id).n_tokens.get(input_id, 0) > LONG_TOKENS else _attention
+    return read(run_id, str(runs_dir()), stamp(run_id), site, head, input_id)
+
+
+@st.cache_data(max_entries=4, show_spinner=False)
+def _long_attention(run_id: str, folder: str, stamp: str, site: str, head: int, input_id: int) -> np.ndarray:
+    return _run(run_id, folder, stamp).attention(site, head, input_id)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
