@@ -30,17 +30,22 @@ def recompute(
     """
     repeats = queries.shape[0] // keys.shape[0]
     keys = np.repeat(keys, repeats, axis=0) if repeats > 1 else keys
-    scores = np.matmul(queries.astype(np.float32), keys.astype(np.float32).transpose(0, 2, 1))
-    scores *= np.float32(scale)
+    # Everything below works in place: at 3,000 tokens one head's weights are 36 MB.
+    weights = np.matmul(queries.astype(np.float32), keys.astype(np.float32).transpose(0, 2, 1))
+    weights *= np.float32(scale)
     if softcap is not None:
-        scores = np.float32(softcap) * np.tanh(scores / np.float32(softcap))
+        weights /= np.float32(softcap)
+        np.tanh(weights, out=weights)
+        weights *= np.float32(softcap)
     if not allowed.all():
-        scores = np.where(allowed, scores, np.float32(-np.inf))
-    top = scores.max(axis=-1, keepdims=True)
+        np.copyto(weights, np.float32(-np.inf), where=~allowed)
+    top = weights.max(axis=-1, keepdims=True)
     if sink_logits is not None:
-        top = np.maximum(top, sink_logits[:, None, None])
-    weights = np.exp(scores - np.where(np.isfinite(top), top, 0))
+        top = np.maximum(top, sink_logits[:, None, None].astype(np.float32))
+    weights -= np.where(np.isfinite(top), top, np.float32(0))
+    np.exp(weights, out=weights)
     total = weights.sum(axis=-1, keepdims=True)
     if sink_logits is not None:
-        total += np.exp(sink_logits[:, None, None] - top)
-    return weights / np.where(total == 0, 1, total)
+        total += np.exp(sink_logits[:, None, None].astype(np.float32) - top)
+    weights /= np.where(total == 0, np.float32(1), total)
+    return weights
