@@ -9,8 +9,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
-from analysis.projection.atlas_layout import attention_extent
-from analysis.projection.problem import N_NEIGHBOURS, HeadProblem, Layout
+from analysis.projection.problem import N_NEIGHBOURS, HeadProblem, Layout, attention_extent
 
 FIGURES = ("kl_explained", "key_only_kl", "mass3_skill", "recall3_content", "kept_queries", "kept_keys", "mix")
 

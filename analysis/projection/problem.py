@@ -221,3 +221,11 @@ def pack(
         target=np.concatenate(runs or [np.zeros(0, dtype=np.float32)]),
         n_allowed=np.concatenate(n_allowed or empty).astype(np.int64),
     )
+
+
+def attention_extent(problem: HeadProblem) -> tuple[float, float]:
+    """``sum A log A`` and KL(attention || uniform), both summed over queries, in nats."""
+    pairs = problem.pairs
+    weights = pairs.target[pairs.target > 0].astype(np.float64)
+    entropy = float((weights * np.log(weights)).sum())
+    return entropy, entropy + float(np.log(np.maximum(pairs.n_allowed, 1)).sum())

@@ -8,13 +8,13 @@ import pytest
 from analysis.attention import recompute
 from analysis.errors import UnknownName
 from analysis.projection import PROJECTIONS
-from analysis.projection.atlas_layout import atlas, attention_extent
+from analysis.projection.atlas_layout import atlas
 from analysis.projection.fidelity import kl_explained, measure
 from analysis.projection.kernels.forces import attention_pull, neighbour_pull, softmax_pull
 from analysis.projection.kernels.neighbours import nearest
 from analysis.projection.linear import linear, place
 from analysis.projection.normalise import best_scale, join
-from analysis.projection.problem import sink_columns, without_sinks
+from analysis.projection.problem import attention_extent, sink_columns, without_sinks
 from analysis.types import Band
 from tests.projection.heads import given_attention, random_head
 
@@ -251,3 +251,15 @@ def test_a_key_that_only_looks_at_itself_is_no_sink():
     weights = np.full((9, 9), 0.1 / 8)
     np.fill_diagonal(weights, 0.9)
     assert not sink_columns(weights, np.ones((9, 9), dtype=bool), threshold=0.1).any()
+
+
+def test_atlas_aims_no_lower_than_its_linear_start():
+    random = np.random.default_rng(0)
+    planar = random.normal(size=(2, 60, 2)).astype(np.float32) * 3
+    plain = random_head(lengths=(20, 20, 20), d_head=2)
+    attention = [recompute(*(part[None, a : a + 20] for part in planar), plain.allowed[0], 0.3)[0] for a in (0, 20, 40)]
+    problem = replace(plain, queries=planar[0], keys=planar[1], scale=0.3, attention=attention)
+    begin = kl_explained(problem, linear(problem, 2, 0, steps=15))
+    assert begin > 0.82
+    assert atlas(problem, 2, 0).parameters["goal_of_head"] == begin
+    assert atlas(random_head(lengths=(40,)), 2, 0).parameters["goal_of_head"] == 0.82
