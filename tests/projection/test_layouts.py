@@ -259,7 +259,7 @@ def test_atlas_aims_no_lower_than_its_linear_start():
     plain = random_head(lengths=(20, 20, 20), d_head=2)
     attention = [recompute(*(part[None, a : a + 20] for part in planar), plain.allowed[0], 0.3)[0] for a in (0, 20, 40)]
     problem = replace(plain, queries=planar[0], keys=planar[1], scale=0.3, attention=attention)
-    begin = kl_explained(problem, linear(problem, 2, 0, steps=15))
+    begin = kl_explained(problem, linear(problem, 2, 0, steps=40))
     assert begin > 0.82
     assert atlas(problem, 2, 0).parameters["goal_of_head"] == begin
     assert atlas(random_head(lengths=(40,)), 2, 0).parameters["goal_of_head"] == 0.82
