@@ -128,7 +128,7 @@ def score_captures(
         metric says nothing are absent.
     """
     columns: dict[str, list] = {"metric": [], "site": [], "head": [], "input_id": [], "value": [], "null": []}
-    for capture in captures:
+    for capture in captures if metrics else ():
         n_heads = capture.site.n_heads
         scores = _score_site(capture, metrics, sink_logits.get(capture.site.key))
         for name, (value, null) in scores.items():
