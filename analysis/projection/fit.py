@@ -14,7 +14,7 @@ from analysis.projection import PROJECTIONS, Projection
 from analysis.projection.fidelity import attention_figures, measure, neighbour_figures
 from analysis.projection.linear import linear
 from analysis.projection.problem import HeadProblem, Layout
-from analysis.projection.sample import part_of, placed_beside, stratified_rows
+from analysis.projection.sample import neighbours_in_sample, part_of, placed_beside, stratified_rows
 
 MAX_TOKENS = 20_000
 """Beyond this many tokens a map is fitted on a sample and the other points are placed beside it."""
@@ -90,6 +90,9 @@ def fit_one(
         options = {**options, "start": Layout(start.queries[rows], start.keys[rows], start.parameters)}
     fitted = entry(part, dims, seed, **options)
     layout = placed_beside(problem, rows, fitted)
+    if entry.settle is not None:
+        layout = entry.settle(problem, layout, *neighbours_in_sample(problem, part, rows), seed)
+        fitted = Layout(layout.queries[rows], layout.keys[rows], layout.parameters)
     return layout, {**attention_figures(problem, layout), **neighbour_figures(part, fitted)}
 
 

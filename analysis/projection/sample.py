@@ -65,9 +65,9 @@ def placed_beside(problem: HeadProblem, rows: Int[np.ndarray, " kept"], fitted: 
     three nearest fitted queries (keys), weighted by ``1 / distance^2``.
     """
     exact = "query_matrix" in fitted.parameters
+    others = np.setdiff1d(np.arange(problem.n_points), rows)
     places = {}
     for kind, vectors, anchors in (("query", problem.queries, fitted.queries), ("key", problem.keys, fitted.keys)):
-        others = np.setdiff1d(np.arange(problem.n_points), rows)
         full = np.empty((problem.n_points, anchors.shape[1]), dtype=np.float32)
         full[rows] = anchors
         full[others] = place(fitted.parameters, vectors[others], kind) if exact else beside(
@@ -76,6 +76,22 @@ def placed_beside(problem: HeadProblem, rows: Int[np.ndarray, " kept"], fitted: 
         places[kind] = full
     counts = {"n_fitted": len(rows), "n_placed": problem.n_points - len(rows)}
     return Layout(places["query"], places["key"], {**fitted.parameters, **counts})
+
+
+def neighbours_in_sample(
+    problem: HeadProblem, part: HeadProblem, rows: Int[np.ndarray, " kept"]
+) -> tuple[Int[np.ndarray, "point neighbour"], Int[np.ndarray, "point neighbour"]]:
+    """For each query, and for each key, the nearest ones of the sample, as rows of the whole problem."""
+    from analysis.projection.kernels.neighbours import nearest
+
+    others = np.setdiff1d(np.arange(problem.n_points), rows)
+    found = []
+    for vectors, own in ((problem.queries, part.query_neighbours), (problem.keys, part.key_neighbours)):
+        near = np.empty((problem.n_points, own.shape[1]), dtype=np.int32)
+        near[rows] = rows[own]
+        near[others] = rows[nearest(vectors[others], own.shape[1], among=vectors[rows])]
+        found.append(near)
+    return found[0], found[1]
 
 
 def beside(

@@ -12,7 +12,7 @@ from analysis.projection import PROJECTIONS
 from analysis.projection.fidelity import kl_explained, measure
 from analysis.projection.fit import fit_heads
 from analysis.projection.problem import Layout
-from analysis.projection.sample import part_of, stratified_rows
+from analysis.projection.sample import part_of, placed_beside, stratified_rows
 from analysis.projection.thumbnails import MARGIN_PX, N_LEVELS, density_levels, sprite
 from tests.projection.heads import random_head
 
@@ -100,6 +100,16 @@ def test_many_tokens_are_fitted_on_a_sample_and_the_rest_placed_beside(method):
     assert figures["kl_explained"] == kl_explained(problem, layout)
     shuffled = np.random.default_rng(0).permutation(600)
     assert figures["kl_explained"] > kl_explained(problem, replace(layout, keys=layout.keys[shuffled])) + 0.3
+
+
+def test_placed_points_settle():
+    problem = random_head(lengths=(30,) * 20, d_head=4, sharpness=1.5)
+    rows = stratified_rows(problem, 300, seed=0)
+    placed = placed_beside(problem, rows, PROJECTIONS["atlas"](part_of(problem, rows), 2, 0))
+    *_, settled, _ = next(iter(fit_heads([("site", 0, lambda: problem)], "atlas", max_tokens=300)))
+    assert kl_explained(problem, settled) > kl_explained(problem, placed) + 0.05
+    again = next(iter(fit_heads([("site", 0, lambda: problem)], "atlas", max_tokens=300)))[2]
+    np.testing.assert_array_equal(settled.queries, again.queries)
 
 
 def test_a_chain_makes_neighbouring_heads_alike():
