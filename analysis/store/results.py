@@ -132,6 +132,14 @@ class ResultsWriter(ABC):
         is_query = found["kind"] == QUERY
         return places[is_query], places[~is_query]
 
+    def put_head_parameters(self, projection_id: str, site_key: str, head: int, parameters: Mapping[str, Any]) -> None:
+        """Store what made one head's map, as JSON with arrays as lists; repeated, it replaces it."""
+        site, number = self._site(site_key), self._number(projection_id)
+        values = [number, site.index, head, json.dumps(dict(parameters), default=_plain)]
+        with self.database.transaction():
+            self._forget("head_maps", number, site.index, head)
+            self.database.execute("INSERT INTO head_maps VALUES (?, ?, ?, ?)", values)
+
     def put_fidelity(self, projection_id: str, site_key: str, head: int, measures: Mapping[str, float]) -> None:
         """Store the fidelity figures of one head's map; repeated, it replaces them."""
         site, number = self._site(site_key), self._number(projection_id)

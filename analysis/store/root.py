@@ -106,7 +106,7 @@ class Root:
             self._execute(f"CREATE VIEW {table} AS FROM run.main.{table}")
         for table in RESULT_TABLES:
             parts = [f"SELECT * FROM run.main.{table}"]
-            is_numbered = table in ("projections", "coordinates", "fidelity", "thumbnails")
+            is_numbered = table in ("projections", "coordinates", "head_maps", "fidelity", "thumbnails")
             for place in range(1, n_addons + 1):
                 shift = f" REPLACE (projection + {place * _ADDON_STRIDE} AS projection)" if is_numbered else ""
                 parts.append(f"SELECT *{shift} FROM addon_{place}.main.{table}")

@@ -37,7 +37,7 @@ CREATE TABLE vectors (
     q BLOB USING COMPRESSION uncompressed, k BLOB USING COMPRESSION uncompressed,
     v_norm BLOB USING COMPRESSION uncompressed);
 CREATE TABLE attention (
-    input_id INTEGER, site SMALLINT, head SMALLINT, in_band BOOLEAN, weights BLOB USING COMPRESSION uncompressed);
+    input_id INTEGER, site SMALLINT, head SMALLINT, weights BLOB USING COMPRESSION uncompressed);
 CREATE TABLE masks (input_id INTEGER, site SMALLINT, allowed BLOB);
 CREATE TABLE head_scores (
     metric VARCHAR, site SMALLINT, head SMALLINT, value DOUBLE, ci_low DOUBLE, ci_high DOUBLE,
@@ -52,6 +52,7 @@ CREATE TABLE projections (
 CREATE TABLE coordinates (
     projection SMALLINT, site SMALLINT, head SMALLINT, input_id INTEGER, position INTEGER, kind VARCHAR,
     x FLOAT, y FLOAT, z FLOAT);
+CREATE TABLE head_maps (projection SMALLINT, site SMALLINT, head SMALLINT, parameters VARCHAR);
 CREATE TABLE fidelity (projection SMALLINT, site SMALLINT, head SMALLINT, measure VARCHAR, value DOUBLE);
 CREATE TABLE thumbnails (projection SMALLINT, stack_label VARCHAR, cell_px INTEGER, png BLOB);
 """
@@ -62,6 +63,7 @@ RESULT_TABLES = (
     "token_scores",
     "projections",
     "coordinates",
+    "head_maps",
     "fidelity",
     "thumbnails",
 )

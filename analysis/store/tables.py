@@ -135,6 +135,18 @@ class TableReader:
         )
         return self._with_keys(frame).assign(method=made_by, projection=name)
 
+    def head_parameters(self, projection: str) -> pd.DataFrame:
+        """What made each head's map: site (key), head, parameters (a dict of plain values).
+
+        Raises:
+            UnknownName: No such map.
+        """
+        frame = self._frame(
+            "SELECT site, head, parameters FROM head_maps WHERE projection = ? ORDER BY site, head",
+            [self._projection(projection, None)[0]],
+        )
+        return self._with_keys(frame.assign(parameters=[json.loads(text) for text in frame["parameters"]]))
+
     def fidelity(self, projection: str | None = None) -> pd.DataFrame:
         """Fidelity figures: projection, method, target, dims, site (key), head and one column a measure."""
         frame = self._frame(

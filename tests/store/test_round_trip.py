@@ -6,7 +6,7 @@ import pytest
 
 from analysis.attention import recompute
 from analysis.errors import RunError, UnknownName
-from analysis.store import RunWriter, open_run
+from analysis.store import RunWriter, add_to_run, open_run
 from analysis.types import Band, Site, SiteCapture
 from tests.store.synthetic import make_synthetic_run, make_tables
 
@@ -301,3 +301,26 @@ def test_maps_and_scores_come_back(tmp_path):
         attention = run.attention(run.sites[1], 1, 2)
         assert per_input.set_index("input_id")["value"][2] == pytest.approx(attention[:, 0].mean(), abs=1e-3)
         assert run.thumbnail("atlas-2d", "text.enc.self").startswith(b"\x89PNG")
+
+
+def test_parameters_of_each_head_come_back_as_plain_values(tmp_path):
+    path = make_synthetic_run(tmp_path, n_layers=2, n_heads=2)
+    matrix = np.arange(6, dtype=np.float32).reshape(2, 3)
+    with add_to_run(path, "late") as addition:
+        key = addition.sites[1].key
+        made = addition.put_projection("", "linear", "attention", 2, 0, {})
+        addition.put_head_parameters(made, key, 1, {"matrix": "replaced"})
+        addition.put_head_parameters(
+            made, key, 1, {"matrix": matrix, "reading": {"power": np.float32(0.5)}, "n_fitted": np.int64(7)}
+        )
+        addition.put_head_parameters(made, addition.sites[0].key, 0, {})
+        addition.publish()
+    with open_run(path) as run:
+        found = run.head_parameters("late")
+        assert found.columns.tolist() == ["site", "head", "parameters"]
+        assert found[["site", "head"]].values.tolist() == [[run.sites[0].key, 0], [run.sites[1].key, 1]]
+        plain = {"matrix": [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]], "reading": {"power": 0.5}, "n_fitted": 7}
+        assert found["parameters"].tolist() == [{}, plain]
+        assert run.head_parameters("atlas-2d").empty
+        with pytest.raises(UnknownName, match="known: atlas-2d"):
+            run.head_parameters("nowhere")
