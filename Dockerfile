@@ -16,8 +16,8 @@ COPY data/demo data/demo
 USER atlas
 ENV QK_ATLAS_RUNS=/runs HF_HOME=/runs/.huggingface NUMBA_CACHE_DIR=/tmp/numba PYTHONDONTWRITEBYTECODE=1
 # The bundled runs are made at build time, so that the page opens on something at once.
-RUN python -m analysis extract --model demo-language --data demo-sentences --run-id demo-language \
-    && python -m analysis extract --model demo-vision --data demo-scenes --run-id demo-vision
+RUN python -m analysis extract --model demo-language --data demo-sentences \
+    && python -m analysis extract --model demo-vision --data demo-scenes
 VOLUME /runs
 EXPOSE 8501
 HEALTHCHECK CMD python -c "import urllib.request as u; u.urlopen('http://127.0.0.1:8501/_stcore/health', timeout=3)"

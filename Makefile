@@ -7,8 +7,8 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 .PHONY: app test bench lint clean
 
 app: .venv/installed
-	$(BIN)/python -m analysis extract --model demo-language --data demo-sentences --run-id demo-language --projection atlas linear
-	$(BIN)/python -m analysis extract --model demo-vision --data demo-scenes --run-id demo-vision --projection atlas linear
+	$(BIN)/python -m analysis extract --model demo-language --data demo-sentences --projection atlas linear
+	$(BIN)/python -m analysis extract --model demo-vision --data demo-scenes --projection atlas linear
 	$(BIN)/python -m analysis serve --port $(PORT)
 
 test: .venv/installed-dev

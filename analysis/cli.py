@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -43,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt):
         if not stop.asked:
             raise
-        print("Stopped. What was captured is kept: the same command goes on from there.", file=sys.stderr)
+        print(options.stopped, file=sys.stderr)
         return 130
     return 0
 
@@ -158,12 +159,28 @@ def _serve(options: argparse.Namespace) -> None:
     command = [sys.executable, "-m", "streamlit", "run", "app/main.py", "--server.port", str(options.port)]
     if options.address:
         command += ["--server.address", options.address]
-    if options.headless:
-        command += ["--server.headless", "true"]
     link = f"http://localhost:{options.port}/" + (f"?run={options.run}" if options.run else "")
     print(f"QK Atlas at {link}  (Ctrl-C to stop)", flush=True)
+    if not options.headless:
+        subprocess.Popen(
+            [sys.executable, "-c", _OPEN_BROWSER, link], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
     os.chdir(root)
     os.execve(sys.executable, command, environment)
+
+
+_OPEN_BROWSER = """
+import sys, time, urllib.request, webbrowser
+link = sys.argv[1]
+for _ in range(60):
+    try:
+        urllib.request.urlopen(link.split("?")[0] + "_stcore/health", timeout=1)
+    except OSError:
+        time.sleep(0.5)
+    else:
+        webbrowser.open(link)
+        break
+"""
 
 
 class _report:
@@ -206,7 +223,7 @@ def _command(commands, name: str, call: Callable, help_text: str, example: str) 
         name, help=help_text, description=help_text, epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    parser.set_defaults(command=call)
+    parser.set_defaults(command=call, stopped="Stopped.")
     return parser
 
 
@@ -221,6 +238,7 @@ def _add_extract(commands) -> None:
         "  python -m analysis extract --model demo-vision --data ./photographs --projection atlas umap\n"
         "  python -m analysis extract --model org/name --data table.csv --layers 0-3,11 --dry-run",
     )  # fmt: skip
+    parser.set_defaults(stopped="Stopped. What was captured is kept: the same command goes on from there.")
     parser.add_argument("--model", required=True, help="hub id, local folder, demo-language or demo-vision")
     parser.add_argument(
         "--data", required=True,
@@ -259,6 +277,7 @@ def _add_project(commands) -> None:
         commands, "project", _project, "Add a joint query-key map to a run.",
         "python -m analysis project demo-language --method umap --dims 3",
     )  # fmt: skip
+    parser.set_defaults(stopped="Stopped. Nothing was added to the run.")
     parser.add_argument("run", metavar="RUN", help="id of the run or its folder")
     parser.add_argument("--method", required=True, metavar="NAME", help="linear, atlas, umap, tsne, pca or your own")
     parser.add_argument("--dims", type=int, choices=(2, 3), default=2)

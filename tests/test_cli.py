@@ -98,6 +98,14 @@ def test_a_flipped_bit_is_found_by_verify(runs, capsys):
     assert "run.duckdb" in capsys.readouterr().err
 
 
+def test_the_beginning_of_a_run_id_will_do_when_it_is_of_one_run(runs, capsys):
+    assert main(["verify", "sm"]) == 0
+    make_synthetic_run(runs, "smooth")
+    assert main(["verify", "sm"]) == 2
+    assert "small, smooth" in capsys.readouterr().err
+    assert main(["verify", "small"]) == 0
+
+
 def test_ctrl_c_keeps_what_was_captured_and_says_so(tmp_path):
     data, progress = tmp_path / "many.txt", tmp_path / "progress.json"
     data.write_text("\n".join(f"Number {i} is a story about a boat and a whale. " * 4 for i in range(3000)))

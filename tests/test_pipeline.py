@@ -1,5 +1,6 @@
 """The main job from model and data to an open run, on real and tiny models, and on inputs that go wrong."""
 
+import json
 import os
 import signal
 import subprocess
@@ -126,6 +127,12 @@ def test_a_map_is_added_to_a_finished_run_that_stays_as_it_was(texts, tmp_path):
         project(run.path, method="pca", dims=3, target="without_sinks")
         assert {"x", "y", "z"} <= set(run.coordinates("pca").columns)
         assert set(run.projections()["target"]) == {"attention", "without_sinks"}
+        made = run.projections().set_index("method").loc["linear"]
+        assert json.loads(made["parameters"])["code_version"] == analysis.__version__
+        assert len(run.head_parameters(made["projection_id"])) == run.manifest["n_heads"]
+        manifest = json.loads((run.path / "add-pca-3d-without-sinks.json").read_text())
+        assert manifest["model_revision"] == run.manifest["model_revision"]
+        assert (manifest["method"], manifest["target"], manifest["seed"]) == ("pca", "without_sinks", 0)
         assert all((run.path / name).read_bytes() == content for name, content in before.items())
         with pytest.raises(RunError, match="already has the map"):
             project(run.path, method="linear")

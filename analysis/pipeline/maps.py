@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -64,7 +63,9 @@ def project(
             raise RunError(f"{opened.run_id} already has the map {name}; choose another seed, target or method.")
         with add_to_run(opened.path, name) as addition:
             make_map(addition, opened, method, dims=dims, target=target, seed=seed, report=report)
-            addition.publish()
+            made_from = {part: opened.manifest.get(part) for part in ("model", "model_revision", "data", "data_hash")}
+            made_by = {"method": method, "dims": dims, "target": target, "seed": seed, "code_version": __version__}
+            addition.publish({**made_from, **made_by})
     report(Progress("done"))
     return name
 
@@ -80,10 +81,12 @@ def make_map(
     report: Report = silent,
 ) -> str:
     """Lay out every self-attention head of a run, with its fidelity, and draw the thumbnails of every stack."""
+    from analysis.projection import PROJECTIONS
     from analysis.projection.fit import fit_heads
 
     sites = [site for site in reader.sites if site.role == "self"]
-    projection_id = writer.put_projection("", method, target, dims, seed, _parameters(method))
+    parameters = {**PROJECTIONS[method].parameters(target), "code_version": __version__}
+    projection_id = writer.put_projection("", method, target, dims, seed, parameters)
     done = writer.done_heads(projection_id)
     heads = [(site, head) for site in sites for head in range(site.n_heads)]
     is_special = reader.tokens()["is_special"].to_numpy(dtype=bool)
@@ -96,21 +99,13 @@ def make_map(
     report(Progress("project", n_done, len(heads), "heads", message=f"Making the map {projection_id}"))
     for key, head, layout, fidelity in fit_heads(waiting, method, dims=dims, seed=seed, target=target):
         # Coordinates last: a head that has them is done.
+        writer.put_head_parameters(projection_id, key, head, layout.parameters)
         writer.put_fidelity(projection_id, key, head, fidelity)
         writer.put_coordinates(projection_id, key, head, layout.queries, layout.keys)
         n_done += 1
         report(Progress("project", n_done, len(heads), "heads"))
     _draw_thumbnails(writer, projection_id, sites)
     return projection_id
-
-
-def _parameters(method: str) -> dict[str, Any]:
-    """What the method runs with: its own defaults, and the version of the code."""
-    from analysis.projection import PROJECTIONS
-
-    arguments = inspect.signature(PROJECTIONS[method].function).parameters.values()
-    defaults = {a.name: a.default for a in arguments if isinstance(a.default, int | float | str | bool)}
-    return {**defaults, "code_version": __version__}
 
 
 def _head_problem(reader: Reader, site: Site, head: int, is_special: np.ndarray) -> HeadProblem:

@@ -59,8 +59,8 @@ def locate(run: str | Path, folder: Path | None = None) -> Path:
     """The folder of a published run.
 
     Args:
-        run: A run id, or the path of a run's folder. With `folder` given only an id will do, so that a name
-            from an address bar never becomes a path.
+        run: A run id, the beginning of one that no other run shares, or the path of a run's folder. With `folder`
+            given only an id will do, so that a name from an address bar never becomes a path.
         folder: The folder that holds the runs; default `runs_dir()`.
 
     Raises:
@@ -72,7 +72,7 @@ def locate(run: str | Path, folder: Path | None = None) -> Path:
             path = path.parent
     else:
         folder = runs_dir() if folder is None else Path(folder)
-        path = folder / check_name(str(run))
+        path = folder / _completed(check_name(str(run)), folder)
         if not path.exists() and partial_path(folder, path.name).exists():
             raise RunError(f"Run {path.name!r} is not finished: run the same extract command again to complete it.")
     if path.name.endswith(PARTIAL):
@@ -80,3 +80,17 @@ def locate(run: str | Path, folder: Path | None = None) -> Path:
     if not path.is_dir():
         raise RunError(f"There is no run at {str(run)[:200]!r}; `python -m analysis runs` lists the runs.")
     return path
+
+
+def _completed(name: str, folder: Path) -> str:
+    """The one run id that begins with `name`; the name itself when there is none, or it is one.
+
+    Raises:
+        RunError: Several runs begin so.
+    """
+    if (folder / name).exists() or partial_path(folder, name).exists() or not folder.is_dir():
+        return name
+    ids = sorted(path.name for path in folder.glob(f"{name}*/") if (path / MANIFEST).exists())
+    if len(ids) > 1:
+        raise RunError(f"{name!r} is the beginning of several runs: {', '.join(ids[:5])}; give more of the name.")
+    return ids[0] if ids else name
