@@ -16,6 +16,7 @@ import analysis
 from analysis.errors import CaptureRefused, InputError, ModelError, RunError, UserError
 from analysis.models import BUNDLED_MODELS
 from analysis.pipeline import parse_layers, plan_extraction, project
+from analysis.progress import Progress
 from tests.model_folders import minilm, own_attention, save_tiny_llama
 
 ROOT = Path(__file__).parents[1]
@@ -208,11 +209,12 @@ def test_killed_in_mid_extraction_the_same_command_goes_on(tiny_llama, tmp_path)
     job.wait()
     assert not (runs / "killed").exists(), "the job ended before it could be killed: make the data larger"
 
-    progress = tmp_path / "progress.json"
-    finished = subprocess.run(
-        [*command, "--progress-file", str(progress)], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert finished.returncode == 0, finished.stderr
+    # The same request again, here in the library, where every step can be heard.
+    heard: list[Progress] = []
+    request = {"model": tiny_llama, "data": data, "out_dir": runs, "run_id": "killed", "projection": ["none"]}
+    analysis.extract(**request, report=heard.append).close()
+    done = [progress.done for progress in heard if progress.stage == "capture"]
+    assert 0 < done[0] < done[1] < done[-1] == 800, "it goes on from what was stored, batch by batch"
     with analysis.open_run(runs / "killed") as run:
         assert run.manifest["n_inputs"] == 800
         counts = run.sql(

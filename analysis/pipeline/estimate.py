@@ -64,9 +64,9 @@ class ExtractionPlan:
             lines.append(f"  {stack}: {len(sites)} layers, {heads} heads, reached by {routes}")
         lines += [f"  left out: {key}: {reason}" for key, reason in certificate["left_out"].items()]
         lines.append(
-            f"Largest difference to the model: outputs {certificate['outputs_max_abs_diff']:.1e}, "
-            f"attention {certificate['attention_max_abs_diff']:.1e}, "
-            f"attention from stored q and k {certificate['recomputed_max_abs_diff']:.1e}."
+            f"Largest difference to the model: outputs {_difference(certificate['outputs_max_abs_diff'])}, "
+            f"attention {_difference(certificate['attention_max_abs_diff'])}, "
+            f"attention from stored q and k {_difference(certificate['recomputed_max_abs_diff'])}."
         )
         lines.append(
             f"About {_duration(self.seconds)} to capture (maps apart), {_size(self.memory_bytes)} of memory above the "
@@ -126,6 +126,10 @@ def _stored_cells(site: Site, lengths: np.ndarray, mode: str) -> int:
     elif mode == "recompute" and site.recomputable:
         return 0
     return int(cells.sum())
+
+
+def _difference(value: float | None) -> str:
+    return "not compared" if value is None else f"{value:.1e}"
 
 
 def _duration(seconds: float) -> str:
