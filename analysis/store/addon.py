@@ -52,6 +52,8 @@ class AddonWriter(ResultsWriter):
                 raise RunError(f"Run {folder.name!r} has an add-on {name!r} already: choose another name.")
             self.run: Run = open_run(folder)
             self._clear()
+            # Data without its manifest, which is moved after it: the publishing before us was interrupted.
+            (folder / self._file).unlink(missing_ok=True)
             self._making.mkdir()
             self.database = Database(self._making / self._file)
             migrate(self.database.connection)

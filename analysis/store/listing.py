@@ -12,7 +12,7 @@ from analysis.errors import RunError
 from analysis.store.paths import MANIFEST, PARTIAL, SPEC_FILE
 from analysis.store.paths import runs_dir as default_runs_dir
 from analysis.store.publish import check_files, read_manifest
-from analysis.store.schema import check_format
+from analysis.store.schema import NewerFormat, check_format
 
 COLUMNS = "run_id model data modality n_inputs n_tokens n_sites n_heads created status".split()
 _COUNTS = [name for name in COLUMNS if name.startswith("n_")]
@@ -45,6 +45,8 @@ def _describe(path: Path) -> dict[str, Any]:
         try:
             check_format(manifest.get("format"))
             check_files(path, manifest)
+        except NewerFormat as error:
+            status = f"newer: {error}"
         except RunError as error:
             status = f"damaged: {error}"
     except RunError as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 from analysis.errors import RunError
 from analysis.store.paths import MANIFEST, RUN_FILE
 
-_CHUNK = 1 << 20
+_ADDON_DATA = re.compile(r"add-(.+)\.duckdb")
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,13 @@ class Verification:
         n_files: Files checked.
         n_bytes: Their size together.
         problems: One sentence each; empty when every byte is as it was published.
+        unfinished: Names of add-ons whose publishing was interrupted: nothing reads them, and they are no damage.
     """
 
     n_files: int
     n_bytes: int
     problems: tuple[str, ...]
+    unfinished: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -41,9 +44,12 @@ class Verification:
         return not self.problems
 
     def __str__(self) -> str:
+        ignored = [f"The add-on {name!r} was never finished and is ignored: make it again." for name in self.unfinished]
         if self.ok:
-            return f"Every byte is as published: {self.n_files} files, {self.n_bytes:,} bytes."
-        return "Damaged: " + " ".join(self.problems)
+            found = f"Every byte is as published: {self.n_files} files, {self.n_bytes:,} bytes."
+        else:
+            found = "Damaged: " + " ".join(self.problems)
+        return " ".join([found, *ignored])
 
 
 def seal(folder: Path, file: str, manifest: str, fields: Mapping[str, Any]) -> None:
@@ -144,7 +150,8 @@ def verify(run_path: Path) -> Verification:
         run_path: The folder of the run.
 
     Returns:
-        The problems: changed, missing or cut files, changed manifests, and files that no manifest names.
+        The problems: changed, missing or cut files, changed manifests, and files that no manifest names. Data of an
+        add-on without its manifest, which is moved after it, is no problem but an add-on that was never finished.
     """
     folder = Path(run_path)
     problems, known, n_bytes = [], set(), 0
@@ -162,8 +169,9 @@ def verify(run_path: Path) -> Verification:
     extra = sorted(
         entry.name for entry in _entries(folder) if entry.name not in known and not _in_the_making(entry.name)
     )
-    problems += [f"{name} is not named by a manifest." for name in extra]
-    return Verification(len(known), n_bytes, tuple(dict.fromkeys(problems)))
+    unfinished = {name: found[1] for name in extra if (found := _ADDON_DATA.fullmatch(name))}
+    problems += [f"{name} is not named by a manifest." for name in extra if name not in unfinished]
+    return Verification(len(known), n_bytes, tuple(dict.fromkeys(problems)), tuple(unfinished.values()))
 
 
 def addon_manifests(folder: Path) -> list[Path]:

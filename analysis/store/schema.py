@@ -73,6 +73,10 @@ RUN_TABLES = ("meta", "sites", "heads", "inputs", "tokens", "token_columns", "ve
 """Tables that only the run itself has rows in."""
 
 
+class NewerFormat(RunError):
+    """The run was written by a newer version of QK Atlas: it is not damaged, and not readable here."""
+
+
 @dataclass(frozen=True)
 class Migration:
     """One step of the tables: SQL, or a function of the connection where SQL is not enough."""
@@ -128,13 +132,14 @@ def check_format(found: object, newest: int | None = None) -> int:
     """The format of a run, when this version can read it.
 
     Raises:
-        RunError: Not a format number, or one of a newer version of QK Atlas.
+        NewerFormat: One of a newer version of QK Atlas.
+        RunError: Not a format number.
     """
     if not isinstance(found, int) or isinstance(found, bool) or found < 1:
         raise RunError(f"The run's manifest has the format {str(found)[:50]!r} where a whole number was expected.")
     newest = FORMAT if newest is None else newest
     if found > newest:
-        raise RunError(
+        raise NewerFormat(
             f"The run has format {found}; this version of QK Atlas reads formats up to {newest}: "
             "open it with the version that wrote it, or update QK Atlas."
         )

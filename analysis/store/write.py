@@ -40,8 +40,11 @@ class RunWriter(ResultsWriter):
         self._path = partial_path(folder, run_id)
         self._plan: StoredPlan | None = None
         self._points: tuple[np.ndarray, np.ndarray] | None = None
-        folder.mkdir(parents=True, exist_ok=True)
-        self._lock = WriterLock(lock_path(folder, run_id), f"Run {run_id!r}")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = WriterLock(lock_path(folder, run_id), f"Run {run_id!r}")
+        except OSError as error:
+            raise _unusable(folder, error) from error
         try:
             if (folder / run_id).exists():
                 raise RunError(f"Run {run_id!r} is finished, and runs are never changed: choose another run id.")
@@ -49,8 +52,10 @@ class RunWriter(ResultsWriter):
             self._check_spec()
             self.database = Database(self._path / RUN_FILE)
             self._migrate()
-        except BaseException:
+        except BaseException as error:
             self._lock.release(remove=True)
+            if isinstance(error, OSError):
+                raise _unusable(folder, error) from error
             raise
 
     @classmethod
@@ -64,7 +69,8 @@ class RunWriter(ResultsWriter):
                 spec it was begun with.
 
         Raises:
-            RunError: The name is taken or unusable, the spec is another, or another job is writing the run.
+            RunError: The folder cannot be written, the name is taken or unusable, the spec is another, or another job
+                is writing the run.
         """
         return cls(Path(runs_dir), check_name(run_id), spec)
 
@@ -278,6 +284,11 @@ class RunWriter(ResultsWriter):
             "n_heads": sum(site.n_heads for site in sites),
             "certificate": self._stored_plan().certificate,
         }
+
+
+def _unusable(folder: Path, error: OSError) -> RunError:
+    why = "it is no folder" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
+    return RunError(f"Runs cannot be written in {str(folder)[:200]!r} ({why}): choose another folder for the runs.")
 
 
 def _check_inputs(inputs: pd.DataFrame, tokens: pd.DataFrame) -> None:

@@ -1,6 +1,7 @@
 """What is published stays as it is, and every change shows."""
 
 import json
+import os
 import random
 from pathlib import Path
 
@@ -62,8 +63,62 @@ def test_files_nobody_published_are_found(path):
     with pytest.raises(RunError, match=r"run\.duckdb\.wal"):
         open_run(path)
     (path / "run.duckdb.wal").unlink()
-    (path / "add-late.json").unlink()
-    assert "add-late.duckdb is not named by a manifest" in str(verify(path))
+    (path / "add-.duckdb").write_bytes(b"x")
+    (path / "other.json").write_bytes(b"x")
+    assert verify(path).problems == (
+        "add-.duckdb is not named by a manifest.",
+        "other.json is not named by a manifest.",
+    )
+
+
+def test_an_add_on_whose_publishing_was_interrupted_is_ignored_and_made_again(path, monkeypatch):
+    from analysis.store import addon
+
+    def die_before_the_manifest(source, target):
+        if target == path / "add-again.json":
+            raise KeyboardInterrupt
+        os.rename(source, target)
+
+    monkeypatch.setattr(addon.os, "replace", die_before_the_manifest)
+    with add_to_run(path, "again") as addition:
+        add_map(addition, "tsne", 2, addition.sites, len(addition.run.tokens()))
+        with pytest.raises(KeyboardInterrupt):
+            addition.publish()
+    monkeypatch.undo()
+    assert (path / "add-again.duckdb").exists()
+    found = verify(path)
+    assert found.ok
+    assert found.unfinished == ("again",)
+    assert "'again' was never finished and is ignored" in str(found)
+    assert list_runs(path.parent)["status"].tolist() == ["complete"]
+    with open_run(path) as run:
+        assert run.projections()["method"].tolist() == ["atlas", "pca", "umap"]
+    with add_to_run(path, "again"):
+        assert not (path / "add-again.duckdb").exists()
+    assert verify(path).unfinished == ()
+    with add_to_run(path, "again") as addition:
+        add_map(addition, "tsne", 2, addition.sites, len(addition.run.tokens()))
+        addition.publish()
+    assert verify(path).unfinished == ()
+    with open_run(path) as run:
+        assert "tsne" in run.projections()["method"].tolist()
+
+
+@pytest.mark.parametrize("place", ["a-file", "a-file/below", "no-rights"])
+def test_a_folder_that_cannot_hold_runs_is_told(tmp_path, place, monkeypatch):
+    (tmp_path / "a-file").write_text("x")
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    if place == "no-rights":
+        monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(RunError, match=r"Runs cannot be written in .*choose another folder"):
+        RunWriter.open(tmp_path / place, "run", {})
+    monkeypatch.undo()
+    monkeypatch.setattr("analysis.store.locking.os.open", refuse)
+    with pytest.raises(RunError, match="Permission denied"):
+        RunWriter.open(tmp_path, "run", {})
 
 
 def test_listing_shows_every_state_and_never_raises(path):
@@ -96,7 +151,7 @@ def test_listing_shows_every_state_and_never_raises(path):
     assert found.loc["going", ["model", "data", "status"]].tolist() == ["m", "d", "partial"]
     assert found.loc["empty", "status"] == found.loc["bad-spec", "status"] == "partial"
     for name in ("no-manifest", "not-json", "a-list", "cut", "newer"):
-        assert found.loc[name, "status"].startswith("damaged: "), name
+        assert found.loc[name, "status"].startswith("newer: " if name == "newer" else "damaged: "), name
         with pytest.raises(RunError):
             open_run(name, runs)
     assert "update QK Atlas" in found.loc["newer", "status"]
