@@ -201,3 +201,14 @@ def test_a_map_without_a_kernel_is_read_the_kindest_way():
     assert kl_explained(problem, bare) > 0.95
     noise = Layout(*np.random.default_rng(1).normal(size=(2, 20, 2)).astype(np.float32))
     assert kl_explained(problem, noise) > -0.01
+
+
+@pytest.mark.parametrize(("attended_is", "recall"), [("nearest", 2 / 3), ("farthest", 1 / 2)])
+def test_recall_shares_the_places_among_keys_of_one_weight(attended_is, recall):
+    # Five keys in a row, all attention on one: the two other places among the three most attended are shared by the
+    # four keys without weight, half a place each. Nearest three: 1 + 2 halves when it is among them, else 3 halves.
+    order = [0, 1, 2, 3, 4] if attended_is == "nearest" else [4, 1, 2, 3, 0]
+    weights = np.zeros((5, 5))
+    weights[:, 0] = 1
+    layout = Layout(places(*[(-1, 0)] * 5), places(*[(place, 0) for place in order]), GAUSSIAN)
+    assert attended_nearby(given_attention(weights), layout)["recall3_content"] == pytest.approx(recall)

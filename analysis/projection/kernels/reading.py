@@ -47,7 +47,8 @@ def read_cross_entropy(x, y, first, length, offset, target, power, sigma):
 def nearest_three(x, y, first, length, offset, target, counted, mass, chance, oracle, hits, n_counted):
     """The three nearest counted keys of each query, and how much attention they hold.
 
-    Of keys at one distance each counts by its share of the places left, so that no order is invented.
+    Of keys at one distance, or with one weight, each counts by its share of the places left, so that no order is
+    invented: with all attention on one key the other two places are shared by all.
 
     Args:
         counted: ``[point]``, which keys take part.
@@ -77,23 +78,30 @@ def nearest_three(x, y, first, length, offset, target, counted, mass, chance, or
         near = third_smallest(distance, n_keys, 1.0)
         most = -third_smallest(weight, n_keys, -1.0)
         n_inside, n_edge, inside, edge = 0, 0, 0.0, 0.0
-        found_inside, found_edge, total, top, n_above = 0.0, 0.0, 0.0, 0.0, 0
+        found_inside, found_edge, tied_inside, tied_edge, n_tied = 0.0, 0.0, 0.0, 0.0, 0
+        total, top, n_above = 0.0, 0.0, 0
         for j in range(n_keys):
             total += weight[j]
             if weight[j] > most:
                 top += weight[j]
                 n_above += 1
+            elif weight[j] == most:
+                n_tied += 1
             if distance[j] < near:
                 n_inside += 1
                 inside += weight[j]
-                found_inside += weight[j] >= most
+                found_inside += weight[j] > most
+                tied_inside += weight[j] == most
             elif distance[j] == near:
                 n_edge += 1
                 edge += weight[j]
-                found_edge += weight[j] >= most
+                found_edge += weight[j] > most
+                tied_edge += weight[j] == most
         share = (3 - n_inside) / n_edge
         mass[i] = inside + share * edge
-        hits[i] = found_inside + share * found_edge
+        # Of keys with one weight, too, each counts by its share of the places left among the three most attended.
+        tied = (3 - n_above) / n_tied
+        hits[i] = found_inside + tied * tied_inside + share * (found_edge + tied * tied_edge)
         oracle[i] = top + (3 - n_above) * most
         chance[i] = 3.0 * total / n_keys
 
