@@ -148,8 +148,9 @@ def test_masked_keys_are_never_near():
     weights[:4] /= weights[:4].sum(axis=1, keepdims=True)
     layout = Layout(np.zeros((6, 2), dtype=np.float32), places([1, 0], [2, 0], [3, 0], [4, 0], [5, 0], [0.1, 0]))
     hits = attended_nearby(given_attention(weights, allowed=[mask]), layout)["recall3_content"]
-    # Queries 0 to 2 have three keys or fewer; 3 is uniform (any three will do); 4 never sees the near key 5; 5 does.
-    assert hits == pytest.approx((1 + 1 + 2 / 3) / 3)
+    # Queries 0 to 2 have three keys or fewer; 3 is uniform over four (each has 3/4 of a place among the three most
+    # attended); 4 never sees the near key 5; 5 does.
+    assert hits == pytest.approx((3 / 4 + 1 + 2 / 3) / 3)
 
 
 def test_kept_is_one_for_the_vectors_themselves_and_chance_for_noise():
