@@ -24,6 +24,9 @@ HASHED_BYTES = 2**31
 def find_model(name: str, revision: str | None = None) -> tuple[Path, str, str]:
     """Where a model's files are, the name to show for it, and its exact revision.
 
+    A name of two parts with one slash (``org/name``) is always a hub id, also where a folder of that name exists: that
+    folder is ``./org/name`` or ``org/name/``. A name without a slash is the folder of that name where it holds a model.
+
     Returns:
         Folder, shown name, and commit or fingerprint.
 
@@ -35,7 +38,7 @@ def find_model(name: str, revision: str | None = None) -> tuple[Path, str, str]:
         if not (folder / "config.json").is_file():
             raise ModelError(f"The bundled model {name} is not in this copy of the project: fetch data/demo again.")
         return folder, name, fingerprint(folder)
-    if _looks_like_path(name) or (name and _is_model_folder(Path(name))):
+    if _looks_like_path(name) or (name and "/" not in name and _is_model_folder(Path(name))):
         folder = _check_folder(name)
         if revision is not None:
             raise ModelError(f"A folder has no revisions: leave out revision {revision!r}, or give a hub id.")
@@ -45,7 +48,12 @@ def find_model(name: str, revision: str | None = None) -> tuple[Path, str, str]:
             f"{name[:100]!r} is neither a bundled model ({', '.join(BUNDLED_MODELS)}), nor a folder, nor a hub id "
             "such as google-bert/bert-base-uncased."
         )
-    snapshot = _fetch(name, revision)
+    try:
+        snapshot = _fetch(name, revision)
+    except ModelError as error:
+        if "/" in name and _is_model_folder(Path(name)):
+            raise ModelError(f"{error} The folder of that name here is ./{name}.") from error
+        raise
     _check_files(snapshot, name)
     return snapshot, name, snapshot.name
 
@@ -129,8 +137,9 @@ def _fetch(name: str, revision: str | None) -> Path:
         ) from error
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, errors.HfHubHTTPError, OSError) as error:
         why = "HF_HUB_OFFLINE is set" if offline else "the hub cannot be reached"
+        what = "is a hub id whose files" if "/" in name else "is no folder with a model here, its files"
         raise ModelError(
-            f"{name} is no folder here, its files are not in the hub cache, and {why}: connect to the network "
+            f"{name} {what} are not in the hub cache, and {why}: connect to the network "
             "(and unset HF_HUB_OFFLINE), or give a local folder; the bundled models need neither "
             f"({', '.join(BUNDLED_MODELS)})."
         ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -135,15 +136,27 @@ def test_a_cached_hub_model_is_found_offline_by_its_commit_and_never_taken_for_a
     folder.rename(snapshot)
     (cache / "models--org--tiny" / "refs").mkdir()
     (cache / "models--org--tiny" / "refs" / "main").write_text(COMMIT)
-    (tmp_path / "org" / "tiny").mkdir(parents=True)
+    shutil.copytree(snapshot, tmp_path / "org" / "tiny")
     assert find_offline(cache, "org/tiny", tmp_path).split() == ["org/tiny", COMMIT, "snapshots"]
 
 
 def test_a_missing_hub_model_says_what_to_do(tmp_path: Path) -> None:
     message = find_offline(tmp_path, "org/absent", tmp_path)
-    assert message.startswith("ModelError org/absent is no folder here")
+    assert message.startswith("ModelError org/absent is a hub id")
+    assert "./org/absent" not in message
     for words in ("HF_HUB_OFFLINE is set", "connect to the network", "local folder", "demo-language"):
         assert words in message
+
+
+def test_a_folder_that_could_be_a_hub_id_is_named_by_a_path(tmp_path: Path, folder: Path) -> None:
+    local = tmp_path / "org" / "tiny"
+    local.parent.mkdir()
+    folder.rename(local)
+    for name in ("./org/tiny", "org/tiny/", str(local)):
+        assert find_offline(tmp_path, name, tmp_path).split()[::2] == ["tiny", "org"], name
+    message = find_offline(tmp_path, "org/tiny", tmp_path)
+    assert message.startswith("ModelError org/tiny is a hub id")
+    assert message.endswith("The folder of that name here is ./org/tiny.\n")
 
 
 @pytest.mark.parametrize(
