@@ -12,6 +12,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import subprocess
 import sys
 import threading
@@ -21,11 +22,15 @@ from pathlib import Path
 from typing import Any
 
 from analysis.errors import UserError
+from app.job_request import JobRequest
 from app.processes import is_alive, process_start, stop_process
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 GRACE_SECONDS = 10.0
 """How long a cancelled job may take to close its run before the next, less polite signal."""
+
+DRAFT_SECONDS = 86_400.0
+"""How long uploads wait for a job to be started on them."""
 
 RUNNING, DONE, FAILED, CANCELLED, LOST = "running", "done", "failed", "cancelled", "lost"
 
@@ -43,72 +48,7 @@ INTERRUPTED = 130
 _awaited: set[Path] = set()
 """Folders of jobs this server started and has not yet seen end: between death and ``exit.json`` they still run."""
 
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
-"""A name on the hub, or of a bundled model; never a path that leaves its folder."""
-
 _JOB_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
-_LAYERS = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
-_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
-
-
-@dataclass(frozen=True)
-class JobRequest:
-    """What one extraction is asked to do; `arguments` is the command line that does it.
-
-    Attributes:
-        model: Bundled name, hub id or a folder of this machine.
-        data: Bundled name or a file or folder of this machine.
-        limit: Most inputs to read, None for all.
-        layers: As in ``0-3,11``, None for all.
-        projections: Maps to make; none named = the command's default.
-        run_id: Continue or name this run; None lets the command choose.
-    """
-
-    model: str
-    data: str
-    limit: int | None = None
-    layers: str | None = None
-    projections: tuple[str, ...] = ()
-    seed: int = 0
-    run_id: str | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "projections", tuple(self.projections))
-
-    def arguments(self) -> list[str]:
-        """The command's arguments, each value bound to its option so that none can pass for one.
-
-        Raises:
-            UserError: A value no command could use, said in one sentence.
-        """
-        self._check()
-        arguments = ["extract", f"--model={self.model}", f"--data={self.data}", f"--seed={self.seed}"]
-        if self.limit is not None:
-            arguments.append(f"--limit={self.limit}")
-        if self.layers:
-            arguments.append(f"--layers={self.layers}")
-        if self.run_id:
-            arguments.append(f"--run-id={self.run_id}")
-        if self.projections:
-            arguments += ["--projection", *self.projections]
-        return arguments
-
-    def _check(self) -> None:
-        for what, value in (("model", self.model), ("data", self.data)):
-            if not value.strip() or any(ord(character) < 32 for character in value):
-                raise UserError(f"No {what} was given: choose a bundled one, or name a hub id, file or folder.")
-        if not HUB_ID.fullmatch(self.model) and not Path(self.model).is_dir():
-            raise UserError(
-                f"“{self.model}” is neither a hub id (owner/name) nor a folder here: check the spelling, or give the "
-                "full path of a folder with config.json and model.safetensors."
-            )
-        if self.limit is not None and self.limit < 1:
-            raise UserError(f"The limit is {self.limit} inputs; give 1 or more, or none for all.")
-        if self.layers and not _LAYERS.fullmatch(self.layers):
-            raise UserError(f"Layers “{self.layers}” are not a list like 0-3,11; leave it empty for all layers.")
-        for name in (*self.projections, *([self.run_id] if self.run_id else [])):
-            if not _NAME.fullmatch(name):
-                raise UserError(f"“{name}” is not a plain name: use letters, digits, dots, dashes and underscores.")
 
 
 @dataclass(frozen=True)
@@ -151,6 +91,27 @@ def new_job_folder(runs_dir: Path | str) -> Path:
     folder = Path(runs_dir) / ".jobs" / f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
     folder.mkdir(parents=True)
     return folder
+
+
+def delete_old_drafts(runs_dir: Path | str, older_than_seconds: float = DRAFT_SECONDS) -> None:
+    """Delete uploads that no extraction was ever started on. Those of a started one stay: a resume needs them.
+
+    When the record of any job cannot be read nothing is deleted, for it may be the one that needs them.
+    """
+    root = Path(runs_dir).resolve() / ".jobs"
+    folders = [folder for folder in root.glob("*") if _JOB_ID.fullmatch(folder.name) and folder.is_dir()]
+    records = [_read_json(folder / "job.json") for folder in folders if (folder / "job.json").exists()]
+    if not all("request" in record for record in records):
+        return
+    started = {part for record in records if not record.get("dry_run") for part in _parts(record["request"]["data"])}
+    for folder in folders:
+        is_old = time.time() - folder.stat().st_mtime > older_than_seconds
+        if is_old and folder not in started and not (folder / "job.json").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _parts(path: str) -> tuple[Path, ...]:
+    return tuple(Path(path).parents) if Path(path).is_absolute() else ()
 
 
 def save_upload(folder: Path, name: str, content: bytes) -> Path:

@@ -146,6 +146,19 @@ def projection(run_id: str, map_name: str) -> dict:
     return table.loc[table["name"] == map_name].iloc[0].to_dict()
 
 
+def head_parameters(run_id: str, map_name: str, site: str, head: int) -> dict:
+    """What made the map of one head, but for arrays; empty where the run does not say."""
+    return _head_parameters(run_id, str(runs_dir()), stamp(run_id), map_name).get((site, head), {})
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _head_parameters(run_id: str, folder: str, stamp: str, map_name: str) -> dict[tuple[str, int], dict]:
+    opened = _run(run_id, folder, stamp)
+    labels = {site.key: site.label for site in opened.sites}
+    rows = opened.head_parameters(map_name).itertuples()
+    return {(labels[row.site], row.head): row.parameters for row in rows if row.site in labels}
+
+
 def heads(run_id: str, map_name: str | None) -> pd.DataFrame:
     """All heads of the run, as `app.charts.head_table.head_table` makes them."""
     return _heads(run_id, str(runs_dir()), stamp(run_id), map_name or "")

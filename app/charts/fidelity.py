@@ -58,6 +58,23 @@ def fidelity_note(figures: Mapping[str, Any]) -> str:
     return "Queries and keys form separate clouds: read which key is nearer, not how near."
 
 
+def sample_note(parameters: Mapping[str, Any]) -> str:
+    """That a map was fitted on a sample of the tokens; empty where it was fitted on all, or nothing is known.
+
+    Args:
+        parameters: Of the layout: ``n_fitted`` and ``n_placed`` count tokens; with a ``query_matrix`` any is placed
+            exactly.
+    """
+    fitted, placed = _number(parameters, "n_fitted"), _number(parameters, "n_placed")
+    if fitted is None or not placed:
+        return ""
+    where = "by the same matrices" if "query_matrix" in parameters else "beside their nearest neighbours"
+    return (
+        f"Fitted on {fitted:,.0f} of {fitted + placed:,.0f} tokens; the others are placed {where}, and the neighbour "
+        "figures are of the sample."
+    )
+
+
 FIDELITY_HELP = (
     "Explained: 1 − KL(attention ‖ map) / KL(attention ‖ uniform), the map saying it by distance; 0 % is "
     "no better than uniform, 100 % is exact. The popularity of keys alone is what a map without distances reaches. "

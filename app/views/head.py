@@ -10,7 +10,7 @@ import streamlit as st
 from analysis.types import Site, head_name
 from app import cache, widgets
 from app.charts.colouring import Colouring, by_column, by_kind
-from app.charts.fidelity import FIDELITY_HELP, fidelity_note, fidelity_sentence, fidelity_warning
+from app.charts.fidelity import FIDELITY_HELP, fidelity_note, fidelity_sentence, fidelity_warning, sample_note
 from app.charts.head_table import leading
 from app.charts.neighbours import describe_pick
 from app.components.scatter import draw_panel, draw_scatter, pack_scatter
@@ -99,8 +99,10 @@ def colouring(selection: Selection, tokens: pd.DataFrame) -> Colouring:
 def under_picture(selection: Selection, figures: dict) -> None:
     """How far the map can be believed."""
     sentence = fidelity_sentence(figures, cache.projection(selection.run, selection.map)["target"])
-    if sentence:
-        st.caption(f"{sentence} {fidelity_note(figures)}", help=FIDELITY_HELP)
+    sample = sample_note(cache.head_parameters(selection.run, selection.map, selection.site, selection.head))
+    if sentence or sample:
+        said = (sentence, fidelity_note(figures), sample)
+        st.caption(" ".join(part for part in said if part), help=FIDELITY_HELP)
 
 
 def picked(selection: Selection) -> dict | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
 from analysis.errors import UserError
@@ -50,7 +52,7 @@ def _card(job: jobs.Job) -> None:
             on_click=jobs.cancel_job, args=(runs_dir(), job.job_id), width="stretch",
         )  # fmt: skip
         st.progress(share_done(job.progress), text=None)
-        st.caption(_plain(progress_words(job)))
+        st.caption(widgets.plain(progress_words(job)))
         return
     if job.state == jobs.DONE:
         words.text(f"{name}  ·  ready{': ' + job.run_id if job.run_id else ''}")
@@ -59,7 +61,7 @@ def _card(job: jobs.Job) -> None:
             widgets.open_view("atlas", **from_beginning(job.run_id))
     else:
         words.text(f"{name}  ·  {job.state}")
-        words.caption(_plain(job.error))
+        words.caption(widgets.plain(job.error))
         if job.state != jobs.FAILED or job.run_id:
             button.button("Resume", key=f"resume_{job.job_id}", on_click=_resume, args=(job,), width="stretch")
     button.button(
@@ -80,9 +82,9 @@ def from_beginning(run_id: str) -> dict[str, str | None]:
 
 def _resume(job: jobs.Job) -> None:
     try:
-        jobs.start_job(runs_dir(), job.request)
+        jobs.start_job(runs_dir(), replace(job.request, run_id=job.run_id))
     except UserError as error:
-        st.toast(_plain(str(error)), icon=":material/error:")
+        st.toast(widgets.plain(str(error)), icon=":material/error:")
     else:
         jobs.dismiss_job(runs_dir(), job.job_id)
 
@@ -125,7 +127,3 @@ def duration(seconds: float) -> str:
 
 def _last(name: str) -> str:
     return name.rstrip("/\\").replace("\\", "/").rpartition("/")[2] if name.startswith(("/", ".", "~")) else name
-
-
-def _plain(text: str) -> str:
-    return "".join("\\" + sign if sign in r"\`*_{}[]()<>#+-.!|~$:" else sign for sign in text)

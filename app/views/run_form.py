@@ -16,6 +16,7 @@ from analysis.models import BUNDLED_MODELS
 from analysis.projection import PROJECTIONS
 from analysis.store import runs_dir
 from app import jobs, widgets
+from app.job_request import HUB_ID, JobRequest
 from app.views.job_cards import duration
 
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -47,7 +48,7 @@ def render_form(runs: pd.DataFrame) -> None:
             wants_start = start.button("Start", key="form_start", type="primary", width="stretch")
         try:
             if wants_plan or wants_start:
-                request = jobs.JobRequest(model=model, data=_materialise(data), **limits)
+                request = JobRequest(model=model, data=_materialise(data), **limits)
                 _start(request, dry_run=not wants_start)
         except UserError as error:
             widgets.say_problem(str(error))
@@ -78,7 +79,7 @@ def _pick_model(runs: pd.DataFrame) -> str:
             placeholder="owner/name",
             help="Weights are read as safetensors only, and no code of the model is run.",
         ).strip()
-        if typed and not jobs.HUB_ID.fullmatch(typed):
+        if typed and not HUB_ID.fullmatch(typed):
             st.caption(":red[This is no hub id: owner/name, of letters, digits, dots, dashes and underscores.]")
             return ""
         return typed
@@ -162,6 +163,7 @@ def _materialise(data: str | list[tuple[str, bytes]]) -> str:
     are_images = {Path(name).suffix.lower() in IMAGES for name, _ in data}
     if len(are_images) > 1 or (False in are_images and len(data) > 1):
         raise UserError("Upload either images, or one table or text file; these files are mixed.")
+    jobs.delete_old_drafts(runs_dir())
     folder = jobs.new_job_folder(runs_dir())
     paths = [jobs.save_upload(folder, name, content) for name, content in data]
     path = str(paths[0].parent if True in are_images else paths[0])
@@ -169,7 +171,7 @@ def _materialise(data: str | list[tuple[str, bytes]]) -> str:
     return path
 
 
-def _start(request: jobs.JobRequest, dry_run: bool) -> None:
+def _start(request: JobRequest, dry_run: bool) -> None:
     job = jobs.start_job(runs_dir(), request, dry_run=dry_run)
     if dry_run:
         st.session_state[_PLAN] = job.job_id
@@ -186,7 +188,7 @@ def _plan(asked: tuple[str, str, dict]) -> None:
         return
     job = jobs.read_job(runs_dir(), job_id)
     running, model, data, limits = job.state == jobs.RUNNING, *asked
-    if job.request != jobs.JobRequest(model=model, data=data, **limits):
+    if job.request != JobRequest(model=model, data=data, **limits):
         st.caption("The form has changed since this plan was made: plan again.")
     st.fragment(_plan_words, run_every=0.5 if running else None)(job_id, running)
 

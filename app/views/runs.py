@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import shlex
+from dataclasses import replace
 
 import pandas as pd
 import streamlit as st
@@ -10,9 +13,11 @@ import streamlit as st
 from analysis.errors import UserError
 from analysis.store import runs_dir
 from app import cache, jobs, widgets
+from app.job_request import is_repeatable, request_of
 from app.state import Selection
 from app.views import View
 from app.views.job_cards import from_beginning, render_jobs
+from app.views.run_details import render_details
 from app.views.run_form import render_form
 
 WORDS = {"complete": "ready", "partial": "unfinished", "damaged": "damaged", "newer": "made by a newer version"}
@@ -107,6 +112,10 @@ def _chosen(run: pd.Series, state: str) -> None:
     if run["status"] == "complete":
         if st.button(f"Open {run_id}", type="primary", icon=":material/grid_view:", key="runs_open"):
             widgets.open_view("atlas", **from_beginning(run_id))
+        try:
+            render_details(run_id)
+        except UserError as error:
+            widgets.say_problem(str(error))
         return
     if state == "being made":
         st.info(f"{run_id} is being made now: its card is above.", icon=":material/hourglass_top:")
@@ -114,45 +123,64 @@ def _chosen(run: pd.Series, state: str) -> None:
         _unfinished(run)
     else:
         reason = run["status"].partition(":")[2].strip()
-        st.error(_plain(f"{run_id} cannot be opened: {reason}"), icon=":material/error:")
-        st.caption(
-            "Published runs are never changed. Extract it again under another name, or copy it back from a backup:"
-        )
-        st.code(resume_command(run, f"{run_id}-again"), language="bash")
+        st.error(widgets.plain(f"{run_id} cannot be opened: {reason}"), icon=":material/error:")
+        _again(run_id)
 
 
 def _unfinished(run: pd.Series) -> None:
     run_id = str(run["run_id"])
     st.warning(
-        f"{run_id} is unfinished: the job that made it was stopped. What it has captured is kept; going on with it "
-        "repeats at most one batch.",
+        f"{widgets.plain(run_id)} is unfinished: the job that made it was stopped. What it has captured is kept; going "
+        "on with it repeats at most one batch.",
         icon=":material/pause_circle:",
     )
     earlier = next((job for job in jobs.list_jobs(runs_dir()) if job.run_id == run_id), None)
-    if earlier is None:
-        st.caption("It was started outside this page. The same command goes on with it, for example:")
-        st.code(resume_command(run, run_id), language="bash")
-    elif st.button("Resume", type="primary", icon=":material/play_arrow:", key="runs_resume"):
+    spec = _spec(run_id)
+    if earlier is None and not is_repeatable(spec):
+        _repeat_by_hand(spec, run_id)
+        return
+    request = request_of(spec, run_id) if earlier is None else replace(earlier.request, run_id=run_id)
+    if st.button("Resume", type="primary", icon=":material/play_arrow:", key="runs_resume"):
         try:
-            jobs.start_job(runs_dir(), earlier.request)
+            jobs.start_job(runs_dir(), request)
         except UserError as error:
             widgets.say_problem(str(error))
         else:
-            jobs.dismiss_job(runs_dir(), earlier.job_id)
+            if earlier is not None:
+                jobs.dismiss_job(runs_dir(), earlier.job_id)
             st.rerun()
+    if earlier is None:
+        st.caption("It was started outside this page. The button runs this command, which a terminal does as well:")
+        st.code(request.command(), language="bash", wrap_lines=True)
 
 
-def resume_command(run: pd.Series, run_id: str) -> str:
-    """The command that makes this run, as far as the run itself tells."""
-    parts = ["python", "-m", "analysis", "extract"]
-    for option in ("model", "data"):
-        value = run[option]
-        parts += [f"--{option}", shlex.quote(value) if isinstance(value, str) and value else f"{option.upper()}"]
-    return " ".join([*parts, "--run-id", shlex.quote(run_id)])
+def _again(run_id: str) -> None:
+    """How to make a damaged run once more, under another name."""
+    spec = _spec(run_id)
+    st.caption("Published runs are never changed. Copy it back from a backup, or make it again under another name:")
+    if is_repeatable(spec):
+        st.code(request_of(spec, f"{run_id}-again").command(), language="bash", wrap_lines=True)
+    else:
+        _repeat_by_hand(spec, f"{run_id}-again")
 
 
-def _plain(text: str) -> str:
-    return "".join("\\" + sign if sign in r"\`*_{}[]()<>#+-.!|~$:" else sign for sign in text)
+def _repeat_by_hand(spec: dict, run_id: str) -> None:
+    """A model or data of a local folder: the run knows its name only, and a guess would be a wrong command."""
+    st.caption("Its model or data is a folder or file whose place a run does not keep: repeat the command you used")
+    if spec:
+        request = request_of(spec, run_id)
+        names = f"model {request.model or '?'}, data {request.data or '?'}"
+        st.caption(f"for {widgets.plain(names)}, with these settings:")
+        st.code(shlex.join(request.settings()), language="bash", wrap_lines=True)
+
+
+def _spec(run_id: str) -> dict:
+    """The settings of a run, also of one that does not open; empty where nothing of them can be read."""
+    for name, part in ((f"{run_id}.partial/spec.json", None), (f"{run_id}/manifest.json", "spec")):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            read = json.loads((runs_dir() / name).read_bytes())
+            return dict((read if part is None else read.get(part)) or {})
+    return {}
 
 
 VIEW = View("Runs", ":material/database:", order=60, render=render_runs, needs="nothing")

@@ -202,3 +202,39 @@ def test_a_dismissed_card_is_remembered(runs, command):
     job = ended(runs, start(runs, command, "finish").job_id)
     jobs.dismiss_job(runs, job.job_id)
     assert jobs.read_job(runs, job.job_id).dismissed
+
+
+def old_draft(runs: Path, name: str) -> Path:
+    """A draft's upload of two days ago; gives the uploaded file."""
+    path = jobs.save_upload(jobs.new_job_folder(runs), name, b"text\n")
+    folder = path.parents[1]
+    os.utime(folder, (time.time() - 2 * 86_400,) * 2)
+    return path
+
+
+def test_uploads_nothing_was_started_on_are_deleted_after_a_day(runs, command):
+    forgotten, fresh = old_draft(runs, "a.txt"), jobs.save_upload(jobs.new_job_folder(runs), "b.txt", b"text\n")
+    planned, used = old_draft(runs, "c.txt"), old_draft(runs, "d.txt")  # no start may delete another's upload
+    for path, dry_run in ((planned, True), (used, False)):
+        request = jobs.JobRequest(model="demo-language", data=str(path))
+        job = jobs.start_job(runs, request, command=(sys.executable, "-c", "pass"), dry_run=dry_run)
+        wait_for(lambda job=job: jobs.read_job(runs, job.job_id).state != jobs.RUNNING)
+    jobs.delete_old_drafts(runs)
+    assert [path.exists() for path in (forgotten, fresh, planned, used)] == [False, True, False, True]
+
+
+def test_a_folder_of_uploaded_images_is_kept_for_its_job(runs):
+    folder = old_draft(runs, "a.png").parent
+    request = jobs.JobRequest(model="demo-vision", data=str(folder))
+    job = jobs.start_job(runs, request, command=(sys.executable, "-c", "pass"))
+    wait_for(lambda: jobs.read_job(runs, job.job_id).state != jobs.RUNNING)
+    jobs.delete_old_drafts(runs)
+    assert (folder / "a.png").exists()
+
+
+def test_no_upload_is_deleted_while_a_record_cannot_be_read(runs):
+    draft = old_draft(runs, "a.txt")
+    (jobs.new_job_folder(runs) / "job.json").write_text("{")
+    os.utime(draft.parents[1], (time.time() - 2 * 86_400,) * 2)
+    jobs.delete_old_drafts(runs)
+    assert draft.exists()

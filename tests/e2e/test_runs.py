@@ -22,8 +22,10 @@ def runs(tmp_path_factory):
     make_synthetic_run(folder, "whole", n_inputs=3)
     shutil.copytree(folder / "whole", folder / "hurt")
     (folder / "hurt" / "run.duckdb").write_bytes(b"not a database")
-    (folder / "half.partial").mkdir()
-    (folder / "half.partial" / "spec.json").write_text(json.dumps({"model": "demo-language", "data": "my texts.csv"}))
+    for name, data in (("half", "my texts.csv"), ("known", "demo-sentences")):
+        (folder / f"{name}.partial").mkdir()
+        spec = {"model": "demo-language", "data": data, "seed": 3, "limit": 2}
+        (folder / f"{name}.partial" / "spec.json").write_text(json.dumps(spec))
     return folder
 
 
@@ -38,7 +40,8 @@ def choose_row(page, run_id: str) -> None:
     table.wait_for()
     names = table.locator('[role="gridcell"][aria-colindex="1"]').all_text_contents()
     box = table.bounding_box()
-    page.mouse.click(box["x"] + 16, box["y"] + 35 * (names.index(run_id) + 1) + 18)
+    row = box["height"] / (len(names) + 1)
+    page.mouse.click(box["x"] + 16, box["y"] + row * (names.index(run_id) + 1.5))
 
 
 def paste_and_start(page, text: str) -> None:
@@ -56,7 +59,7 @@ def paste_and_start(page, text: str) -> None:
 
 def test_the_table_names_every_run_and_why_one_cannot_be_opened(go, runs):
     page = go("/runs")
-    page.get_by_text("2 unfinished or damaged").wait_for()
+    page.get_by_text("3 unfinished or damaged").wait_for()
     table = page.get_by_test_id("stDataFrame").first
     cells = table.locator('[role="gridcell"]')
     cells.first.wait_for(state="attached")
@@ -69,8 +72,13 @@ def test_the_table_names_every_run_and_why_one_cannot_be_opened(go, runs):
     reason = list_runs(runs).set_index("run_id").loc["hurt", "status"].removeprefix("damaged: ")
     assert reason[:40] in alert.first.text_content()
     choose_row(page, "half")
-    page.get_by_text("python -m analysis extract --model demo-language --data 'my texts.csv' --run-id half").wait_for()
+    page.get_by_text("repeat the command you used").wait_for()
+    page.get_by_text("--seed=3 --limit=2 --run-id=half").wait_for()
+    choose_row(page, "known")
+    page.get_by_text("extract --model=demo-language --data=demo-sentences --seed=3 --limit=2 --run-id=known").wait_for()
+    page.get_by_role("button", name="Resume").wait_for()
     choose_row(page, "whole")
+    page.get_by_text("The model's outputs are identical, bit for bit").wait_for()
     page.get_by_role("button", name="Open whole").click()
     page.wait_for_url("**run=whole**")
 
