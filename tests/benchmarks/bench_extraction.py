@@ -142,7 +142,7 @@ def _memory_rows(folder: Path) -> list[tuple[str, str, str]]:
         data.write_text("\n".join(f"{number} {text}" for number in range(n_texts)), encoding="utf-8")
         code = (
             "import resource, analysis; "
-            f"analysis.extract(model='demo-language', data={str(data)!r}, out_dir={str(folder)!r}, projection=['none']); "
+            f"analysis.extract(model='demo-language', data={str(data)!r}, out_dir={str(folder)!r}, projection=[]); "
             "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

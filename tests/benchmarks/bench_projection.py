@@ -18,6 +18,7 @@ import analysis
 from analysis.projection import PROJECTIONS
 from analysis.projection.fidelity import kl_explained, measure
 from analysis.projection.problem import HeadProblem, Layout
+from analysis.types import head_name
 from tests.benchmarks.real_heads import minilm_heads
 
 N_TOKENS = 5000
@@ -52,7 +53,24 @@ def run(quick: bool = False) -> str:
             _special_tokens([heads[head] for head in chosen[:: 1 if quick else 6]]),
         ]
         parts.append(_images(quick))
+        parts.append(_every_head(figures))
     return "\n\n".join(parts)
+
+
+def _every_head(figures: dict[tuple[int, int], dict]) -> str:
+    """Each head on its own, for those whom a mean does not tell enough."""
+    columns = ("kl_explained", "key_only_kl", "recall3_content", "kept_queries", "kept_keys")
+    lines = [
+        "Every head, atlas / umap, whole attention",
+        "",
+        f"| head | {' | '.join(columns)} |",
+        "|---" * (len(columns) + 1) + "|",
+    ]
+    for layer, head in sorted(figures):
+        atlas, umap = figures[layer, head]["atlas", "attention"], figures[layer, head]["umap", "attention"]
+        cells = [f"{atlas[column]:.2f} / {umap[column]:.2f}" for column in columns]
+        lines.append(f"| {head_name(layer, head)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def _after_compiling(problem: HeadProblem, chosen: list) -> list:
