@@ -124,7 +124,7 @@ class Phase:
         return self.price_of_looking * looking + self.price_of_spreading * spreading
 
 
-PHASES = [Phase(1000, 1.7e-3), Phase(600, 1e-3, falling=True, price_of_looking=0.1, price_of_spreading=0.15)]
+PHASES = [Phase(1000, 1.7e-3), Phase(600, 1e-3, falling=True, price_of_looking=0.06, price_of_spreading=0.15)]
 
 
 def train(model: GPT2LMHeadModel, batches: Batches, phase: Phase, report) -> None:

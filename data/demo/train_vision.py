@@ -2,7 +2,8 @@
 
 Two choices give it heads worth looking at: position embeddings start as two-dimensional sinusoids, so neighbours are
 alike from the start (local heads), and during training every patch must also tell what it shows: background, clutter or
-which of the 24 objects (object-following heads). That second output is thrown away afterwards.
+which of the 24 objects (object-following heads). That second output is thrown away afterwards. The last phase charges
+a small price for looking at many patches at once and, in the first two layers, for looking far: the heads become clean.
 
     python data/demo/train_vision.py [--out data/demo/vision]
 """
@@ -11,6 +12,7 @@ import argparse
 import json
 import math
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -76,34 +78,61 @@ def turned(pixels: torch.Tensor, patches: torch.Tensor, rng: np.random.Generator
     return (pixels.flip(-1), patches.flip(-1)) if mirror else (pixels, patches)
 
 
-PHASES = [(0, 1600, 1.5e-3), (1, 700, 8e-4)]  # seed of the scenes and of the order, steps, highest rate
+@dataclass
+class Phase:
+    """`seed` of the scenes and of their order; prices in nats, mean over heads and queries: for each nat of entropy of
+    the attention, and in the first two layers for each patch of distance beyond the neighbours.
+    """
+
+    seed: int
+    steps: int
+    rate: float
+    price_of_spreading: float = 0.0
+    price_of_distance: float = 0.0
+
+    def rate_at(self, step: int) -> float:
+        fall = 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        return self.rate * min(1, (step + 1) / 100) * (0.02 + 0.98 * fall)
+
+    def price(self, attentions: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        weights = torch.stack(attentions)[..., 1:, :].float()  # layer, image, head, query (no CLS), key
+        spot = torch.cartesian_prod(torch.arange(GRID), torch.arange(GRID)).float()
+        beyond = F.pad(F.relu(torch.cdist(spot, spot) - 1.5), (1, 0))  # looking at CLS is free
+        spreading = -(weights * (weights + 1e-9).log()).sum(-1).mean()
+        return self.price_of_spreading * spreading + self.price_of_distance * (weights[:2] * beyond).sum(-1).mean()
 
 
-def train(model: ViTForImageClassification, data: tuple, seed: int, steps: int, rate: float, report) -> None:
+PHASES = [Phase(0, 1600, 1.5e-3), Phase(1, 700, 8e-4)]
+PHASES += [Phase(2, 800, 1e-3, price_of_spreading=0.06, price_of_distance=0.06)]
+
+
+def train(model: ViTForImageClassification, data: tuple, phase: Phase, report) -> None:
     """Muon for the matrices, AdamW for the rest, batches of 64; `report(step, loss)` is called every 100 steps."""
-    rng, (pixels, labels, patches) = np.random.default_rng(seed), data
+    rng, (pixels, labels, patches) = np.random.default_rng(phase.seed), data
     patch_head = torch.nn.Linear(WIDTH, len(CLASSES) + 2)
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "layer" in name]
     others = [p for p in [*model.parameters(), *patch_head.parameters()] if not any(p is m for m in matrices)]
-    optimizers = [torch.optim.Muon(matrices, lr=rate, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
-                  torch.optim.AdamW(others, lr=rate, weight_decay=0.01)]
-    for step in range(steps):
-        now = rate * min(1, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
-        for group in [g for o in optimizers for g in o.param_groups]:
-            group["lr"] = now
+    optimizers = [torch.optim.Muon(matrices, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+                  torch.optim.AdamW(others, weight_decay=0.01)]
+    for step in range(phase.steps):
+        for group in [g for optimizer in optimizers for g in optimizer.param_groups]:
+            group["lr"] = phase.rate_at(step)
         chosen = torch.from_numpy(rng.integers(len(pixels), size=64))
         seen, patch_ids = turned(pixels[chosen], patches[chosen], rng)
         with torch.autocast("cpu", torch.bfloat16):
-            hidden = model.vit(seen).last_hidden_state
+            out = model.vit(seen, output_attentions=True)
+            hidden = out.last_hidden_state
             named, patch_named = model.classifier(hidden[:, 0]), patch_head(hidden[:, 1:])
         loss = F.cross_entropy(named.float(), labels[chosen])
         total = loss + 0.5 * F.cross_entropy(patch_named.float().flatten(0, 1), patch_ids.flatten())
+        if phase.price_of_spreading:
+            total = total + phase.price(out.attentions)
         total.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        if step % 100 == 99 or step == steps - 1:
+        if step % 100 == 99 or step == phase.steps - 1:
             report(step + 1, loss.item())
 
 
@@ -125,15 +154,15 @@ def main() -> None:
 
     def report(step: int, loss: float) -> None:
         line = dict(step=step, seconds=round(time.time() - start), train_loss=round(loss, 4))
-        if step % 500 == 0 or step == steps:
+        if step % 500 == 0 or step == phase.steps:
             line["held_out_accuracy"] = round(accuracy(model, held_out), 4)
             model.save_pretrained(given.out)
             processor.save_pretrained(given.out)
             (given.out / "training.json").write_text(json.dumps(line, indent=1) + "\n")
         print(json.dumps(line), flush=True)
 
-    for seed, steps, rate in PHASES:
-        train(model, encode(make_scenes(seed, N_TRAIN), processor), seed, steps, rate, report)
+    for phase in PHASES:
+        train(model, encode(make_scenes(phase.seed, N_TRAIN), processor), phase, report)
 
 
 if __name__ == "__main__":

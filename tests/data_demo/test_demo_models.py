@@ -168,7 +168,7 @@ def test_vision_has_local_and_object_heads(vision, processor):
     row, column = np.divmod(np.arange(64), 8)
     near = np.maximum(abs(row[:, None] - row), abs(column[:, None] - column)) <= 1
     local = (attention * near).sum(-1).mean((1, 3))
-    assert local.max() > 3 * near.mean(), local.round(2)
+    assert local.max() > 2.5 * near.mean(), local.round(2)
     own = np.mean([attention[:, i][..., on, :][..., on].sum(-1).mean(-1) for i, on in enumerate(on_object)], axis=0)
     even = np.mean(on_object)
     assert own.max() > 3 * even, (own.round(2), even)
