@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from analysis.errors import RunError, UserError
+from analysis.errors import CaptureRefused, RunError, UserError
 
 
 class _Stop:
@@ -145,10 +145,14 @@ def _verify(options: argparse.Namespace) -> None:
 
 
 def _doctor(options: argparse.Namespace) -> None:
-    from analysis.capture.doctor import doctor
+    from analysis.capture.doctor import examine
 
-    report = doctor(options.model)
-    print(json.dumps(report.as_dict(), indent=2, default=str) if options.json else report.as_text())
+    reports = examine(options.model, options.modality)
+    found = [report.as_dict() for report in reports]
+    as_json = json.dumps(found if len(found) > 1 else found[0], indent=2, default=str)
+    print(as_json if options.json else "\n\n".join(report.as_text() for report in reports))
+    if refusals := [report.refusal for report in reports if report.refusal]:
+        raise CaptureRefused(" ".join(refusals))
 
 
 def _serve(options: argparse.Namespace) -> None:
@@ -328,6 +332,7 @@ def _add_doctor(commands) -> None:
         "python -m analysis doctor --model ./my-model",
     )  # fmt: skip
     parser.add_argument("--model", required=True, help="hub id, local folder, demo-language or demo-vision")
+    parser.add_argument("--modality", choices=("text", "vision"), help="tower of a two-tower model (default: both)")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

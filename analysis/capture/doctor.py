@@ -96,6 +96,18 @@ def doctor(
         return DoctorReport(loaded, None, str(refusal))
 
 
+def examine(name: str, modality: str | None = None) -> list[DoctorReport]:
+    """A report for the tower of this modality; without one, for every tower of the model, as CLIP has two.
+
+    Raises:
+        ModelError: The model cannot be loaded.
+    """
+    first = doctor(name, modality=modality)
+    others = [] if modality else [other for other in first.model.reads if other != first.model.modality]
+    reports = [first, *(doctor(name, modality=other) for other in others if other in ("text", "vision"))]
+    return sorted(reports, key=lambda report: report.model.modality)
+
+
 def dry_input(loaded: LoadedModel) -> Encoded:
     """A made-up input: a sentence long enough to show sliding windows, or a seeded random image."""
     if loaded.modality == "text":

@@ -35,6 +35,7 @@ class LoadedModel:
         revision: Commit of the hub, or ``sha256:...`` over a folder's files.
         modality: ``text`` or ``vision``.
         max_tokens: Longest input in tokens; None when the model has no limit or takes images.
+        reads: Every modality of the whole model, of which `module` may be one tower.
     """
 
     module: Any
@@ -47,6 +48,7 @@ class LoadedModel:
     max_tokens: int | None
     dtype: str
     device: str
+    reads: tuple[str, ...] = ()
 
     def image_layout(self, height: int, width: int, n_tokens: int) -> ImageLayout:
         """Names and grid of the tokens of one processed image.
@@ -107,6 +109,7 @@ def load_model(
         max_tokens=_max_tokens(module, processor) if modality == "text" else None,
         dtype=dtype,
         device=str(device),
+        reads=modalities(whole),
     )
 
 

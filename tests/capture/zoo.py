@@ -111,6 +111,13 @@ IMAGE_MODELS: dict[str, Callable[[], hf.PreTrainedModel]] = {
     "siglip_vision": lambda: _clip(hf.SiglipConfig, hf.SiglipModel).vision_model,
 }
 
+WHOLE: dict[str, Callable[[], hf.PreTrainedModel]] = {
+    "t5": _t5,
+    "bart": _bart,
+    **dict.fromkeys(("clip_text", "clip_vision"), lambda: _clip(hf.CLIPConfig, hf.CLIPModel)),
+    **dict.fromkeys(("siglip_text", "siglip_vision"), lambda: _clip(hf.SiglipConfig, hf.SiglipModel)),
+}
+
 MODELS = {**TEXT_MODELS, **IMAGE_MODELS}
 
 
@@ -124,6 +131,14 @@ def make_model(name: str, seed: int = 0) -> hf.PreTrainedModel:
         else:
             parameter.add_(0.2 * torch.randn_like(parameter))
     return model
+
+
+def make_whole(name: str, seed: int = 0) -> hf.PreTrainedModel:
+    """The model as people save it: with both towers, or encoder and decoder, where the family has them."""
+    if name in WHOLE:
+        torch.manual_seed(seed)
+        return WHOLE[name]().eval()
+    return make_model(name, seed)
 
 
 def load(name: str, seed: int = 0) -> LoadedModel:

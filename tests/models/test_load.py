@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from analysis.capture import make_plan, run_batch
 from analysis.capture.doctor import doctor, dry_input
+from analysis.cli import main
 from analysis.errors import CaptureRefused, InputError, ModelError
 from analysis.models import load_model
 from tests.capture import zoo
@@ -167,6 +168,48 @@ def test_the_doctor_needs_no_data(folder: Path) -> None:
     assert report.is_healthy
     assert "causal, window 5" in report.as_text()
     assert str(folder.parent) not in report.as_text() + json.dumps(report.as_dict())
+
+
+def test_the_doctor_reports_on_both_towers_or_the_one_asked_for(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    name = save(folder, zoo._clip(hf.CLIPConfig, hf.CLIPModel))
+    assert main(["doctor", "--model", name]) == 0
+    both = capsys.readouterr().out
+    assert "text.enc.self.1" in both
+    assert "vision.enc.self.1" in both
+    assert main(["doctor", "--model", name, "--modality", "vision", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["modality"] == "vision"
+    assert main(["doctor", "--model", name, "--json"]) == 0
+    assert [report["modality"] for report in json.loads(capsys.readouterr().out)] == ["text", "vision"]
+
+
+def test_a_refused_model_is_status_2_after_its_report(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise CaptureRefused("Nothing reaches its attention.")
+
+    monkeypatch.setattr("analysis.capture.doctor.make_plan", refuse)
+    name = save(folder, zoo.make_model("bert"))
+    capsys.readouterr()
+    assert main(["doctor", "--model", name]) == 2
+    printed = capsys.readouterr()
+    assert "refused: Nothing reaches its attention." in printed.out
+    assert printed.err.strip() == "error: Nothing reaches its attention."
+
+
+@pytest.mark.parametrize("family", zoo.MODELS)
+def test_every_family_goes_from_a_folder_to_a_plan(folder: Path, family: str) -> None:
+    """Saved, found again by transformers' Auto classes and planned: what the tests of capture make in memory."""
+    model = zoo.make_whole(family)
+    modality = "text" if family in zoo.TEXT_MODELS else "vision"
+    loaded = load_model(save(folder, model), modality=modality, device="cpu")
+    assert loaded.processor is not None
+    assert type(loaded.module).__name__ == type(zoo.make_model(family)).__name__
+    plan = make_plan(loaded, dry_input(loaded))
+    assert [site.depth for site in plan.sites] == [0, 1]
+    assert {site.modality for site in plan.sites} == {modality}
+    # SigLIP pools its patches with torch's own attention, behind the last layer.
+    assert set(plan.certificate["left_out"]) == ({"head.attention"} if family == "siglip_vision" else set())
 
 
 @pytest.mark.parametrize(
