@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from torch import Tensor
 from analysis.capture.interface import Call, Capture
 from analysis.capture.rounding import CLOSE, survives_rounding
 from analysis.errors import CaptureRefused, InputError
-from analysis.models import LoadedModel
+from analysis.models import LoadedModel, forward_module
 from analysis.types import Site, SiteCapture
 
 if TYPE_CHECKING:
@@ -32,8 +31,8 @@ def run_batch(
 
     Args:
         batch: Pairs of input id and encoded input.
-        want_attention: Also compute the attention, fp32, and look again on every input whether it survives the
-            rounding of q and k. Where the dry run says that q and k cannot give it back it is computed in any case.
+        want_attention: Also compute the attention, fp32. Where q and k rounded to fp16 would not give it back, by the
+            dry run or, at sites that came near the tolerance there, on the input itself, it is computed in any case.
 
     Returns:
         Arrays are fp32; queries, keys and attention may be views of one batch array.
@@ -49,15 +48,7 @@ def run_batch(
 
 def forward(loaded: LoadedModel, inputs: dict[str, Tensor], **options: Any) -> Any:
     """The plain forward pass: eval mode, no gradients, no key-value cache, only the arguments the model names."""
-    module = loaded.module
-    known = inspect.signature(module.forward).parameters
-    extras: dict[str, Any] = {}
-    if "use_cache" in known:
-        extras["use_cache"] = False
-    if "interpolate_pos_encoding" in known and _is_unusual_size(module, inputs.get("pixel_values")):
-        extras["interpolate_pos_encoding"] = True
-    with torch.inference_mode():
-        return module(**{name: value for name, value in inputs.items() if name in known}, **extras, **options)
+    return forward_module(loaded.module, inputs, **options)
 
 
 def pad(loaded: LoadedModel, inputs: list[Encoded]) -> tuple[dict[str, Tensor], list[int] | None]:
@@ -108,9 +99,10 @@ def _split(
         value_norms = _numpy(torch.linalg.vector_norm(call.v, dim=-1, dtype=torch.float32))
         allowed, must_store = masks.of(call, site)
         weights = call.attention() if want_attention or any(must_store) else None
-        if want_attention and site.recomputable and _is_close(plan, site):
-            fine = survives_rounding(call, masks.raw(call), plan.key_offsets[site.key], lengths, weights)
+        if not all(must_store) and _is_close(plan, site):
+            fine = survives_rounding(call, masks.raw(call), plan.key_offsets[site.key], lengths)
             must_store = [must or not is_fine for must, is_fine in zip(must_store, fine, strict=True)]
+            weights = call.attention() if weights is None and any(must_store) else weights
         attention = None if weights is None else _numpy(weights)
     fields = []
     for row, mask in enumerate(allowed):
@@ -195,14 +187,6 @@ def _equal_shapes(loaded: LoadedModel, batch: list[tuple[int, Encoded]]) -> list
         shape = tuple((name, np.shape(value)) for name, value in encoded.items())
         groups.setdefault(shape, []).append((input_id, encoded))
     return list(groups.values())
-
-
-def _is_unusual_size(module: torch.nn.Module, pixels: Tensor | None) -> bool:
-    expected = getattr(module.config, "image_size", None)
-    if pixels is None or expected is None:
-        return False
-    expected = (expected, expected) if isinstance(expected, int) else tuple(expected)
-    return tuple(pixels.shape[-2:]) != expected
 
 
 def _to_device(loaded: LoadedModel, array: np.ndarray) -> Tensor:

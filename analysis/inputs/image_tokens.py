@@ -51,7 +51,7 @@ def encode_images(raw: RawData, model: LoadedModel) -> EncodedRows:
 
     Raises:
         InputError: No image can be decoded.
-        ModelError: The model's tokens are not a grid of patches behind a few special ones.
+        ModelError: Of no image the model makes a grid of patches behind a few special tokens.
     """
     kept, skipped, problems = [], [], []
     inputs, tokens, layouts = [], [], {}
@@ -66,11 +66,16 @@ def encode_images(raw: RawData, model: LoadedModel) -> EncodedRows:
             problems.append(f"{source.name}: {seen.mask_problem}")
         size = seen.pixels.shape[:2]
         if size not in layouts:
-            layouts[size] = model.image_layout(*size, _count_tokens(model, seen))
+            layouts[size] = _layout(model, size)
+        if isinstance(layouts[size], ModelError):
+            skipped.append(Skipped(source.name, str(layouts[size])))
+            continue
         kept.append(index)
         inputs.append(_describe_input(source, seen, thumbnail_pixels))
         tokens.append(_describe_tokens(seen, source, layouts[size]))
     if not kept:
+        if refusals := [layout for layout in layouts.values() if isinstance(layout, ModelError)]:
+            raise refusals[0]
         raise InputError(
             f"No image of {raw.name} can be decoded: {len(skipped):,} left out, the first ({skipped[0].name}) "
             f"because {skipped[0].reason}."
@@ -149,22 +154,12 @@ def _see_mask(source: ImageSource, size: tuple[int, int], processor: Any) -> Int
     return numbers[np.rint(np.asarray(features["pixel_values"])[0, 0]).astype(np.int64)]
 
 
-def _count_tokens(model: LoadedModel, seen: SeenImage) -> int:
-    """Tokens that the model makes of an image of this size, counted on its own output."""
-    weight = next(model.module.parameters())
-    batch = {name: weight.new_tensor(value[None]) for name, value in seen.tensors.items()}
+def _layout(model: LoadedModel, size: tuple[int, int]) -> ImageLayout | ModelError:
+    """The layout of images of this size, or why the model cannot be shown them."""
     try:
-        output = model.module(**batch)
-    except (ValueError, RuntimeError) as error:
-        height, width, _ = seen.pixels.shape
-        raise ModelError(
-            f"{model.name} does not take the {width} x {height} pixels that its image processor makes "
-            f"({str(error).splitlines()[0][:200]}); correct preprocessor_config.json in its folder."
-        ) from error
-    states = getattr(output, "last_hidden_state", None)
-    if states is None or states.ndim != 3:
-        raise InputError(f"{model.name} gives no sequence of image tokens; choose a transformer that works on patches.")
-    return states.shape[1]
+        return model.image_layout(*size, model.n_image_tokens(*size))
+    except ModelError as refusal:
+        return refusal
 
 
 def _describe_input(source: ImageSource, seen: SeenImage, side: int) -> dict[str, object]:

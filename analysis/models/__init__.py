@@ -5,7 +5,17 @@ anything is looked up and is never taken for a path, and the exact revision is r
 """
 
 from analysis.models.find import BUNDLED_MODELS, find_model, fingerprint
+from analysis.models.forward import forward_module
 from analysis.models.layout import ImageLayout
 from analysis.models.load import LoadedModel, load_model, modalities
 
-__all__ = ["BUNDLED_MODELS", "ImageLayout", "LoadedModel", "find_model", "fingerprint", "load_model", "modalities"]
+__all__ = [
+    "BUNDLED_MODELS",
+    "ImageLayout",
+    "LoadedModel",
+    "find_model",
+    "fingerprint",
+    "forward_module",
+    "load_model",
+    "modalities",
+]

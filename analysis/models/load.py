@@ -11,6 +11,7 @@ from typing import Any
 
 from analysis.errors import InputError, ModelError
 from analysis.models.find import find_model
+from analysis.models.forward import count_image_tokens
 from analysis.models.layout import ImageLayout, image_layout
 
 DTYPES = ("float32", "float16", "bfloat16")
@@ -62,6 +63,18 @@ class LoadedModel:
             ModelError: The tokens are not one grid of patches behind a few special ones.
         """
         return image_layout(self.module, height, width, n_tokens)
+
+    def n_image_tokens(self, height: int, width: int) -> int:
+        """How many tokens the model makes of one processed image, special ones included.
+
+        Args:
+            height: Pixels after the image processor.
+            width: Pixels after the image processor.
+
+        Raises:
+            ModelError: The model does not take this size, or gives no sequence of tokens.
+        """
+        return count_image_tokens(self.module, self.name, height, width)
 
 
 def load_model(

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.capture import make_plan, run_batch
+from analysis.attention import recompute
+from analysis.capture import CapturePlan, make_plan, rounding, run_batch
 from analysis.capture.batch import forward, pad
 from analysis.errors import CaptureRefused, InputError
-from analysis.types import Band
+from analysis.types import Band, SiteCapture
 from tests.capture import zoo
 
 
@@ -65,18 +66,44 @@ def test_an_input_whose_mask_is_not_the_bands_must_be_stored() -> None:
     assert [one[0].must_store for one in captures] == [False, True]
 
 
-def test_an_input_that_rounding_would_spoil_must_be_stored() -> None:
+@pytest.mark.parametrize("want_attention", [True, False])
+def test_an_input_that_rounding_would_spoil_must_be_stored(want_attention: bool) -> None:
     loaded = zoo.load("bert")
     encoded = zoo.make_input("bert")
     plan = make_plan(loaded, encoded)
     key = plan.sites[0].key
     verdicts = {**plan.certificate["sites"], key: {"recomputed_max_abs_diff": 1.9e-3}}
     close = dataclasses.replace(plan, certificate={**plan.certificate, "sites": verdicts})
-    assert not run_batch(loaded, close, [(0, encoded)])[0][0].must_store
+    assert not run_batch(loaded, close, [(0, encoded)], want_attention)[0][0].must_store
     far = dataclasses.replace(close, key_offsets={**plan.key_offsets, key: np.full((4, 8), 5e3, dtype=np.float32)})
-    captures = run_batch(loaded, far, [(0, encoded)])[0]
+    captures = run_batch(loaded, far, [(0, encoded)], want_attention)[0]
     assert [capture.must_store for capture in captures] == [True, False]
-    assert captures[0].attention is not None
+    assert [capture.attention is not None for capture in captures] == [True, want_attention]
+
+
+@pytest.mark.parametrize("name", ["bert", "llama", "mistral", "gemma2", "gpt_oss", "vit"])
+def test_the_check_of_rounding_finds_the_largest_difference_of_all_queries(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = zoo.load(name)
+    batch = [(0, zoo.make_input(name, 50, 1)), (1, zoo.make_input(name, 31, 2))]
+    plan = make_plan(loaded, batch[0][1])
+    for place, site in enumerate(plan.sites):
+        alone = dataclasses.replace(plan, sites=[site], certificate={})
+        drifts = [_rounding_drift(of_input[place], plan) for of_input in run_batch(loaded, plan, batch)]
+        for factor, expected in ((0.98, True), (1.02, False)):
+            for index, drift in enumerate(drifts):
+                monkeypatch.setattr(rounding, "STORED_TOLERANCE", factor * drift)
+                captures = run_batch(loaded, alone, batch, want_attention=False)
+                assert captures[index][0].must_store == expected, (site.label, factor)
+
+
+def _rounding_drift(capture: SiteCapture, plan: CapturePlan) -> float:
+    """The same question answered by the store's own formula on every query."""
+    site, sinks = capture.site, plan.sink_logits.get(capture.site.key)
+    keys = (capture.keys - plan.key_offsets[site.key][:, None]).astype(np.float16)
+    again = recompute(capture.queries.astype(np.float16), keys, capture.allowed, site.scale, site.softcap, sinks)
+    return float(np.abs(again - capture.attention).max())
 
 
 def test_images_of_other_shapes_run_in_turn_and_come_back_in_order() -> None:

@@ -225,9 +225,24 @@ def test_models_that_merge_patches_are_refused(tmp_path):
 
 
 def test_a_processor_that_does_not_fit_the_model_is_named(tmp_path):
-    model = make_vision_model(ViTImageProcessorPil(size=dict(height=40, width=40)))
-    with pytest.raises(ModelError, match="tiny does not take the 40 x 40 pixels"):
+    model = make_vision_model(ViTImageProcessorPil(size=dict(height=4, width=4)))
+    with pytest.raises(ModelError, match="tiny does not take the 4 x 4 pixels"):
         encode(read_data(folder_of(tmp_path, a=halves(32, 32))), model)
+
+
+@pytest.mark.parametrize("kind", ["ViT", "Dinov2", "CLIP", "Siglip"])
+def test_sizes_that_a_model_can_interpolate_are_read_and_an_odd_image_is_left_out(tmp_path, kind):
+    model = make_vision_model(ViTImageProcessorPil(do_resize=False), kind=kind)
+    images = dict(a=halves(32, 32), b=halves(48, 32), c=halves(4, 4), d=halves(16, 40))
+    inputs = encode(read_data(folder_of(tmp_path, **images)), model)
+    assert inputs.inputs["name"].tolist() == ["a.png", "b.png", "d.png"]
+    n_special = int(kind != "Siglip")
+    assert (inputs.inputs["n_tokens"] - n_special).tolist() == [16, 24, 10]
+    of_b = inputs.tokens[inputs.tokens["input_id"] == 1].dropna(subset="row")
+    assert (of_b["row"].max(), of_b["column"].max()) == (3, 5)
+    (skipped,) = inputs.skipped
+    assert skipped.name == "c.png"
+    assert "does not take the 4 x 4 pixels" in skipped.reason
 
 
 def test_many_images_have_smaller_thumbnails(tmp_path, monkeypatch):

@@ -1,0 +1,59 @@
+"""The plain forward pass: the one way a model is called, by capture and by whoever counts its tokens."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from analysis.errors import ModelError
+
+
+def forward_module(module: Any, inputs: dict[str, Any], **options: Any) -> Any:
+    """Run a model without gradients and key-value cache, with only the arguments it names.
+
+    Images of another size than it was trained on have its position table interpolated, where it can.
+
+    Args:
+        module: In eval mode.
+        inputs: Batch tensors on the module's device.
+        options: Further arguments.
+    """
+    import torch
+
+    known = inspect.signature(module.forward).parameters
+    extras: dict[str, Any] = {}
+    if "use_cache" in known:
+        extras["use_cache"] = False
+    if "interpolate_pos_encoding" in known and _is_unusual_size(module, inputs.get("pixel_values")):
+        extras["interpolate_pos_encoding"] = True
+    with torch.inference_mode():
+        return module(**{name: value for name, value in inputs.items() if name in known}, **extras, **options)
+
+
+def count_image_tokens(module: Any, name: str, height: int, width: int) -> int:
+    """Tokens that a vision model makes of an image of this size, counted on its own output for a blank one.
+
+    Raises:
+        ModelError: The model does not take this size, or gives no sequence of tokens.
+    """
+    weight = next(module.parameters())
+    pixels = weight.new_zeros(1, getattr(module.config, "num_channels", 3), height, width)
+    try:
+        output = forward_module(module, {"pixel_values": pixels})
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ModelError(
+            f"{name} does not take the {width} x {height} pixels that its image processor makes "
+            f"({str(error).splitlines()[0][:200]}); correct preprocessor_config.json in its folder."
+        ) from error
+    states = getattr(output, "last_hidden_state", None)
+    if states is None or states.ndim != 3:
+        raise ModelError(f"{name} gives no sequence of image tokens; choose a transformer that works on patches.")
+    return states.shape[1]
+
+
+def _is_unusual_size(module: Any, pixels: Any) -> bool:
+    expected = getattr(module.config, "image_size", None)
+    if pixels is None or expected is None:
+        return False
+    expected = (expected, expected) if isinstance(expected, int) else tuple(expected)
+    return tuple(pixels.shape[-2:]) != expected
