@@ -168,7 +168,7 @@ def make_table(seed: int = SENTENCES_SEED) -> list[dict[str, str]]:
         texts = [(make_story(rng, rng.choice([1, 1, 2]), topic), "story") for _ in range(9)]
         texts += [(make_story(rng, 2, topic, NAME_TEMPLATES), "names") for _ in range(4)]
         texts += [(" ".join([make_story(rng, 1, topic)] * 2), "repetition") for _ in range(2)]
-        rows += [dict(text=text, topic=topic, kind=kind) for text, kind in texts]
+        rows += [dict(text=text, topic=topic, genre=genre) for text, genre in texts]
     with open(FOLDER / "prose.csv", newline="", encoding="utf-8") as file:
         rows += list(csv.DictReader(file))
     return rows
@@ -177,7 +177,7 @@ def make_table(seed: int = SENTENCES_SEED) -> list[dict[str, str]]:
 def main() -> None:
     rows = make_table()
     with open(FOLDER / "sentences.csv", "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, ["text", "topic", "kind"], lineterminator="\n")
+        writer = csv.DictWriter(file, ["text", "topic", "genre"], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     print(f"{len(rows)} sentences")

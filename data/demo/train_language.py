@@ -184,7 +184,7 @@ def main() -> None:
     given, start = parser.parse_args(), time.time()
     torch.set_num_threads(2)
     stories = make_stories(TRAIN_SEED, N_STORIES)
-    beyond = [row["text"] for row in make_table() if row["kind"] != "story"]  # for the vocabulary, never trained on
+    beyond = [row["text"] for row in make_table() if row["genre"] != "story"]  # for the vocabulary, never trained on
     tokenizer = train_tokenizer(stories + beyond * 20)
     stream, held_out = make_stream(tokenizer, TRAIN_SEED, N_STORIES), make_stream(tokenizer, HELD_OUT_SEED, 400)
     model = make_model(TRAIN_SEED)

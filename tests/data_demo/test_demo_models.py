@@ -176,10 +176,10 @@ def test_vision_has_local_and_object_heads(vision, processor):
 
 def test_sentences_table(tokenizer):
     rows = read_csv("sentences.csv")
-    assert set(rows[0]) == {"text", "topic", "kind"}
+    assert set(rows[0]) == {"text", "topic", "genre"}
     assert 150 <= len(rows) <= 250
-    assert all(row["text"].strip() and row["topic"] and row["kind"] for row in rows)
-    assert len({row["kind"] for row in rows}) >= 5
+    assert all(row["text"].strip() and row["topic"] and row["genre"] for row in rows)
+    assert len({row["genre"] for row in rows}) >= 5
     lengths = np.array([len(tokenizer(row["text"])["input_ids"]) for row in rows])
     assert lengths.max() <= 128
     assert np.mean((lengths >= 8) & (lengths <= 40)) > 0.8
