@@ -3,13 +3,13 @@
 LAYOUT = """
 <style>
 [data-testid="stMainBlockContainer"] { padding: 3.9rem 1.5rem 1rem 1.5rem; max-width: 2200px; }
-[data-testid="stSidebar"] { min-width: 210px; max-width: 230px; }
+[data-testid="stSidebar"] { min-width: 210px; max-width: 210px; }
 [data-testid="stSidebarHeader"] { padding-bottom: 0.25rem; }
 [data-testid="stSidebarUserContent"] { padding-top: 0.5rem; }
 [data-testid="stSidebarUserContent"] [data-testid="stVerticalBlock"] { gap: 0.7rem; }
 [data-testid="stMain"] [data-testid="stVerticalBlock"] { gap: 0.6rem; }
 [data-testid="stHeader"] { height: 3.2rem; }
-.st-key-nav { position: fixed; top: 8px; left: 260px; right: 60px; width: auto; z-index: 999991; }
+.st-key-nav { position: fixed; top: 8px; left: 240px; right: 60px; width: auto; z-index: 999991; }
 </style>
 """
 

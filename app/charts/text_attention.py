@@ -12,6 +12,9 @@ from app.palette import KEY, QUERY, QUIET, SELECTED
 HEAT_MAP_TOKENS = 48
 """Longest text drawn as one Altair rectangle a cell; longer ones go to the windowed canvas."""
 
+HEAT_MAP_PIXELS = (352, 600)
+"""Most height and width of the heat map's cells: with labels, all of it is seen on a screen of 1280 x 800."""
+
 LINE_TOKENS = 48
 """Most tokens on a side of the line picture; of longer texts a stretch is drawn, and the page says which."""
 
@@ -93,10 +96,11 @@ def make_heat_map(table: pd.DataFrame, tokens: list[str], picked: int | None = N
         A chart with a point selection ``pick`` that returns query and key.
     """
     n = len(tokens)
-    cell = float(np.clip(370 / max(n, 1), 12, 34))
+    row = float(np.clip(HEAT_MAP_PIXELS[0] / max(n, 1), 7, 34))
+    column = min(HEAT_MAP_PIXELS[1] / max(n, 1), 1.8 * row)
+    crowded = column < 16
     domain = alt.Scale(domain=list(range(n)), paddingInner=0.06)
     words = dict(
-        labelExpr="labels[datum.value]",
         labelFontSize=12,
         labelOverlap=False,
         labelBound=False,
@@ -113,9 +117,21 @@ def make_heat_map(table: pd.DataFrame, tokens: list[str], picked: int | None = N
                 "key:O",
                 title="key: attended to",
                 scale=domain,
-                axis=alt.Axis(orient="top", labelAngle=-55, labelAlign="left", labelLimit=84, **words),
+                axis=alt.Axis(
+                    orient="top",
+                    labelAngle=-90 if crowded else -55,
+                    labelAlign="left",
+                    labelLimit=64 if crowded else 84,
+                    labelExpr="labels[datum.value]",
+                    **words,
+                ),
             ),
-            y=alt.Y("query:O", title="query: attends", scale=domain, axis=alt.Axis(labelLimit=120, **words)),
+            y=alt.Y(
+                "query:O",
+                title="query: attends",
+                scale=domain,
+                axis=alt.Axis(labelLimit=110, labelExpr=_every(row, picked), **words),
+            ),
             color=_weight_colour(table),
             tooltip=_tooltip(),
         )
@@ -126,7 +142,10 @@ def make_heat_map(table: pd.DataFrame, tokens: list[str], picked: int | None = N
         alt.layer(*layers)
         .add_params(alt.param(name="labels", value=[short_token(token) for token in tokens]))
         .properties(
-            width=cell * n, height=cell * n, description=describe_attention(table, tokens, picked, kind), autosize="pad"
+            width=column * n,
+            height=row * n,
+            description=describe_attention(table, tokens, picked, kind),
+            autosize="pad",
         )
         .configure_view(strokeWidth=0)
     )
@@ -186,6 +205,17 @@ def _weight_colour(table: pd.DataFrame) -> alt.Color:
 
 def _label_colour(picked: int | None) -> str:
     return f"datum.value === {-1 if picked is None else picked} ? '{SELECTED}' : '{QUIET}'"
+
+
+def _every(row: float, picked: int | None) -> str:
+    """Labels of rows lower than a line of text: every second or so, and the picked one instead of its neighbours."""
+    step = int(np.ceil(13 / row))
+    if step == 1:
+        return "labels[datum.value]"
+    regular = f"datum.value % {step} === 0"
+    if picked is not None:
+        regular = f"datum.value === {picked} || ({regular} && abs(datum.value - {picked}) >= {step})"
+    return f"{regular} ? labels[datum.value] : ''"
 
 
 def _tooltip() -> list[alt.Tooltip]:

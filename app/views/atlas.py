@@ -23,24 +23,11 @@ def render_atlas(selection: Selection) -> None:
     """Draw the page."""
     facts = cache.facts(selection.run)
     heads = cache.heads(selection.run, selection.map)
-    sentence, tint_box, order_box = st.columns([5.4, 1.7, 1.3], vertical_alignment="bottom")
-    sentence.markdown(widgets.plain(summary(heads)))
-    scores = [EXPLAINED, *facts.scores] if EXPLAINED in heads else list(facts.scores)
-    with tint_box:
-        tint = selection.score if selection.score in scores else None
-        widgets.pick(
-            "Frame shows", [NO_TINT, *scores], tint or NO_TINT,
-            lambda name: {"score": None if name == NO_TINT else name}, key="pick_tint", format_func=score_title,
-        )  # fmt: skip
-    with order_box:
-        orders = ("layer", "rank") if tint else ("layer",)
-        widgets.pick(
-            "Order", orders, selection.option("order", orders), set_order,
-            key="pick_order", format_func={"layer": "by layer", "rank": "by frame"}.get,
-        )  # fmt: skip
-    picture, card = st.columns([3.57, 1])
+    st.markdown(widgets.plain(summary(heads)))
+    picture, side = st.columns([3.85, 1])
+    with side:
+        tint, order = pick_frame(selection, facts, heads)
     with picture:
-        order = selection.option("order", orders)
         message = cache.message(
             f"matrix {selection.map} {tint} {order}", selection.run,
             lambda: matrix_message(selection, facts, heads, tint, order),
@@ -48,11 +35,29 @@ def render_atlas(selection: Selection) -> None:
         opened = draw_matrix(message, key="atlas_matrix", on_select=select_head)
         if tint:
             widgets.ramp_legend(score_title(tint), score_words(tint)["unit"], *limits(heads[tint]))
-    with card:
+    with side:
         opened = opened or head_card(selection)
     if opened:
         widgets.open_view("head", **opened, input=None, token=None)
     table(heads)
+
+
+def pick_frame(selection: Selection, facts: RunFacts, heads: pd.DataFrame) -> tuple[str | None, str]:
+    """What the frames show and how the heads are ordered."""
+    scores = [EXPLAINED, *facts.scores] if EXPLAINED in heads else list(facts.scores)
+    tint = selection.score if selection.score in scores else None
+    orders = ("layer", "rank") if tint else ("layer",)
+    order = selection.option("order", orders)
+    widgets.pick(
+        "Frame shows", [NO_TINT, *scores], tint or NO_TINT,
+        lambda name: {"score": None if name == NO_TINT else name}, key="pick_tint", format_func=score_title,
+    )  # fmt: skip
+    if tint:
+        widgets.pick(
+            "Order", orders, order, set_order,
+            key="pick_order", format_func={"layer": "by layer", "rank": "by what the frame shows"}.get,
+        )  # fmt: skip
+    return tint, order
 
 
 def set_order(order: str) -> dict[str, str | None]:

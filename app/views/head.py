@@ -34,7 +34,7 @@ def render_head(selection: Selection) -> None:
     figures = heads[(heads["site"] == site.label) & (heads["head"] == selection.head)].iloc[0].to_dict()
     name = head_name(site.depth, selection.head)
     st.markdown(widgets.plain(f"{name} of {widgets.stack_title(site.stack_label)}: {head_sentence(figures)}"))
-    picture, panel = st.columns([3.57, 1])
+    picture, panel = st.columns([3.85, 1])
     view = f"{selection.run}|{selection.map}|{site.label}|{selection.head}"
     with picture:
         message = cache.message(

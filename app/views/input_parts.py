@@ -76,7 +76,7 @@ def render_text(one: OneInput) -> None:
         tokens, token_gaps(one.text, one.tokens), special, weights_of(one, selection.token, selection.kind),
         one.attention, selection.token, selection.kind, lambda token: widgets.select(token=token), key="input_sentence",
     )  # fmt: skip
-    picture, details = st.columns([3, 1], gap="medium")
+    picture, details = st.columns([3.7, 1], gap="small")
     with details:
         _details(one)
     with picture:
@@ -99,7 +99,7 @@ def render_image(one: OneInput) -> None:
     weights = weights_of(one, selection.token, selection.kind)
     table = patch_table(weights, one.tokens)
     _head_line(one)
-    picture, details = st.columns([3.1, 1], gap="medium")
+    picture, details = st.columns([3.35, 1], gap="small")
     with details:
         _details(one, table["name"].tolist())
     with picture:

@@ -54,9 +54,9 @@ _MEANINGS = {
 
 
 def _made(manifest: dict) -> None:
-    table = pd.DataFrame(made_by(manifest), columns=["what", "value"])
+    table = pd.DataFrame(made_by(manifest), columns=["setting", "value"])
     st.dataframe(table, hide_index=True, width="stretch", height="content",
-                 column_config={"what": st.column_config.TextColumn("", width="small"), "value": ""})  # fmt: skip
+                 column_config={"setting": st.column_config.TextColumn(width="small")})  # fmt: skip
     for note in manifest.get("notes") or []:
         st.text(f"Note: {note}")
     skipped = manifest.get("skipped") or []

@@ -166,12 +166,17 @@ def _again(run_id: str) -> None:
 
 def _repeat_by_hand(spec: dict, run_id: str) -> None:
     """A model or data of a local folder: the run knows its name only, and a guess would be a wrong command."""
-    st.caption("Its model or data is a folder or file whose place a run does not keep: repeat the command you used")
-    if spec:
-        request = request_of(spec, run_id)
-        names = f"model {request.model or '?'}, data {request.data or '?'}"
-        st.caption(f"for {widgets.plain(names)}, with these settings:")
-        st.code(shlex.join(request.settings()), language="bash", wrap_lines=True)
+    if not spec:
+        st.caption("It does not say what made it: repeat the command you used.")
+        return
+    request = request_of(spec, run_id)
+    st.caption(
+        widgets.plain(
+            f"It was made from model {request.model or '?'} and data {request.data or '?'}. Where a local folder or "
+            "file lies is not kept in a run: repeat the command you used, with these settings:"
+        )
+    )
+    st.code(shlex.join(request.settings()), language="bash", wrap_lines=True)
 
 
 def _spec(run_id: str) -> dict:

@@ -1,6 +1,6 @@
 // All heads of a run: one sprite per stack on a canvas, and over it a real grid of cells that the pointer, the
 // keyboard and a screen reader can visit. Everything that hovering shows is already here: no rerun.
-const GAP = 4, LABEL = 34, TOP = 20, SMALLEST = 30, LARGEST = 128, NAME = 15;
+const GAP = 4, LABEL = 34, TOP = 20, SMALLEST = 30, LARGEST = 168, NAME = 15;
 const RAMP = (stops) => (share) => {
   const at = Math.min(Math.max(share, 0), 1) * (stops.length - 1), low = Math.floor(at), high = Math.min(low + 1, stops.length - 1);
   const part = (from, to) => Math.round(from + (to - from) * (at - low));
@@ -144,7 +144,7 @@ function makeMatrix(host) {
     const byRank = matrix.header.order === "rank";
     const rows = matrix.stacks.reduce((sum, stack) => sum + Math.ceil(stack.cells.length / stack.n_heads), 0);
     const above = host.getBoundingClientRect().top + window.scrollY;
-    const room = Math.max(window.innerHeight - Math.max(above, 100) - 60 - matrix.stacks.length * (TOP + 34), 240);
+    const room = Math.max(window.innerHeight - Math.max(above, 100) - (matrix.header.tint ? 58 : 34) - matrix.stacks.length * (TOP + 34), 240);
     const widest = Math.max(...matrix.stacks.map((stack) => stack.n_heads));
     const extra = byRank ? NAME : 0;
     const fits = Math.min((host.clientWidth - LABEL - 8) / widest - GAP, room / rows - GAP - extra);
