@@ -99,8 +99,9 @@ def read_link(query: Mapping[str, str]) -> tuple[Selection, list[str]]:
         elif value.isascii() and value.isdigit() and len(value) <= 12:
             changes[word] = int(value)
         else:
+            article = "an" if word == "input" else "a"
             notes.append(
-                f"The link says {word} {_short(value)}, but a {word} is a whole number from 0; it was left out."
+                f"The link says {word} {_short(value)}, but {article} {word} is a whole number from 0; it was left out."
             )
     if changes.get("kind", QUERY) not in (QUERY, KEY):
         notes.append(f"The link says kind {_short(changes['kind'])}, but a point is a query or a key; query was taken.")
@@ -150,7 +151,9 @@ def _check(
 
 def _check_token(selection: Selection, facts: RunFacts, notes: list[str]) -> dict[str, int | None]:
     if selection.input is None:
-        return {"input": None, "token": None}
+        if selection.token is None or not facts.n_tokens:
+            return {"input": None, "token": None}
+        return _check_token(selection.having(input=next(iter(facts.n_tokens))), facts, notes)
     if selection.input not in facts.n_tokens:
         ids = sorted(facts.n_tokens)
         known = f"inputs {ids[0]} to {ids[-1]}" if ids else "no inputs"

@@ -113,6 +113,11 @@ def open_facts(run_id: str | None) -> RunFacts | None:
     try:
         return cache.facts(run_id)
     except RunError as error:
+        runs = cache.runs()
+        if "partial" in set(runs.loc[runs["run_id"] == run_id, "status"]):
+            raise RunError(
+                f"Run {run_id!r} is unfinished: go on with it on the page Runs, or pick another run in the left column."
+            ) from error
         cure = "extract it again, or pick another run in the left column"
         raise RunError(f"{str(error).rstrip('.')}; {cure}.") from error
 

@@ -27,6 +27,9 @@ from app.components.sentence import sentence
 from app.components.textmap import WINDOW_TOKENS, textmap
 from app.state import Selection
 
+LISTED_PAIRS = 20_000
+"""Most pairs of tokens in the table."""
+
 
 @dataclass(frozen=True)
 class OneInput:
@@ -84,7 +87,7 @@ def render_text(one: OneInput) -> None:
         shown = selection.option("show", shows)
         _choose("show", shows, shown)
         if shown == "table":
-            _table(attention_table(one.attention, tokens, one.allowed))
+            _pairs(one, tokens)
         elif shown == "lines":
             _lines(one, tokens, special)
         elif len(tokens) <= HEAT_MAP_TOKENS:
@@ -182,6 +185,20 @@ def _details(one: OneInput, names: list[str] | None = None) -> None:
     if selection.token is not None and st.button("Let go", key="input_release", help="Pick no token", type="tertiary"):
         widgets.select(token=None)
         st.rerun(scope="fragment")
+
+
+def _pairs(one: OneInput, tokens: list[str]) -> None:
+    """All pairs, or of a long text the strongest ones: millions of rows would only stop the browser."""
+    weights = np.where(one.allowed, one.attention, -1.0).ravel()
+    n_pairs = int(one.allowed.sum())
+    if n_pairs <= LISTED_PAIRS:
+        _table(attention_table(one.attention, tokens, one.allowed))
+        return
+    keep = np.zeros(weights.size, dtype=bool)
+    keep[np.argpartition(-weights, LISTED_PAIRS)[:LISTED_PAIRS]] = True
+    table = attention_table(one.attention, tokens, keep.reshape(one.attention.shape))
+    _table(table.sort_values("weight", ascending=False))
+    st.caption(f"The {LISTED_PAIRS:,} strongest of {n_pairs:,} pairs; the heat map has all of them.")
 
 
 def _heat_map(one: OneInput, tokens: list[str]) -> None:

@@ -90,3 +90,12 @@ def test_resolve_keeps_what_the_run_has():
 def test_long_values_are_cut_in_messages():
     _, notes = resolve(Selection(run="r1", site="x" * 5000), FACTS)
     assert len(notes[0]) < 300
+
+
+def test_a_token_without_an_input_is_one_of_the_first_input_which_is_the_one_shown():
+    facts = RunFacts(run="r", n_tokens={4: 3, 1: 9})
+    shown, notes = resolve(Selection(run="r", token=2), facts)
+    assert (shown.input, shown.token, notes) == (4, 2, [])
+    shown, notes = resolve(Selection(run="r", token=3), facts)
+    assert shown.token is None
+    assert "tokens 0 to 2" in notes[0]
