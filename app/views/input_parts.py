@@ -162,6 +162,9 @@ def _details(one: OneInput, names: list[str] | None = None) -> None:
     weights = weights_of(one, selection.token, selection.kind)
     names = names or [visible_token(text) for text in one.tokens["text"]]
     order = np.argsort(-weights, kind="stable")[:8]
+    if selection.token is not None:
+        may = one.allowed[selection.token] if selection.kind == QUERY else one.allowed[:, selection.token]
+        order = order[may[order]]
     frame = pd.DataFrame({"token": [names[i] for i in order], "at": order, "weight": weights[order].astype(float)})
     if selection.token is None:
         st.caption("No token picked: mean over queries")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -66,13 +68,18 @@ def test_pointing_at_a_token_tells_the_exact_weight_and_clicking_picks_it(runs, 
         attention = run.attention(run.sites[0], 0, 0)
     page = go("/input?run=texts&input=0&token=9")
     page.locator('.token[data-position="4"]').hover()
-    says = page.locator(".says").first
-    assert says.text_content().endswith(f": {attention[9, 4]:.4f}")
+    page.locator(".says").first.filter(has_text=re.compile(rf": {attention[9, 4]:.4f}$")).wait_for()
     page.locator('.token[data-position="6"]').click()
     page.wait_for_url("**token=6**")
     page.wait_for_function("document.querySelector('.st-key-input_sentence') !== null")
     page.locator('.token[data-position="6"][aria-pressed="true"]').wait_for()
     np.testing.assert_allclose([weight for _, weight in tokens_of(page)], attention[6], atol=1e-6)
+
+
+def test_the_first_click_on_the_first_input_picks_though_the_link_names_no_input(go):
+    page = go("/input?run=texts")
+    page.locator('.token[data-position="3"]').click()
+    page.locator('.token[data-position="3"][aria-pressed="true"]').wait_for()
 
 
 def test_averaged_heads_are_the_plain_mean(runs, go):
