@@ -160,7 +160,7 @@ def _serve(options: argparse.Namespace) -> None:
     environment = dict(os.environ)
     if options.out:
         environment["QK_ATLAS_RUNS"] = str(Path(options.out).resolve())
-    command = [sys.executable, "-m", "streamlit", "run", "app/main.py", "--server.port", str(options.port)]
+    command = [sys.executable, "-m", "app", "--server.port", str(options.port)]
     if options.address:
         command += ["--server.address", options.address]
     link = f"http://localhost:{options.port}/" + (f"?run={options.run}" if options.run else "")

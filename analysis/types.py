@@ -43,6 +43,13 @@ class Band:
             mask &= -behind <= self.right
         return mask
 
+    def n_pairs(self, n_tokens: int) -> int:
+        """How many (query, key) pairs of one input may attend: what `allowed` counts, without the matrix."""
+        at = np.arange(n_tokens)
+        first = np.zeros_like(at) if self.left is None else np.maximum(at - self.left, 0)
+        last = np.full_like(at, n_tokens - 1) if self.right is None else np.minimum(at + self.right, n_tokens - 1)
+        return int((last - first + 1).sum())
+
 
 @dataclass(frozen=True, slots=True)
 class Site:

@@ -23,7 +23,11 @@ Encoded = dict[str, np.ndarray]
 
 
 def run_batch(
-    loaded: LoadedModel, plan: CapturePlan, batch: list[tuple[int, Encoded]], want_attention: bool = True
+    loaded: LoadedModel,
+    plan: CapturePlan,
+    batch: list[tuple[int, Encoded]],
+    want_attention: bool = True,
+    stores_attention: bool = False,
 ) -> list[list[SiteCapture]]:
     """Run a batch once and return what was captured, per input in order and per site in the plan's order.
 
@@ -33,6 +37,8 @@ def run_batch(
         batch: Pairs of input id and encoded input.
         want_attention: Also compute the attention, fp32. Where q and k rounded to fp16 would not give it back, by the
             dry run or, at sites that came near the tolerance there, on the input itself, it is computed in any case.
+        stores_attention: The caller stores the attention of this batch whatever comes; then nobody needs to know
+            whether rounded q and k would give it back, and the inputs are not looked at for it.
 
     Returns:
         Arrays are fp32; queries, keys and attention may be views of one batch array.
@@ -42,7 +48,7 @@ def run_batch(
     """
     captured: dict[int, list[SiteCapture]] = {}
     for members in _equal_shapes(loaded, batch):
-        captured.update(_run_padded(loaded, plan, members, want_attention))
+        captured.update(_run_padded(loaded, plan, members, want_attention or stores_attention, not stores_attention))
     return [captured[input_id] for input_id, _ in batch]
 
 
@@ -74,7 +80,11 @@ def pad(loaded: LoadedModel, inputs: list[Encoded]) -> tuple[dict[str, Tensor], 
 
 
 def _run_padded(
-    loaded: LoadedModel, plan: CapturePlan, batch: list[tuple[int, Encoded]], want_attention: bool
+    loaded: LoadedModel,
+    plan: CapturePlan,
+    batch: list[tuple[int, Encoded]],
+    want_attention: bool,
+    checks_rounding: bool,
 ) -> dict[int, list[SiteCapture]]:
     inputs, lengths = pad(loaded, [encoded for _, encoded in batch])
     with Capture(loaded.module) as capture:
@@ -85,22 +95,29 @@ def _run_padded(
     for site in plan.sites:
         call = calls.pop(site.key, None)
         _check(call, site, len(batch), lengths)
-        for (input_id, _), one in zip(batch, _split(call, site, plan, masks, lengths, want_attention), strict=True):
+        is_checked = checks_rounding and _is_close(plan, site)
+        fields = _split(call, site, plan.key_offsets[site.key] if is_checked else None, masks, lengths, want_attention)
+        for (input_id, _), one in zip(batch, fields, strict=True):
             captured[input_id].append(SiteCapture(site=site, input_id=input_id, **one))
     return captured
 
 
 def _split(
-    call: Call, site: Site, plan: CapturePlan, masks: _Masks, lengths: list[int] | None, want_attention: bool
+    call: Call,
+    site: Site,
+    offset: np.ndarray | None,
+    masks: _Masks,
+    lengths: list[int] | None,
+    want_attention: bool,
 ) -> list[dict[str, Any]]:
-    """The fields of a `SiteCapture` for each input of the batch."""
+    """The fields of a `SiteCapture` for each input of the batch; rounding is checked where a key `offset` is given."""
     with torch.inference_mode():
         queries, keys = _numpy(call.q), _numpy(call.k)
         value_norms = _numpy(torch.linalg.vector_norm(call.v, dim=-1, dtype=torch.float32))
         allowed, must_store = masks.of(call, site)
         weights = call.attention() if want_attention or any(must_store) else None
-        if not all(must_store) and _is_close(plan, site):
-            fine = survives_rounding(call, masks.raw(call), plan.key_offsets[site.key], lengths)
+        if offset is not None and not all(must_store):
+            fine = survives_rounding(call, masks.raw(call), offset, lengths)
             must_store = [must or not is_fine for must, is_fine in zip(must_store, fine, strict=True)]
             weights = call.attention() if weights is None and any(must_store) else weights
         attention = None if weights is None else _numpy(weights)

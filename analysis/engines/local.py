@@ -13,7 +13,7 @@ from analysis.capture import run_batch
 from analysis.metrics import AttentionMap
 from analysis.metrics.over_inputs import score_input
 from analysis.progress import Progress, Report
-from analysis.types import SiteCapture
+from analysis.types import Site, SiteCapture
 
 if TYPE_CHECKING:
     from analysis.capture import CapturePlan
@@ -59,7 +59,11 @@ def capture_into(
     for batch in batches(waiting, inputs.n_tokens, n_heads):
         small = len(batch) * attention_bytes(inputs.n_tokens(batch[0]), n_heads) <= BATCH_ATTENTION_BYTES
         tensors = [(input_id, inputs.tensors(input_id)) for input_id in batch]
-        captures = run_batch(loaded, plan, tensors, want_attention=must_keep or (may_use and small))
+        longest = inputs.n_tokens(batch[0])
+        kept = small and all(keeps_attention(site, longest, attention) for site in plan.sites)
+        captures = run_batch(
+            loaded, plan, tensors, want_attention=must_keep or (may_use and small), stores_attention=kept
+        )
         scores = score_captures([site for of_input in captures for site in of_input], metrics, plan.sink_logits)
         writer.put_batch(captures, scores, stores_attention(attention))
         done += len(batch)
@@ -103,14 +107,25 @@ def stores_attention(mode: str) -> Callable[[SiteCapture], bool]:
     """
 
     def decide(capture: SiteCapture) -> bool:
-        if capture.must_store or not capture.site.recomputable:
+        if capture.must_store:
             return True
-        if mode != "auto":
-            return mode == "store"
-        cells = capture.site.n_heads * np.count_nonzero(capture.allowed)
-        return capture.attention is not None and bool(cells <= capture.queries.size + capture.keys.size)
+        return capture.attention is not None and keeps_attention(capture.site, capture.queries.shape[1], mode)
 
     return decide
+
+
+def keeps_attention(site: Site, n_tokens: int, mode: str) -> bool:
+    """Whether the attention of an input of this length is kept; see `stores_attention`."""
+    if not site.recomputable or mode == "store":
+        return True
+    if mode == "recompute":
+        return False
+    return site.n_heads * n_pairs(site, n_tokens) <= n_tokens * site.d_head * (site.n_heads + site.n_kv_heads)
+
+
+def n_pairs(site: Site, n_tokens: int) -> int:
+    """Pairs of query and key that may attend at a site; all of them where no band describes the mask."""
+    return n_tokens**2 if site.band is None else site.band.n_pairs(n_tokens)
 
 
 def score_captures(

@@ -117,15 +117,11 @@ def estimate(prepared: Prepared, plan: CapturePlan) -> ExtractionPlan:
 
 
 def _stored_cells(site: Site, lengths: np.ndarray, mode: str) -> int:
-    """Cells of attention kept on disk; as `analysis.engines.local.stores_attention` decides."""
-    lengths = lengths.astype(np.int64)
-    causal = site.band is not None and site.band.is_causal
-    cells = site.n_heads * (lengths * (lengths + 1) // 2 if causal else lengths**2)
-    if mode == "auto" and site.recomputable:
-        cells = cells[cells <= lengths * site.d_head * (site.n_heads + site.n_kv_heads)]
-    elif mode == "recompute" and site.recomputable:
-        return 0
-    return int(cells.sum())
+    """Cells of attention kept on disk."""
+    from analysis.engines.local import keeps_attention, n_pairs
+
+    of_length = {n: n_pairs(site, n) for n in set(lengths.tolist()) if keeps_attention(site, n, mode)}
+    return site.n_heads * sum(of_length.get(n, 0) for n in lengths.tolist())
 
 
 def _difference(value: float | None) -> str:

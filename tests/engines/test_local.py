@@ -46,6 +46,12 @@ def test_auto_keeps_attention_where_it_is_no_larger_than_q_and_k(mode, n_tokens,
     assert stores_attention(mode)(_capture(n_tokens)) is kept
 
 
+@pytest.mark.parametrize("band", [Band(), Band(right=0), Band(left=3, right=0), Band(2, 2), Band(left=0, right=0)])
+@pytest.mark.parametrize("n_tokens", [1, 2, 7])
+def test_pairs_are_counted_as_the_mask_has_them(band, n_tokens):
+    assert band.n_pairs(n_tokens) == band.allowed(n_tokens).sum()
+
+
 def test_attention_that_cannot_be_recomputed_is_kept_in_every_mode():
     assert all(stores_attention(mode)(_capture(400, must_store=True)) for mode in ("auto", "store", "recompute"))
 
