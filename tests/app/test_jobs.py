@@ -20,6 +20,7 @@ STAND_IN = """
 import json, os, pathlib, signal, sys, time
 options = dict(a.removeprefix("--").split("=", 1) for a in sys.argv[1:] if a.startswith("--") and "=" in a)
 behaviour = options["data"]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as the command does: a shell's `&` leaves it ignored
 def report(stage, **more):
     path = pathlib.Path(options["progress-file"])
     content = {"stage": stage, "run_id": "stand-in-1", "pid": os.getpid(), **more}

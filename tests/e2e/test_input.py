@@ -146,8 +146,13 @@ def test_a_long_text_is_windowed_and_exact(runs, go):
     canvas.wait_for()
     cell, left, top = 12, 92, 76
     for row, column in ((3, 1), (20, 30), (35, 35)):
-        canvas.hover(position={"x": left + (column + 0.5) * cell, "y": top + (row + 0.5) * cell})
-        says = page.locator(".side .says").text_content()
+        for _ in range(20):  # the page may still be settling when the pointer first moves
+            canvas.hover(position={"x": left + (column + 0.5) * cell, "y": top + (row + 0.5) * cell})
+            says = page.locator(".side .says").text_content()
+            if f"({40 + row})" in says and f"({20 + column})" in says:
+                break
+            page.mouse.move(0, 0)
+            page.wait_for_timeout(250)
         assert f"({40 + row})" in says
         assert f"({20 + column})" in says
         assert says.endswith(f": {attention[40 + row, 20 + column]:.4f}")
