@@ -132,6 +132,7 @@ def test_two_jobs_may_not_make_one_run(runs, command):
     first = jobs.start_job(runs, request, command=command)
     with pytest.raises(UserError, match="being made right now"):
         jobs.start_job(runs, request, command=command)
+    wait_for(lambda: jobs.read_job(runs, first.job_id).progress)
     jobs.cancel_job(runs, first.job_id)
     ended(runs, first.job_id)
 
