@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,3 +77,15 @@ def _wait_until_up(address: str, log: Path) -> None:
         except OSError:
             time.sleep(0.2)
     raise RuntimeError(f"The app did not start:\n{log.read_text()}")
+
+
+def eventually(condition: Callable[[], object], seconds: float = 15) -> None:
+    """Wait until `condition` holds, asking every tenth of a second.
+
+    Raises:
+        AssertionError: It never did.
+    """
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not so after {seconds} s"
+        time.sleep(0.1)

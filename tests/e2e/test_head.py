@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 
 from analysis.store.run import open_run
 from tests.e2e.conftest import HOSTILE
-from tests.e2e.serving import settle
+from tests.e2e.serving import eventually, settle
 
 SITE, HEAD = "text.dec.self.1", 2
 
@@ -24,7 +24,8 @@ def links(page: Page) -> list[tuple[int, float]]:
 
 def drawn(page: Page) -> None:
     page.wait_for_function("window.__qkAtlas?.drawn && window.__qkAtlas.where")
-    page.wait_for_timeout(150)
+    places = []  # until nothing moves any more: panels and fonts may still be settling
+    eventually(lambda: places.append(where(page, 0)) or (len(places) > 2 and len(set(places[-3:])) == 1))
 
 
 def where(page: Page, point: int) -> tuple[float, float]:
@@ -164,7 +165,8 @@ def test_zoom_and_pan_move_the_points_not_the_choice(go):
     start = np.array([where(page, point) for point in (0, 40)])
     page.mouse.move(*middle)
     page.mouse.wheel(0, -400)
-    page.wait_for_timeout(200)
+    eventually(lambda: not np.allclose(where(page, 0), start[0], atol=1) or not np.allclose(where(page, 40), start[1]))
+    drawn(page)
     zoomed = np.array([where(page, point) for point in (0, 40)])
     factor = np.exp(400 * 0.0016)
     np.testing.assert_allclose(zoomed - middle, factor * (start - middle), atol=2)
@@ -201,8 +203,7 @@ def test_legend_dims_what_is_clicked(go, runs):
     magenta = pinkness(page)
     key.click()
     expect(key).to_have_attribute("aria-pressed", "false")
-    page.wait_for_timeout(300)
-    assert pinkness(page) < magenta / 4
+    eventually(lambda: pinkness(page) < magenta / 4)
     page.mouse.move(*where(page, query))
     expect(page.locator(".tip")).to_contain_text("query")
     places = np.array([where(page, point) for point in range(2 * n_tokens)])
