@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -136,7 +137,11 @@ class Inputs:
 
     def n_tokens(self, input_id: int) -> int:
         """Tokens of one input, special tokens counted."""
-        return int(self.inputs["n_tokens"].iloc[input_id])
+        return int(self._lengths[input_id])
+
+    @cached_property
+    def _lengths(self) -> np.ndarray:
+        return self.inputs["n_tokens"].to_numpy()
 
     def tensors(self, input_id: int) -> dict[str, np.ndarray]:
         """Model inputs of one input without the batch axis; an image is decoded anew on every call.
