@@ -200,6 +200,7 @@ def test_legend_dims_what_is_clicked(go, runs):
     n_tokens = token_row(runs, "text", 0, 0)[1]
     query = alone(page, n_tokens)
     key = page.locator(".chip", has_text="key")
+    eventually(lambda: pinkness(page) > 0)
     magenta = pinkness(page)
     key.click()
     expect(key).to_have_attribute("aria-pressed", "false")
