@@ -45,6 +45,7 @@ def draw(view: View) -> None:
     if facts is not None:
         selection, more = resolve(selection, facts)
         notes += more
+    widgets.search_box(selection)
     widgets.sidebar(selection, facts)
     widgets.say_notes(notes)
     if facts is None and view.needs == "run":

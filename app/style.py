@@ -9,7 +9,10 @@ LAYOUT = """
 [data-testid="stSidebarUserContent"] [data-testid="stVerticalBlock"] { gap: 0.7rem; }
 [data-testid="stMain"] [data-testid="stVerticalBlock"] { gap: 0.6rem; }
 [data-testid="stHeader"] { height: 3.2rem; }
-.st-key-nav { position: fixed; top: 8px; left: 240px; right: 60px; width: auto; z-index: 999991; }
+.st-key-nav { position: fixed; top: 8px; left: 240px; right: 290px; width: auto; z-index: 999991; }
+.st-key-search { position: fixed; top: 6px; right: 60px; width: 220px; z-index: 999992; }
+.st-key-search [data-baseweb="input"] { height: 34px; min-height: 34px; }
+.st-key-search [data-testid="InputInstructions"] { display: none; }
 </style>
 """
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import streamlit as st
 
-from analysis.errors import RunError
-from app import cache
+from analysis.errors import RunError, UserError
+from app import cache, marks
 from app.palette import VIRIDIS
 from app.state import KIND_COLOUR, RunFacts, Selection, read_link, write_link
 
@@ -138,8 +138,41 @@ def sidebar(selection: Selection, facts: RunFacts | None) -> None:
             format_func=lambda name: "query / key" if name == KIND_COLOUR else name.replace("_", " "),
             help="What the colour of a point says: its kind, or a column of the token table.",
         )  # fmt: skip
+        say_marks(selection)
 
 
+def search_box(selection: Selection) -> None:
+    """The search of the top row: what it finds stands out in every view."""
+    st.session_state["find"] = selection.options.get(marks.FIND, "")
+    with st.container(key="search"):
+        st.text_input(
+            "Search tokens", key="find", placeholder="search tokens …", label_visibility="collapsed",
+            max_chars=marks.LONGEST_SEARCH, icon=":material/search:",
+            on_change=lambda: _search(st.session_state["find"]),
+        )  # fmt: skip
+
+
+def _search(words: str) -> None:
+    marks.let_go()
+    select(**{marks.FIND: words.strip() or None})
+
+
+def say_marks(selection: Selection) -> None:
+    """How much is marked, and the way to let go of it."""
+    try:
+        marked = marks.marks(selection)
+    except UserError as error:
+        return st.caption(f":material/error: {plain(str(error))}")
+    if marked is None:
+        return None
+    n, where = marked.n_tokens, cache.tokens(selection.run).loc[marked.tokens, "input_id"].nunique()
+    what = f"{n:,} queries and {n:,} keys in {where:,} inputs" if n else f"nothing. {_SEARCH_HELP}"
+    st.caption(f"{plain(marked.title)}: {what}", help=_SEARCH_HELP)
+    st.button("Clear", key="clear_marks", type="tertiary", on_click=lambda: _search(""))
+    return None
+
+
+_SEARCH_HELP = "Words anywhere in a text; /…/ is a regular expression; column=value looks in a column of the tokens."
 _MAP_HELP = "How the queries and keys of a head were placed in one plane. Each map says beside it what it keeps."
 
 

@@ -7,6 +7,7 @@ every script. What goes to the browser is packed into bytes: a JSON header and r
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 import streamlit as st
 
 _HERE = Path(__file__).parent
+_NUMBERS = itertools.count()
 _DTYPES = {"float32": "f4", "uint8": "u1", "uint16": "u2", "uint32": "u4", "int32": "i4"}
 
 
@@ -56,6 +58,15 @@ def pack(header: Mapping[str, Any], sections: Mapping[str, np.ndarray | bytes]) 
     head = json.dumps({**json.loads(plain), "sections": listed, "digest": digest}, ensure_ascii=False).encode()
     head += b" " * (-len(head) % 4)
     return len(head).to_bytes(4, "little") + head + body
+
+
+def rerun() -> int:
+    """A number that was never given before, for the data of a component that must run again at every rerun.
+
+    A component runs again only when its data changes. One that shows a choice before the server has heard of it
+    must run even when the server, after Back, says just what it said last.
+    """
+    return next(_NUMBERS)
 
 
 def _little(section: np.ndarray, name: str) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from app.components import pack, register
+from app.components import pack, register, rerun
 from app.palette import KEY, QUERY, VIRIDIS
 
 _mount_matrix = register("matrix")
@@ -113,7 +113,7 @@ def draw_card(
     """
     places = None if points is None else _into_unit_square(points)
     n = 0 if places is None else len(places) // 2
-    header = {"selected": selected, "hint": hint, "n": n, "colours": [QUERY, KEY]}
+    header = {"selected": selected, "hint": hint, "n": n, "colours": [QUERY, KEY], "rerun": rerun()}
     message = pack(header, {} if places is None else {"places": places.ravel()})
     return _mount_card(key=key, data=message, on_open_change=lambda: None).open
 

@@ -10,7 +10,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from app.charts.colouring import Colouring
-from app.components import pack, register
+from app.components import pack, register, rerun
 from app.palette import KEY, QUERY, SELECTED
 
 _mount_scatter = register("scatter", parts=("colour", "draw"))
@@ -94,4 +94,5 @@ def draw_panel(
         view: The `view` of the map it belongs to.
         on_pick: As in `draw_scatter`.
     """
-    _mount_panel(key=key, data={"picked": picked, "hint": list(hint), "view": view}, on_pick_change=on_pick)
+    data = {"picked": picked, "hint": list(hint), "view": view, "rerun": rerun()}
+    _mount_panel(key=key, data=data, on_pick_change=on_pick)
