@@ -10,7 +10,9 @@ from functools import cached_property
 from typing import Any
 
 import duckdb
+import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from analysis.errors import RunError, UnknownName
 from analysis.store.plan_tables import StoredPlan, read_plan, read_sites
@@ -135,6 +137,27 @@ class TableReader:
         )
         return self._with_keys(frame).assign(method=made_by, projection=name)
 
+    def places(self, projection: str, site: Site | str) -> Float[np.ndarray, "head kind token axis"]:
+        """Where all points of a site are in a map: queries before keys, tokens in token-table order.
+
+        Raises:
+            UnknownName: No such map or site.
+            RunError: The map leaves the site out, or points of it are missing.
+        """
+        number, name, _, dims = self._projection(projection, None)
+        found, n_tokens = self.site(site), sum(self._lengths.values())
+        frame = self._frame(
+            f"SELECT {', '.join('xyz'[:dims])} FROM coordinates WHERE projection = ? AND site = ? "
+            "ORDER BY head, kind = 'key', input_id, position",
+            [number, found.index],
+        )
+        if len(frame) != found.n_heads * 2 * n_tokens:
+            raise RunError(
+                f"The map {name} has {len(frame)} points of {found.label} where {found.n_heads * 2 * n_tokens} "
+                "were expected; make the map again."
+            )
+        return frame.to_numpy(dtype=np.float32).reshape(found.n_heads, 2, n_tokens, dims)
+
     def head_parameters(self, projection: str) -> pd.DataFrame:
         """What made each head's map: site (key), head, parameters (a dict of plain values).
 
@@ -201,6 +224,11 @@ class TableReader:
     def certificate(self) -> dict[str, Any]:
         """The parity certificate of the capture."""
         return self._plan.certificate
+
+    @property
+    def capture_plan(self) -> StoredPlan:
+        """What was captured of every input: sites, key offsets, learned sinks and the certificate."""
+        return self._plan
 
     @cached_property
     def _plan(self) -> StoredPlan:
