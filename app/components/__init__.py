@@ -36,8 +36,11 @@ def register(folder: str, name: str = "", parts: tuple[str, ...] = ()) -> Callab
     return st.components.v2.component(f"qk_{name}", js=script, css=style)
 
 
-def pack(header: Mapping[str, Any], sections: Mapping[str, np.ndarray | bytes]) -> bytes:
+def pack(header: Mapping[str, Any], sections: Mapping[str, np.ndarray | bytes], again: bool = False) -> bytes:
     """A header and arrays as one message, which ``unpack`` of `shared.js` reads without copying.
+
+    With `again` two equal messages differ, but not in their digest: the component runs and can see that only its own
+    optimistic choice may have to be undone (see `rerun`).
 
     Layout: header length (uint32, little-endian), header as UTF-8 JSON, then the sections, each starting at a
     multiple of four bytes. The header gains ``sections`` (name, type, offset, length) and ``digest``, by which
@@ -55,7 +58,8 @@ def pack(header: Mapping[str, Any], sections: Mapping[str, np.ndarray | bytes]) 
     body = b"".join(parts)
     plain = json.dumps(header, ensure_ascii=False, allow_nan=False, default=_number)
     digest = hashlib.blake2b(plain.encode() + body, digest_size=8).hexdigest()
-    head = json.dumps({**json.loads(plain), "sections": listed, "digest": digest}, ensure_ascii=False).encode()
+    more = {"sections": listed, "digest": digest} | ({"rerun": rerun()} if again else {})
+    head = json.dumps({**json.loads(plain), **more}, ensure_ascii=False).encode()
     head += b" " * (-len(head) % 4)
     return len(head).to_bytes(4, "little") + head + body
 
