@@ -16,6 +16,7 @@ from app.charts.neighbours import describe_pick
 from app.components.scatter import draw_panel, draw_scatter, pack_scatter
 from app.state import KIND_COLOUR, RunFacts, Selection
 from app.views import View
+from app.views.head_parts.similar import render_similar
 
 PICTURE, PANEL = "head_picture", "head_panel"
 
@@ -43,6 +44,7 @@ def render_head(selection: Selection) -> None:
         )  # fmt: skip
         draw_scatter(message, key=PICTURE, on_pick=pick_point, on_walk=walk)
         under_picture(selection, figures)
+        render_similar(selection, site)
     with panel:
         draw_panel(picked(selection), hint(selection), view=view, key=PANEL, on_pick=pick_in_panel)
     table(selection, site)

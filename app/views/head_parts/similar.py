@@ -1,0 +1,96 @@
+"""More like this point: the nearest of the same kind in the head's own space, over all inputs."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+
+from analysis.types import KEY, Site, head_name
+from app import cache, marks, widgets
+from app.cache.vectors import nearest_points, small_image
+from app.charts.nearest import describe_found
+from app.components.similar import similar
+from app.palette import KEY as KEY_COLOUR
+from app.palette import QUERY as QUERY_COLOUR
+from app.state import Selection
+
+NEAR = "near"
+"""The word of the link that says how many like points are listed."""
+
+OTHERS = "near_words"
+COUNTS = ("12", "30", "100")
+LIST = "head_similar"
+
+
+def render_similar(selection: Selection, site: Site) -> None:
+    """Under the picture: a button while a point is picked, and the list once it was asked for."""
+    if selection.input is None or selection.token is None:
+        return
+    if selection.options.get(NEAR) not in COUNTS:
+        st.button(
+            "More like this point", key="similar_open", icon=":material/join_inner:",
+            on_click=lambda: widgets.select(**{NEAR: COUNTS[0]}), help=_HELP,
+        )  # fmt: skip
+        return
+    _list(selection, site)
+
+
+_HELP = (
+    "The points of the same kind with the least Euclidean distance in this head's full space (not on the map), "
+    "in every input of the run."
+)
+
+
+def _list(selection: Selection, site: Site) -> None:
+    tokens = cache.tokens(selection.run)
+    mine = (tokens["input_id"].to_numpy() == selection.input) & (tokens["position"].to_numpy() == selection.token)
+    row, n = int(np.flatnonzero(mine)[0]), int(selection.options[NEAR])
+    others = selection.options.get(OTHERS) == "other"
+    found = nearest_points(selection.run, site.label, selection.head, selection.kind, row, n, others)
+    texts = cache.input_texts(selection.run)
+    rows = describe_found(found, tokens, selection.kind, texts)
+    word, name = str(tokens["text"].iloc[row]).strip(), head_name(site.depth, selection.head)
+    title = f"The {len(rows)} {_plural(selection.kind)} nearest to “{word}” in {name}"
+    _head_row(selection, title, np.append(found.rows, row))
+    if not rows:
+        st.caption("No other token of another text: the run has only this one.")
+        return
+    st.caption(
+        f"Euclidean distance of the {site.d_head} numbers of each {selection.kind}; 0.00 is the same vector, "
+        f"{found.typical:.2f} the median of all {len(tokens):,} here (a full bar). Computed exactly, not on the map."
+    )
+    images = {} if texts else {each["input"]: small_image(selection.run, each["input"]) for each in rows}
+    similar(
+        rows, images, colour=KEY_COLOUR if selection.kind == KEY else QUERY_COLOUR, farthest=max(found.typical, 1e-9),
+        label=title, key=LIST, on_pick=lambda point: widgets.select(**point),
+    )  # fmt: skip
+
+
+def _head_row(selection: Selection, title: str, rows: np.ndarray) -> None:
+    words, count, others, mark, close = st.columns([2.2, 0.9, 1.05, 1, 0.5], vertical_alignment="center", gap="small")
+    words.markdown(f"**{widgets.plain(title)}**")
+    with count:
+        st.session_state["similar_count"] = selection.options[NEAR]
+        st.segmented_control(
+            "How many", COUNTS, key="similar_count", required=True, label_visibility="collapsed", width="stretch",
+            on_change=lambda: widgets.select(**{NEAR: st.session_state["similar_count"]}),
+        )  # fmt: skip
+    with others:
+        st.session_state["similar_others"] = selection.options.get(OTHERS) == "other"
+        st.toggle(
+            "Other tokens only", key="similar_others", help="Leave out tokens of the same text.",
+            on_change=lambda: widgets.select(**{OTHERS: "other" if st.session_state["similar_others"] else None}),
+        )  # fmt: skip
+    mark.button(
+        "Mark everywhere", key="similar_mark", width="stretch", icon=":material/ink_highlighter:",
+        help="These tokens and the picked one stand out in every view until you clear the marks.",
+        on_click=marks.pick_tokens, args=(selection.run, rows, title[0].lower() + title[1:]),
+    )  # fmt: skip
+    close.button(
+        "Close", key="similar_close", type="tertiary", width="stretch",
+        on_click=lambda: widgets.select(**{NEAR: None, OTHERS: None}),
+    )  # fmt: skip
+
+
+def _plural(kind: str) -> str:
+    return "keys" if kind == KEY else "queries"
