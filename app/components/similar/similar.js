@@ -4,6 +4,7 @@ export default function (component) {
   const {rows, images, colour, farthest, label} = component.data;
   const tell = (row) => board().post("head.listed", row ? row.point : null);
   list.root.setAttribute("aria-label", label);
+  list.root.classList.toggle("pictures", Object.keys(images).length > 0);
   list.root.replaceChildren(...rows.map((row) => {
     const line = element("button", {type: "button", class: "row", title: `${row.place} of input ${row.input}; click to pick it`, "data-point": row.point},
       images[row.input] ? picture(row, images[row.input]) : words(row),

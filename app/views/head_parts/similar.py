@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import streamlit as st
 
@@ -45,9 +47,9 @@ def _list(selection: Selection, site: Site) -> None:
     tokens = cache.tokens(selection.run)
     mine = (tokens["input_id"].to_numpy() == selection.input) & (tokens["position"].to_numpy() == selection.token)
     row, n = int(np.flatnonzero(mine)[0]), int(selection.options[NEAR])
-    others = selection.options.get(OTHERS) == "other"
-    found = nearest_points(selection.run, site.label, selection.head, selection.kind, row, n, others)
     texts = cache.input_texts(selection.run)
+    others = selection.options.get(OTHERS) == "other" and bool(texts)
+    found = nearest_points(selection.run, site.label, selection.head, selection.kind, row, n, others)
     rows = describe_found(found, tokens, selection.kind, texts)
     word, name = str(tokens["text"].iloc[row]).strip(), head_name(site.depth, selection.head)
     title = f"The {len(rows)} {_plural(selection.kind)} nearest to “{word}” in {name}"
@@ -67,20 +69,17 @@ def _list(selection: Selection, site: Site) -> None:
 
 
 def _head_row(selection: Selection, title: str, rows: np.ndarray) -> None:
-    words, count, others, mark, close = st.columns([2.2, 0.9, 1.05, 1, 0.5], vertical_alignment="center", gap="small")
+    words, close = st.columns([1, 0.12], vertical_alignment="center", gap="small")
     words.markdown(f"**{widgets.plain(title)}**")
+    count, mark, others = st.columns([1, 1, 1.4], vertical_alignment="center", gap="small")
     with count:
         st.session_state["similar_count"] = selection.options[NEAR]
         st.segmented_control(
             "How many", COUNTS, key="similar_count", required=True, label_visibility="collapsed", width="stretch",
             on_change=lambda: widgets.select(**{NEAR: st.session_state["similar_count"]}),
         )  # fmt: skip
-    with others:
-        st.session_state["similar_others"] = selection.options.get(OTHERS) == "other"
-        st.toggle(
-            "Other tokens only", key="similar_others", help="Leave out tokens of the same text.",
-            on_change=lambda: widgets.select(**{OTHERS: "other" if st.session_state["similar_others"] else None}),
-        )  # fmt: skip
+    if cache.input_texts(selection.run):
+        _pick_others(selection, others)
     mark.button(
         "Mark everywhere", key="similar_mark", width="stretch", icon=":material/ink_highlighter:",
         help="These tokens and the picked one stand out in every view until you clear the marks.",
@@ -89,6 +88,14 @@ def _head_row(selection: Selection, title: str, rows: np.ndarray) -> None:
     close.button(
         "Close", key="similar_close", type="tertiary", width="stretch",
         on_click=lambda: widgets.select(**{NEAR: None, OTHERS: None}),
+    )  # fmt: skip
+
+
+def _pick_others(selection: Selection, place: Any) -> None:
+    st.session_state["similar_others"] = selection.options.get(OTHERS) == "other"
+    place.toggle(
+        "Other tokens only", key="similar_others", help="Leave out tokens of the same text.",
+        on_change=lambda: widgets.select(**{OTHERS: "other" if st.session_state["similar_others"] else None}),
     )  # fmt: skip
 
 
