@@ -1,4 +1,4 @@
-"""Background jobs: start, watch and cancel one extraction, a subprocess of the command line.
+"""Background jobs: start, watch and cancel an extraction or a map, a subprocess of the command line.
 
 Everything a job is lives in one folder under the runs folder, ``.jobs/<job_id>/``: ``job.json`` (what was asked, the
 process id and its start time), ``progress.json`` (written by the command), ``stderr.log``, ``exit.json`` and the
@@ -23,6 +23,7 @@ from typing import Any
 
 from analysis.errors import UserError
 from app.job_request import JobRequest
+from app.map_request import MapRequest
 from app.processes import is_alive, process_start, stop_process
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -32,6 +33,7 @@ GRACE_SECONDS = 10.0
 DRAFT_SECONDS = 86_400.0
 """How long uploads wait for a job to be started on them."""
 
+EXTRACTION, MAP = "extraction", "map"
 RUNNING, DONE, FAILED, CANCELLED, LOST = "running", "done", "failed", "cancelled", "lost"
 
 # A shell that starts the server in the background makes every child ignore Ctrl-C; the command must hear it to leave a
@@ -58,7 +60,7 @@ class Job:
     Attributes:
         state: ``running``, ``done``, ``failed``, ``cancelled`` or ``lost`` (its process is gone without a word).
         progress: The command's last report: stage, done, total, unit, rate, eta_s, message.
-        run_id: The run it makes, as soon as the command has named it.
+        run_id: The run it makes, as soon as the command has named it, or to which it adds a map.
         error: One sentence for the reader when failed, cancelled or lost.
         cancelling: A cancel was asked for and the command is still closing its run.
         dismissed: Somebody has read how it ended and put its card away.
@@ -66,7 +68,7 @@ class Job:
 
     job_id: str
     folder: Path
-    request: JobRequest
+    request: JobRequest | MapRequest
     started: float
     state: str
     pid: int | None = None
@@ -103,7 +105,9 @@ def delete_old_drafts(runs_dir: Path | str, older_than_seconds: float = DRAFT_SE
     records = [_read_json(folder / "job.json") for folder in folders if (folder / "job.json").exists()]
     if not all("request" in record for record in records):
         return
-    started = {part for record in records if not record.get("dry_run") for part in _parts(record["request"]["data"])}
+    started = {
+        part for record in records if not record.get("dry_run") for part in _parts(record["request"].get("data", ""))
+    }
     for folder in folders:
         is_old = time.time() - folder.stat().st_mtime > older_than_seconds
         if is_old and folder not in started and not (folder / "job.json").exists():
@@ -134,12 +138,12 @@ def save_upload(folder: Path, name: str, content: bytes) -> Path:
 
 def start_job(
     runs_dir: Path | str,
-    request: JobRequest,
+    request: JobRequest | MapRequest,
     folder: Path | None = None,
     command: tuple[str, ...] = COMMAND,
     dry_run: bool = False,
 ) -> Job:
-    """Start an extraction, or only its dry run, in its own process group and return at once.
+    """Start an extraction, or only its dry run, or a map, in its own process group and return at once.
 
     Args:
         runs_dir: Where the run goes; the job folder is its ``.jobs/<job_id>``.
@@ -148,12 +152,13 @@ def start_job(
         dry_run: Make the plan only: `Job.plan` has it when the job is done, and `list_jobs` leaves it out.
 
     Raises:
-        UserError: The request makes no sense, or the same run is being made already.
+        UserError: The request makes no sense, or the same run or map is being made already.
     """
     runs_dir = Path(runs_dir).resolve()
     arguments = request.arguments()
-    if request.run_id and any(job.run_id == request.run_id and job.state == RUNNING for job in list_jobs(runs_dir)):
-        raise UserError(f"Run {request.run_id} is being made right now: wait for it, or cancel it first.")
+    if any(job.state == RUNNING and _is_same_work(job, request) for job in list_jobs(runs_dir)):
+        what = f"The map {request.choice.name} of run" if isinstance(request, MapRequest) else "Run"
+        raise UserError(f"{what} {request.run_id} is being made right now: wait for it, or cancel it first.")
     folder = (folder or new_job_folder(runs_dir)).resolve()
     arguments += [f"--out={runs_dir}", f"--progress-file={folder / 'progress.json'}"]
     arguments += ["--dry-run", "--json"] if dry_run else []
@@ -168,6 +173,7 @@ def start_job(
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
     record = {
+        "kind": MAP if isinstance(request, MapRequest) else EXTRACTION,
         "request": asdict(request),
         "dry_run": dry_run,
         "started": time.time(),
@@ -181,7 +187,7 @@ def start_job(
 
 
 def list_jobs(runs_dir: Path | str) -> list[Job]:
-    """Every extraction started for this runs folder, the newest first; no dry runs."""
+    """Every extraction and map started for this runs folder, the newest first; no dry runs."""
     root = Path(runs_dir) / ".jobs"
     names = sorted((path.parent.name for path in root.glob("*/job.json")), reverse=True)
     jobs = []
@@ -206,7 +212,7 @@ def read_job(runs_dir: Path | str, job_id: str) -> Job:
     progress = _read_json(folder / "progress.json")
     cancelled = (folder / "cancel.json").exists()
     state = RUNNING if alive and not ended else _ended_state(ended, progress, cancelled)
-    request = JobRequest(**record["request"])
+    request = (MapRequest if record.get("kind") == MAP else JobRequest)(**record["request"])
     return Job(
         job_id=job_id,
         folder=folder,
@@ -216,7 +222,7 @@ def read_job(runs_dir: Path | str, job_id: str) -> Job:
         pid=record["pid"],
         progress=progress,
         run_id=progress.get("run_id") or request.run_id,
-        error="" if state in (RUNNING, DONE) else _sentence(folder, state, progress, ended.get("code")),
+        error="" if state in (RUNNING, DONE) else _sentence(folder, state, progress, ended.get("code"), request),
         cancelling=cancelled and state == RUNNING,
         dismissed=(folder / "dismissed.json").exists(),
         dry_run=record.get("dry_run", False),
@@ -258,7 +264,16 @@ def _ended_state(ended: dict, progress: dict, cancelled: bool) -> str:
     return FAILED if ended or progress.get("stage") == "failed" else LOST
 
 
-def _sentence(folder: Path, state: str, progress: dict, code: int | None) -> str:
+def _is_same_work(job: Job, request: JobRequest | MapRequest) -> bool:
+    if isinstance(request, MapRequest) or isinstance(job.request, MapRequest):
+        return job.request == request
+    return request.run_id is not None and job.run_id == request.run_id
+
+
+def _sentence(folder: Path, state: str, progress: dict, code: int | None, request: JobRequest | MapRequest) -> str:
+    if state in (CANCELLED, LOST) and isinstance(request, MapRequest):
+        why = "Cancelled" if state == CANCELLED else "The job's process is gone"
+        return f"{why}. Nothing was added to the run."
     if state == CANCELLED:
         return "Cancelled. What was captured is kept, and the run can be resumed."
     if state == LOST:

@@ -19,6 +19,7 @@ from analysis.errors import InputError, ModelError, UserError
 from analysis.pipeline.new_input import NewInput, capture_new, linear_map, load_run_model, map_new, needs_folder
 from analysis.store import runs_dir
 from app import cache, jobs
+from app.job_request import JobRequest
 from app.state import Selection
 
 if TYPE_CHECKING:
@@ -110,7 +111,8 @@ def model_folder(run_id: str) -> str | None:
     knows."""
     if not needs_folder(cache.run(run_id).manifest):
         return None
-    made = (job.request.model for job in jobs.list_jobs(runs_dir()) if job.run_id == run_id)
+    found = [job for job in jobs.list_jobs(runs_dir()) if job.run_id == run_id]
+    made = (job.request.model for job in found if isinstance(job.request, JobRequest))
     return st.session_state.get(_folder_key(run_id)) or next((name for name in made if Path(name).is_dir()), None)
 
 

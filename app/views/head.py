@@ -2,52 +2,119 @@
 
 from __future__ import annotations
 
-import base64
+from typing import Any
 
-import pandas as pd
 import streamlit as st
 
+from analysis.errors import UserError
 from analysis.types import Site, head_name
-from app import cache, widgets
-from app.charts.colouring import Colouring, by_column, by_kind
-from app.charts.fidelity import FIDELITY_HELP, fidelity_note, fidelity_sentence, fidelity_warning, sample_note
+from app import cache, marks, widgets
+from app.charts.fidelity import FIDELITY_HELP, fidelity_note, fidelity_sentence, sample_note
 from app.charts.head_table import leading
-from app.charts.neighbours import describe_pick
-from app.components.scatter import draw_panel, draw_scatter, pack_scatter
-from app.state import KIND_COLOUR, RunFacts, Selection
+from app.charts.neighbours import LINES
+from app.components.scatter import carry, draw_panel, draw_scatter
+from app.state import Selection, resolve
 from app.views import View
+from app.views.head_parts import lasso, picks
+from app.views.head_parts.picture import colouring, extra_message, map_message, patches_message, view_of
 from app.views.head_parts.similar import render_similar
 
 PICTURE, PANEL = "head_picture", "head_panel"
+RUN, SHOWN_MARKS = "head_run", "head_shown_marks"
+"""In the session: the run shown, which need not be in the link, and the marks that the left column tells of."""
+
+CHOICES = {"lines", "labels", "draw", "size", "hide", "range", "kinds"}
+"""Words of the link that the picture sets by itself."""
 
 
 def render_head(selection: Selection) -> None:
     """Draw the page."""
-    facts = cache.facts(selection.run)
-    site = facts.site(selection.site)
     if selection.map is None:
         widgets.say_problem(
             f"Run {selection.run} has no map yet; "
             f"make one with: python -m analysis project {selection.run} --method atlas"
         )
         return
+    st.session_state[RUN] = str(selection.run)
+    st.session_state[SHOWN_MARKS] = _key(marked(selection))
+    body(str(selection.run))
+
+
+@st.fragment
+def body(run_id: str) -> None:
+    """All but the left column: what a pick, a lasso or a walk to another head draws anew."""
+    facts = cache.facts(run_id)
+    selection, _ = resolve(widgets.current().having(run=run_id), facts)
+    try:
+        draw(selection, facts.site(selection.site))
+    except UserError as error:
+        widgets.say_problem(str(error))
+    if st.session_state.get(SHOWN_MARKS) != _key(marked(selection)):
+        st.rerun()  # what is marked changed here: the left column tells of it
+
+
+def draw(selection: Selection, site: Site) -> None:
+    """The sentence, the picture with what belongs to it, and the panel."""
+    facts = cache.facts(selection.run)
     heads = cache.heads(selection.run, selection.map)
     figures = heads[(heads["site"] == site.label) & (heads["head"] == selection.head)].iloc[0].to_dict()
     name = head_name(site.depth, selection.head)
-    st.markdown(widgets.plain(f"{name} of {widgets.stack_title(site.stack_label)}: {head_sentence(figures)}"))
+    widgets.say(f"{name} of {widgets.stack_title(site.stack_label)}: {head_sentence(figures)}")
     picture, panel = st.columns([3.85, 1])
-    view = f"{selection.run}|{selection.map}|{site.label}|{selection.head}"
     with picture:
-        message = cache.message(
-            f"scatter {view} {selection.colour}", selection.run,
-            lambda: map_message(selection, facts, site, view, fidelity_warning(figures)),
+        draw_scatter(
+            map_message(selection, facts, site, figures), key=PICTURE, on_pick=pick_point, on_walk=walk,
+            on_further=pick_further, on_choose=choose, on_lasso=take_lasso,
         )  # fmt: skip
-        draw_scatter(message, key=PICTURE, on_pick=pick_point, on_walk=walk)
+        held = lasso.held(selection, marked(selection))
+    with panel:
+        side(selection, held)
+    with picture:
         under_picture(selection, figures)
         render_similar(selection, site)
-    with panel:
-        draw_panel(picked(selection), hint(selection), view=view, key=PANEL, on_pick=pick_in_panel)
+        if held:
+            lasso.tables(selection, held)
+        carry(extra_message(selection), "head_extra")
+        if selection.options.get("draw") == "patches" and not cache.input_texts(selection.run):
+            carry(patches_message(selection), "head_patches")
     table(selection, site)
+
+
+def side(selection: Selection, held: dict[str, Any] | None) -> None:
+    """The panel: the picked token, the lasso, or what to do here."""
+    found, view = marked(selection), view_of(selection)
+    is_text = bool(cache.input_texts(selection.run))
+    options = {name: selection.options.get(name) for name in CHOICES - {"size"}}
+    options |= {"lines": selection.option("lines", LINES), "draw": selection.option("draw", ("points", "patches"))}
+    options["labels"] = selection.option("labels", ("on", "off"), "on" if is_text else "off")
+    words = lasso.panel_words(selection, held, view) if held else {}
+    draw_panel(
+        picks.picked(selection), hint(), view=view, key=PANEL, on_pick=pick_in_panel, on_without=without,
+        marked=found.tokens if found else None, said=said(found, held), options=options,
+        **picks.further(selection), **words,
+    )  # fmt: skip
+
+
+def said(found: marks.Marks | None, held: dict[str, Any] | None) -> str:
+    """What stands out on the map, with how many points it is."""
+    if found is None:
+        return ""
+    n = found.n_tokens
+    queries, keys = (n, n) if held is None else held["flags"].reshape(2, -1).sum(axis=1).tolist()
+    words = ("query" if queries == 1 else "queries", "key" if keys == 1 else "keys")
+    return f"{found.title}: {queries:,} {words[0]}, {keys:,} {words[1]}"
+
+
+def marked(selection: Selection) -> marks.Marks | None:
+    """What is marked; None too where the search cannot be understood, which the left column says."""
+    try:
+        return marks.marks(selection)
+    except UserError:
+        return None
+
+
+def _key(found: marks.Marks | None) -> str:
+    return found.key + found.title if found else ""
 
 
 def head_sentence(figures: dict) -> str:
@@ -59,45 +126,6 @@ def head_sentence(figures: dict) -> str:
     return f"mean weights {', '.join(said)}." if said else "no scores yet."
 
 
-def neighbours(facts: RunFacts, site: Site, head: int) -> dict[str, dict | None]:
-    """Where each arrow key leads: left and right along the layer and on to the next, up and down the layers."""
-    stack = [each for each in facts.sites if each.stack_label == site.stack_label]
-    order = [(each, index) for each in stack for index in range(each.n_heads)]
-    at, layer = order.index((site, head)), stack.index(site)
-    found = {
-        "left": order[at - 1] if at else None,
-        "right": order[at + 1] if at + 1 < len(order) else None,
-        "up": (stack[layer - 1], head) if layer else None,
-        "down": (stack[layer + 1], head) if layer + 1 < len(stack) else None,
-    }
-    return {
-        way: to and {"site": to[0].label, "head": to[1], "name": head_name(to[0].depth, to[1])}
-        for way, to in found.items()
-    }
-
-
-def map_message(selection: Selection, facts: RunFacts, site: Site, view: str, caution: str) -> bytes:
-    """The packed map; kept, so that a pick does not pack it again."""
-    tokens = cache.tokens(selection.run)
-    queries, keys = cache.points(selection.run, selection.map, site.label, selection.head)
-    name = head_name(site.depth, selection.head)
-    alt = f"Map of {len(tokens)} queries and {len(tokens)} keys of head {name} of {site.label}, {selection.map}"
-    return pack_scatter(
-        queries, keys, tokens, colouring(selection, tokens), view=view, walk=neighbours(facts, site, selection.head),
-        name=name, caution=caution,
-        alt=alt, input_texts=cache.input_texts(selection.run),
-    )  # fmt: skip
-
-
-def colouring(selection: Selection, tokens: pd.DataFrame) -> Colouring:
-    """The colours that the left column asks for."""
-    if selection.colour == KIND_COLOUR:
-        return by_kind(len(tokens))
-    info = cache.run(selection.run).token_columns()[selection.colour]
-    title = selection.colour.replace("_", " ")
-    return by_column(tokens[selection.colour], info.kind, title, info.unit, info.description)
-
-
 def under_picture(selection: Selection, figures: dict) -> None:
     """How far the map can be believed."""
     sentence = fidelity_sentence(figures, cache.projection(selection.run, selection.map)["target"])
@@ -107,44 +135,54 @@ def under_picture(selection: Selection, figures: dict) -> None:
         st.caption(" ".join(part for part in said if part), help=FIDELITY_HELP)
 
 
-def picked(selection: Selection) -> dict | None:
-    """What the panel says of the picked token, with the head's true weights."""
-    if selection.input is None or selection.token is None:
-        return None
-    attention = cache.attention(selection.run, selection.site, selection.head, selection.input)
-    text = cache.input_texts(selection.run).get(selection.input)
-    tokens = cache.tokens(selection.run)
-    found = describe_pick(attention, tokens, selection.input, selection.token, selection.kind, text)
-    if text is None:
-        png = base64.b64encode(cache.image(selection.run, selection.input)).decode()
-        found |= {"image": f"data:image/png;base64,{png}", "image_alt": f"Image {selection.input}"}
-    return found
-
-
-def hint(selection: Selection) -> list[str]:
+def hint() -> list[str]:
     """What to do here, for somebody who has picked nothing."""
     return [
         "Each token is two points: its query (what it looks for) and its key (what it offers).",
-        "Point at one to read it. Click to see what it looks at, and who looks at it, with exact weights.",
-        "Arrow keys walk the heads, + and − zoom, Escape lets go.",
+        "Point at one to read it. Click to see what it looks at, and who looks at it, with exact weights; "
+        "shift and click adds the lines of another point.",
+        "Drag with shift, or the lasso (L), draws round points: what they share, and the attention between them.",
+        "Drag moves, the wheel zooms, arrow keys walk the heads, Escape lets go.",
     ]
 
 
 def pick_point() -> None:
-    """A point was clicked on the map, or let go."""
+    """A point was clicked on the map, or everything let go."""
     _pick(st.session_state[PICTURE].pick)
 
 
 def pick_in_panel() -> None:
-    """A row of the panel was clicked, or the pick let go."""
+    """A row of the panel was clicked, or everything let go."""
     _pick(st.session_state[PANEL].pick)
 
 
 def _pick(point: dict | None) -> None:
     if point is None:
-        widgets.select(input=None, token=None, kind="query")
-    else:
-        widgets.select(**point)
+        lasso.let_go()
+    picks.pick(point)
+
+
+def pick_further() -> None:
+    """A point was clicked with shift held."""
+    picks.pick_further(st.session_state[PICTURE].further)
+
+
+def without() -> None:
+    """The name of a further point was clicked in the panel."""
+    picks.without(st.session_state[PANEL].without)
+
+
+def choose() -> None:
+    """Lines, labels, sizes, patches or filters were chosen on the picture."""
+    chosen = st.session_state[PICTURE].choose
+    widgets.select(**{word: value for word, value in chosen.items() if word in CHOICES})
+
+
+def take_lasso() -> None:
+    """A line was drawn round points."""
+    run_id = st.session_state[RUN]
+    selection, _ = resolve(widgets.current().having(run=run_id), cache.facts(run_id))
+    lasso.take(selection, st.session_state[PICTURE].lasso, colouring(selection, cache.tokens(selection.run)))
 
 
 def walk() -> None:
@@ -155,7 +193,10 @@ def walk() -> None:
 
 def table(selection: Selection, site: Site) -> None:
     """The points as numbers, to read and to take away."""
-    with st.expander("Table of points"):
+    opened = st.expander("Table of points", key="head_table", on_change="rerun")
+    if not opened.open:
+        return
+    with opened:
         tokens = cache.tokens(selection.run)
         queries, keys = cache.points(selection.run, selection.map, site.label, selection.head)
         shown = tokens[["input_id", "position", "text"]].copy()

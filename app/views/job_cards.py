@@ -9,6 +9,7 @@ import streamlit as st
 from analysis.errors import UserError
 from analysis.store import runs_dir
 from app import jobs, widgets
+from app.map_request import MapRequest
 
 EVERY_SECONDS = 1.0
 STAGES = ("load", "encode", "capture", "project", "publish")
@@ -42,11 +43,10 @@ def _cards(were_running: bool) -> None:
 
 
 def _card(job: jobs.Job) -> None:
-    request = job.request
-    name = f"{_last(request.model)} on {_last(request.data)}"
+    name = title(job)
     words, button = st.columns([1, 0.14], vertical_alignment="center")
     if job.state == jobs.RUNNING:
-        words.text(f"{name}  ·  {stage_words(job.progress)}")
+        words.text(f"{name}  ·  {stage_words(job.progress, isinstance(job.request, MapRequest))}")
         button.button(
             "Stopping …" if job.cancelling else "Cancel", key=f"cancel_{job.job_id}", disabled=job.cancelling,
             on_click=jobs.cancel_job, args=(runs_dir(), job.job_id), width="stretch",
@@ -58,12 +58,13 @@ def _card(job: jobs.Job) -> None:
         words.text(f"{name}  ·  ready{': ' + job.run_id if job.run_id else ''}")
         if button.button("Open run", key=f"open_{job.job_id}", type="primary", width="stretch") and job.run_id:
             jobs.dismiss_job(runs_dir(), job.job_id)
-            widgets.open_view("atlas", **from_beginning(job.run_id))
+            widgets.open_view("atlas", **{**from_beginning(job.run_id), "map": _made_map(job)})
     else:
         words.text(f"{name}  ·  {job.state}")
         words.caption(widgets.plain(job.error))
         if job.state != jobs.FAILED or job.run_id:
-            button.button("Resume", key=f"resume_{job.job_id}", on_click=_resume, args=(job,), width="stretch")
+            words_on = "Start again" if isinstance(job.request, MapRequest) else "Resume"
+            button.button(words_on, key=f"resume_{job.job_id}", on_click=_resume, args=(job,), width="stretch")
     button.button(
         "Put away",
         key=f"away_{job.job_id}",
@@ -80,18 +81,32 @@ def from_beginning(run_id: str) -> dict[str, str | None]:
     return {**dict.fromkeys(names), "run": run_id}
 
 
+def title(job: jobs.Job) -> str:
+    """What a job makes: model on data, or a map of a run."""
+    if isinstance(job.request, MapRequest):
+        return f"Map {job.request.choice.name} of {job.request.run_id}"
+    return f"{_last(job.request.model)} on {_last(job.request.data)}"
+
+
+def _made_map(job: jobs.Job) -> str | None:
+    return job.request.choice.name if isinstance(job.request, MapRequest) else None
+
+
 def _resume(job: jobs.Job) -> None:
+    again = job.request if isinstance(job.request, MapRequest) else replace(job.request, run_id=job.run_id)
     try:
-        jobs.start_job(runs_dir(), replace(job.request, run_id=job.run_id))
+        jobs.start_job(runs_dir(), again)
     except UserError as error:
         st.toast(widgets.plain(str(error)), icon=":material/error:")
     else:
         jobs.dismiss_job(runs_dir(), job.job_id)
 
 
-def stage_words(progress: dict) -> str:
-    """What it is doing: ``Capturing queries and keys (step 3 of 5)``."""
+def stage_words(progress: dict, is_map: bool = False) -> str:
+    """What it is doing: ``Capturing queries and keys (step 3 of 5)``; a map has one step."""
     stage = progress.get("stage")
+    if stage == "project" and is_map:
+        return DOING[stage]
     if stage not in STAGES:
         return DOING.get(stage, "Starting")
     return f"{DOING[stage]} (step {STAGES.index(stage) + 1} of {len(STAGES)})"
@@ -107,6 +122,8 @@ def progress_words(job: jobs.Job) -> str:
     """``34 of 200 inputs · 12.3 inputs a second · about 14 s left``, as far as it is known."""
     progress = job.progress
     if job.cancelling:
+        if isinstance(job.request, MapRequest):
+            return "Stopping: nothing will be added to the run."
         return "Stopping: the batch in hand is finished, so that the run can be resumed."
     unit, rate, left = progress.get("unit") or "units", progress.get("rate"), progress.get("eta_s")
     parts = [f"{progress['done']:,} of {progress['total']:,} {unit}"] if progress.get("total") else []

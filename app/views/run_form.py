@@ -91,7 +91,7 @@ def _pick_model(runs: pd.DataFrame) -> str:
 
 
 def _recent(runs: pd.DataFrame) -> list[str]:
-    asked = [job.request.model for job in jobs.list_jobs(runs_dir())]
+    asked = [job.request.model for job in jobs.list_jobs(runs_dir()) if isinstance(job.request, JobRequest)]
     made = [name for name in runs["model"] if isinstance(name, str) and "/" in name]
     return [name for name in dict.fromkeys([*asked, *made]) if name not in BUNDLED_MODELS][:20]
 

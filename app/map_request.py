@@ -1,0 +1,111 @@
+"""A joint map of a run: how it is called, the command line that makes it, and about how long that takes. No streamlit
+in here."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from analysis.errors import UserError
+
+WHOLE, WITHOUT_SINKS = "attention", "without_sinks"
+
+_SPELLED = re.compile(r"([a-z][a-z0-9_]*)-([23])d(-without[-_]sinks)?(-aligned)?")
+_RUN_ID = re.compile(r"[A-Za-z0-9][\w.-]*")
+
+SECONDS_PER_HEAD = {"linear": 0.11, "pca": 0.14, "atlas": 0.22, "tsne": 4.0, "umap": 1.6}
+"""Seconds of one processor for one head and 1,000 tokens, fidelity counted; measured on the bundled language run (32
+heads, 4,121 tokens)."""
+
+OTHER_METHOD = 1.0
+MOST_FITTED = 20_000
+"""Beyond so many tokens a map is fitted on a sample, and time grows no further to speak of."""
+
+STARTING_SECONDS = 6.0
+
+
+@dataclass(frozen=True)
+class MapChoice:
+    """Which map is meant, seeds apart."""
+
+    method: str
+    dims: int = 2
+    target: str = WHOLE
+    aligned: bool = False
+
+    @property
+    def name(self) -> str:
+        """As `python -m analysis project` calls the map it adds."""
+        apart = ["without-sinks"] if self.target == WITHOUT_SINKS else []
+        return "-".join([self.method, f"{self.dims}d", *apart, *(["aligned"] if self.aligned else [])])
+
+    @property
+    def words(self) -> str:
+        """For a sentence: ``umap in 3-D, attention without sinks``."""
+        apart = [", attention without sinks"] if self.target == WITHOUT_SINKS else []
+        return "".join([f"{self.method} in {self.dims}-D", *apart, *([", aligned"] if self.aligned else [])])
+
+
+def read_choice(name: str) -> MapChoice | None:
+    """The inverse of `MapChoice.name`; None for what is no such name."""
+    found = _SPELLED.fullmatch(name)
+    if found is None:
+        return None
+    return MapChoice(found[1], int(found[2]), WITHOUT_SINKS if found[3] else WHOLE, bool(found[4]))
+
+
+def choice_of(row: dict[str, Any]) -> MapChoice:
+    """What a row of `Run.projections` is a map of."""
+    return MapChoice(str(row["method"]), int(row["dims"]), str(row["target"]), "-aligned" in str(row["name"]))
+
+
+@dataclass(frozen=True)
+class MapRequest:
+    """A map that is to be added to a finished run."""
+
+    run_id: str
+    method: str
+    dims: int = 2
+    target: str = WHOLE
+    aligned: bool = False
+
+    @property
+    def choice(self) -> MapChoice:
+        """The map without the run."""
+        return MapChoice(self.method, self.dims, self.target, self.aligned)
+
+    def arguments(self) -> list[str]:
+        """The command's arguments, each value bound to its option.
+
+        Raises:
+            UserError: A value no command could use.
+        """
+        if not _RUN_ID.fullmatch(self.run_id) or read_choice(self.choice.name) is None:
+            raise UserError(f"“{self.choice.name}” of run “{self.run_id[:80]}” is no map that can be made.")
+        said = ["project", self.run_id, f"--method={self.method}", f"--dims={self.dims}", f"--target={self.target}"]
+        return [*said, "--aligned"] if self.aligned else said
+
+
+def seconds_to_make(choice: MapChoice, n_tokens: int, n_heads: int, n_cores: int, is_concurrent: bool) -> float:
+    """About how long making a map takes on an idle machine.
+
+    Args:
+        n_tokens: Of the run.
+        n_heads: Heads of self-attention.
+        n_cores: Of this machine.
+        is_concurrent: The method works on several heads at once.
+    """
+    each = SECONDS_PER_HEAD.get(choice.method, OTHER_METHOD) * min(n_tokens, MOST_FITTED) / 1000
+    workers = n_cores if is_concurrent and not choice.aligned else 1
+    return STARTING_SECONDS + n_heads * each / max(min(workers, n_heads), 1)
+
+
+def about(seconds: float) -> str:
+    """``20 s``, ``3 min``, ``2 h``: one digit, for that is all such an estimate is worth."""
+    if seconds < 55:
+        return f"{max(round(seconds / 10), 1) * 10} s"
+    minutes = seconds / 60
+    if minutes < 55:
+        return f"{max(round(minutes), 1) if minutes < 10 else round(minutes / 10) * 10} min"
+    return f"{max(round(minutes / 60), 1)} h"

@@ -1,0 +1,225 @@
+"""Which map the Head view shows: method, dimensions, target, aligned. One that is not there yet can be made."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from dataclasses import replace
+from typing import Any
+
+import streamlit as st
+
+from analysis.errors import UserError
+from analysis.store import runs_dir
+from app import cache, jobs, widgets
+from app.map_request import WHOLE, WITHOUT_SINKS, MapChoice, MapRequest, about, choice_of, read_choice, seconds_to_make
+from app.state import RunFacts, Selection
+from app.views.job_cards import progress_words, share_done
+
+WANT = "want"
+"""The word of the link for a map that was chosen but is not there yet."""
+
+EVERY_SECONDS = 1.0
+TARGETS = {WHOLE: "whole attention", WITHOUT_SINKS: "without sinks"}
+
+
+def pick_map(selection: Selection) -> None:
+    """The choice, as a small panel that opens; a map that exists is shown at once."""
+    chosen = _wanted(selection) or _shown(selection)
+    with st.popover(f"Map: {_short(_shown(selection))}", width="stretch", help="Choose how the points are laid out."):
+        _choose(selection, chosen)
+
+
+def say_map(selection: Selection, facts: RunFacts) -> None:
+    """Above the picture, while a map is wanted that is not there: an offer to make it, or how far it has come."""
+    wanted = _wanted(selection)
+    if wanted is None:
+        return
+    known = _known(selection.run)
+    if wanted in known:
+        widgets.select(map=known[wanted], **{WANT: None})
+        st.rerun()
+    job = _job(selection.run, wanted)
+    running = job is not None and job.state == jobs.RUNNING
+    with st.container(border=True, key="map_wanted"):
+        if running:
+            st.fragment(_progress, run_every=EVERY_SECONDS)(selection.run, wanted)
+        else:
+            _offer(selection, facts, wanted, job)
+
+
+def say_no_map(selection: Selection, facts: RunFacts) -> None:
+    """In place of the picture, for a run without any map: the offer to make one."""
+    st.markdown("##### No map yet")
+    st.markdown(
+        "Here you will see all queries and keys of a head as points, near where one attends to the other. This run was "
+        "made without a map."
+    )
+    if _wanted(selection) is None:
+        selection = selection.having(**{WANT: MapChoice("atlas").name})
+    say_map(selection, facts)
+
+
+def methods() -> dict[str, dict[str, Any]]:
+    """What can be chosen of each method of the registry."""
+    return _methods()
+
+
+@st.cache_data(max_entries=1, show_spinner=False)
+def _methods() -> dict[str, dict[str, Any]]:
+    from analysis.projection import PROJECTIONS
+
+    return {
+        name: {
+            "dims": method.dims,
+            "says": method.description,
+            "is_concurrent": method.concurrent,
+            "has_targets": not method.neighbours_only,
+            "aligns": "start" in inspect.signature(method.function).parameters,
+        }
+        for name, method in PROJECTIONS.items()
+    }
+
+
+def _choose(selection: Selection, chosen: MapChoice) -> None:
+    known, method = _known(selection.run), methods().get(chosen.method)
+
+    def take(changed: MapChoice) -> None:
+        changed = _possible(changed)
+        if changed in known:
+            widgets.select(map=known[changed], **{WANT: None})
+        else:
+            widgets.select(**{WANT: changed.name})
+
+    names = list(dict.fromkeys([*methods(), chosen.method]))
+    says = "\n".join(f"- {name}: {each['says']}" for name, each in methods().items())
+    st.session_state["map_method"] = chosen.method
+    st.selectbox(
+        "Method", names, key="map_method", help=says,
+        on_change=lambda: take(replace(chosen, method=st.session_state["map_method"])),
+    )  # fmt: skip
+    if method is not None:
+        st.caption(widgets.plain(method["says"]))
+    _segments(
+        "Dimensions", {dims: f"{dims}-D" for dims in (method["dims"] if method else (chosen.dims,))}, chosen.dims,
+        "map_dims", lambda dims: take(replace(chosen, dims=dims)),
+    )  # fmt: skip
+    if method is None or method["has_targets"]:
+        _segments(
+            "It explains", TARGETS, chosen.target, "map_target", lambda target: take(replace(chosen, target=target))
+        )
+    if method is not None and method["aligns"]:
+        st.session_state["map_aligned"] = chosen.aligned
+        st.toggle(
+            "Aligned with its neighbours", key="map_aligned",
+            help="Each head starts halfway from the map of the head before it, so that neighbouring heads can be "
+            "compared by eye.",
+            on_change=lambda: take(replace(chosen, aligned=st.session_state["map_aligned"])),
+        )  # fmt: skip
+    made = ", ".join(known.values())
+    st.caption(widgets.plain(f"Already made: {made}." if made else "No map is made yet."))
+
+
+def _segments(label: str, words: dict[Any, str], chosen: Any, key: str, then: Any) -> None:
+    st.session_state[key] = chosen
+    st.segmented_control(
+        label, list(words), key=key, format_func=words.get, required=True, width="stretch",
+        on_change=lambda: then(st.session_state[key]),
+    )  # fmt: skip
+
+
+def _offer(selection: Selection, facts: RunFacts, wanted: MapChoice, last: jobs.Job | None) -> None:
+    words, make, back = st.columns([1, 0.24, 0.2], vertical_alignment="center", gap="small")
+    if not _is_offered():
+        words.markdown(f"This run has no map by **{wanted.words}**, and this public page makes none.")
+    else:
+        failed = f" The last try: {last.error}" if last is not None and last.error and not last.dismissed else ""
+        words.markdown(
+            f"This run has no map by **{widgets.plain(wanted.words)}** yet: making it for all heads takes about "
+            f"{_time(facts, wanted)}, more when this machine is busy. You can go on meanwhile.{widgets.plain(failed)}"
+        )
+        make.button(
+            "Compute this map", key="map_make", type="primary", width="stretch", on_click=_start,
+            args=(selection.run, wanted),
+        )  # fmt: skip
+    if selection.map is not None:
+        back.button(
+            f"Keep {selection.map}", key="map_keep", type="tertiary", width="stretch",
+            on_click=lambda: widgets.select(**{WANT: None}),
+        )  # fmt: skip
+
+
+def _progress(run_id: str, wanted: MapChoice) -> None:
+    job = _job(run_id, wanted)
+    if job is None or job.state != jobs.RUNNING:
+        st.rerun()
+    words, button = st.columns([1, 0.16], vertical_alignment="center", gap="small")
+    with words:
+        st.progress(share_done(job.progress), text=widgets.plain(f"Making {wanted.words}: {progress_words(job)}"))
+    button.button(
+        "Stopping …" if job.cancelling else "Cancel", key="map_cancel", disabled=job.cancelling, width="stretch",
+        on_click=jobs.cancel_job, args=(runs_dir(), job.job_id),
+    )  # fmt: skip
+
+
+def _start(run_id: str, wanted: MapChoice) -> None:
+    request = MapRequest(run_id, wanted.method, wanted.dims, wanted.target, wanted.aligned)
+    for job in jobs.list_jobs(runs_dir()):
+        if job.request == request and job.state != jobs.RUNNING:
+            jobs.dismiss_job(runs_dir(), job.job_id)
+    try:
+        jobs.start_job(runs_dir(), request)
+    except UserError as error:
+        st.toast(widgets.plain(str(error)), icon=":material/error:")
+
+
+def _time(facts: RunFacts, wanted: MapChoice) -> str:
+    n_heads = sum(site.n_heads for site in facts.sites if site.role == "self")
+    is_concurrent = methods().get(wanted.method, {}).get("is_concurrent", False)
+    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return about(seconds_to_make(wanted, sum(facts.n_tokens.values()), n_heads, n_cores, is_concurrent))
+
+
+def _job(run_id: str, wanted: MapChoice) -> jobs.Job | None:
+    """The newest job that makes this map."""
+    request = MapRequest(run_id, wanted.method, wanted.dims, wanted.target, wanted.aligned)
+    return next((job for job in jobs.list_jobs(runs_dir()) if job.request == request), None)
+
+
+def _known(run_id: str) -> dict[MapChoice, str]:
+    """The maps of the run by what they are; of two that differ in their seed the first."""
+    found: dict[MapChoice, str] = {}
+    for row in cache.run(run_id).projections().to_dict("records"):
+        found.setdefault(choice_of(row), str(row["name"]))
+    return found
+
+
+def _shown(selection: Selection) -> MapChoice:
+    return choice_of(cache.projection(selection.run, selection.map))
+
+
+def _wanted(selection: Selection) -> MapChoice | None:
+    wanted = read_choice(selection.options.get(WANT, ""))
+    return wanted if wanted is not None and wanted.method in methods() else None
+
+
+def _possible(choice: MapChoice) -> MapChoice:
+    """The choice with what its method does not know left away."""
+    method = methods().get(choice.method)
+    if method is None:
+        return choice
+    return MapChoice(
+        choice.method,
+        choice.dims if choice.dims in method["dims"] else method["dims"][0],
+        choice.target if method["has_targets"] else WHOLE,
+        choice.aligned and method["aligns"],
+    )
+
+
+def _short(choice: MapChoice) -> str:
+    apart = [", no sinks"] if choice.target == WITHOUT_SINKS else []
+    return "".join([f"{choice.method} {choice.dims}-D", *apart, *([", aligned"] if choice.aligned else [])])
+
+
+def _is_offered() -> bool:
+    return os.environ.get("QK_ATLAS_PUBLIC") != "1"

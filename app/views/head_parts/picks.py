@@ -1,0 +1,89 @@
+"""The picked points of a head: the one the panel tells of, and further ones whose lines show beside its own."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+
+from analysis.types import KEY, QUERY
+from app import cache, widgets
+from app.charts.neighbours import LINES, describe_pick, further_links
+from app.state import Selection
+
+ALSO, LINES_WORD = "also", "lines"
+"""Words of the link: further points, as in ``3.2q,7.0k`` for input, position and kind; and which lines are drawn."""
+
+MOST_FURTHER = 12
+
+
+def picked(selection: Selection) -> dict[str, Any] | None:
+    """What the panel says of the picked token, with the head's true weights; None when nothing is picked."""
+    if selection.input is None or selection.token is None:
+        return None
+    attention = cache.attention(selection.run, selection.site, selection.head, selection.input)
+    text = cache.input_texts(selection.run).get(selection.input)
+    tokens, rule = cache.tokens(selection.run), selection.option(LINES_WORD, LINES)
+    found = describe_pick(attention, tokens, selection.input, selection.token, selection.kind, text, rule)
+    if text is None:
+        png = base64.b64encode(cache.image(selection.run, selection.input)).decode()
+        found |= {"image": f"data:image/png;base64,{png}", "image_alt": f"Image {selection.input}"}
+    return found
+
+
+def further(selection: Selection) -> dict[str, list[dict[str, Any]]]:
+    """Lines (``also``) and names (``further``) of the further picked points; those a run does not have are left out."""
+    tokens, n_tokens = cache.tokens(selection.run), cache.facts(selection.run).n_tokens
+    ids, rule = tokens["input_id"].to_numpy(), selection.option(LINES_WORD, LINES)
+    fans, names = [], []
+    for input_id, position, kind in further_points(selection) if selection.token is not None else ():
+        if position >= n_tokens.get(input_id, 0):
+            continue
+        mine = np.flatnonzero(ids == input_id)
+        attention = cache.attention(selection.run, selection.site, selection.head, input_id)
+        fans.append(further_links(attention, mine, len(tokens), position, kind, rule))
+        text = str(tokens["text"].iloc[mine[position]])
+        word = _word(input_id, position, kind)
+        names.append({"word": word, "input": input_id, "token": position, "kind": kind, "text": text})
+    return {"also": fans, "further": names}
+
+
+def further_points(selection: Selection) -> list[tuple[int, int, str]]:
+    """Input, position and kind of the further points the link names; what cannot be read is left out."""
+    found = []
+    for word in selection.options.get(ALSO, "").split(",")[:MOST_FURTHER]:
+        place, kind = word[:-1], {"q": QUERY, "k": KEY}.get(word[-1:])
+        input_id, dot, position = place.partition(".")
+        numbers = [each for each in (input_id, position) if each.isascii() and each.isdigit() and len(each) < 10]
+        if kind and dot and len(numbers) == 2:
+            found.append((int(input_id), int(position), kind))
+    return found
+
+
+def pick(point: dict[str, Any] | None) -> None:
+    """Take one point, or let go of all."""
+    chosen = {"input": None, "token": None, "kind": QUERY} if point is None else point
+    widgets.select(**chosen, **{ALSO: None})
+
+
+def pick_further(point: dict[str, Any]) -> None:
+    """Take one more, or take it away where it was already there."""
+    selection = widgets.current()
+    asked = (int(point["input"]), int(point["token"]), str(point["kind"]))
+    if asked == (selection.input, selection.token, selection.kind):
+        return
+    words = [_word(*each) for each in further_points(selection) if each != asked]
+    if asked not in further_points(selection):
+        words = [*words, _word(*asked)][-MOST_FURTHER:]
+    widgets.select(**{ALSO: ",".join(words) or None})
+
+
+def without(word: str) -> None:
+    """Take a further point away, as its name in the link says."""
+    words = [_word(*each) for each in further_points(widgets.current())]
+    widgets.select(**{ALSO: ",".join(each for each in words if each != word) or None})
+
+
+def _word(input_id: int, position: int, kind: str) -> str:
+    return f"{input_id}.{position}{'q' if kind == QUERY else 'k'}"

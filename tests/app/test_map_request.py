@@ -1,0 +1,88 @@
+"""Maps that are chosen and made from the page: names, the command, the estimate, and the job that makes one."""
+
+import sys
+import time
+
+import pytest
+
+from analysis.cli import _parser
+from analysis.errors import UserError
+from app import jobs
+from app.job_request import JobRequest
+from app.map_request import MapChoice, MapRequest, about, choice_of, read_choice, seconds_to_make
+
+CHOICES = [
+    MapChoice("atlas"),
+    MapChoice("umap", 3),
+    MapChoice("atlas", 2, "without_sinks"),
+    MapChoice("atlas", 3, "without_sinks", aligned=True),
+]
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_a_choice_is_read_back_from_its_name(choice):
+    assert read_choice(choice.name) == choice
+
+
+@pytest.mark.parametrize("name", ["", "atlas", "atlas-4d", "Atlas-2d", "atlas-2d-else", "../x-2d", "atlas-2d "])
+def test_other_words_are_no_choice(name):
+    assert read_choice(name) is None
+
+
+def test_a_row_of_the_run_says_what_it_is_a_map_of():
+    row = {"method": "atlas", "dims": 2, "target": "without_sinks", "name": "atlas-2d-without_sinks"}
+    assert choice_of(row) == MapChoice("atlas", 2, "without_sinks")
+    assert choice_of({**row, "name": "atlas-2d-without-sinks-aligned"}).aligned
+
+
+@pytest.mark.parametrize("choice", CHOICES[:3])
+def test_the_command_line_takes_the_arguments(choice):
+    request = MapRequest("some-run", choice.method, choice.dims, choice.target)
+    options = _parser().parse_args([*request.arguments(), "--out=runs", "--progress-file=p.json"])
+    assert (options.run, options.method, options.dims) == ("some-run", choice.method, choice.dims)
+    assert options.target == choice.target
+
+
+def test_a_run_id_never_becomes_an_option_or_a_path():
+    for run_id in ("--out=/tmp", "../run", ""):
+        with pytest.raises(UserError, match="no map that can be made"):
+            MapRequest(run_id, "atlas").arguments()
+
+
+def test_the_estimate_grows_with_heads_and_tokens_and_shrinks_with_cores():
+    few = seconds_to_make(MapChoice("atlas"), 4000, 32, 2, True)
+    assert seconds_to_make(MapChoice("atlas"), 8000, 32, 2, True) > few
+    assert seconds_to_make(MapChoice("atlas"), 4000, 32, 8, True) < few
+    assert seconds_to_make(MapChoice("atlas"), 4000, 32, 8, False) > few
+    assert seconds_to_make(MapChoice("atlas", aligned=True), 4000, 32, 2, True) > few
+    assert seconds_to_make(MapChoice("own-method"), 10**6, 144, 2, True) < 10**5
+
+
+def test_an_estimate_is_told_with_one_digit():
+    assert [about(each) for each in (1, 24, 54, 61, 250, 2000, 7000)] == [
+        "10 s", "20 s", "50 s", "1 min", "4 min", "30 min", "2 h",
+    ]  # fmt: skip
+
+
+def test_a_map_job_is_told_apart_from_an_extraction_and_not_started_twice(tmp_path):
+    request = MapRequest("some-run", "umap", 3)
+    command = (sys.executable, "-c", "import time; time.sleep(60)")
+    job = jobs.start_job(tmp_path, request, command=command)
+    try:
+        again = jobs.read_job(tmp_path, job.job_id)
+        assert again.request == request
+        assert again.run_id == "some-run"
+        assert again.state == jobs.RUNNING
+        with pytest.raises(UserError, match="umap-3d of run some-run is being made"):
+            jobs.start_job(tmp_path, request, command=command)
+        other = jobs.start_job(tmp_path, MapRequest("some-run", "pca"), command=(sys.executable, "-c", "pass"))
+        assert other.request != request
+    finally:
+        jobs.cancel_job(tmp_path, job.job_id, grace_seconds=1)
+    end = time.monotonic() + 30
+    while jobs.read_job(tmp_path, job.job_id).state == jobs.RUNNING and time.monotonic() < end:
+        time.sleep(0.1)
+    ended = jobs.read_job(tmp_path, job.job_id)
+    assert (ended.state, ended.error) == (jobs.CANCELLED, "Cancelled. Nothing was added to the run.")
+    jobs.delete_old_drafts(tmp_path, older_than_seconds=0)
+    assert isinstance(jobs.list_jobs(tmp_path)[0].request, MapRequest | JobRequest)
