@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, Int, UInt8
 
 from analysis.projection.problem import Layout
 
@@ -55,19 +55,30 @@ def sprite(layouts: Mapping[tuple[int, int], Layout], cell_px: int = 80) -> byte
 
 def cell(layout: Layout, cell_px: int) -> UInt8[np.ndarray, "row column"]:
     """One map as palette entries: ``query level * N_LEVELS + key level``."""
-    flat = np.vstack([layout.queries[:, :2], layout.keys[:, :2]]).astype(np.float64)
-    inside = cell_px - 2 * MARGIN_PX
-    low, high = np.quantile(flat, [0.0025, 0.9975], axis=0)
-    span = max(float((high - low).max()), 1e-9)
-    unit = np.clip((flat - (low + high) / 2) / span + 0.5, 0, 1)
-    pixels = np.minimum((unit * inside).astype(int), inside - 1) + MARGIN_PX
-    flat_index = (cell_px - 1 - pixels[:, 1]) * cell_px + pixels[:, 0]
+    flat_index = pixel_indices(np.vstack([layout.queries[:, :2], layout.keys[:, :2]]), cell_px)
     n_queries = len(layout.queries)
     levels = [
         density_levels(np.bincount(part, minlength=cell_px * cell_px))
         for part in (flat_index[:n_queries], flat_index[n_queries:])
     ]
     return (levels[0] * N_LEVELS + levels[1]).reshape(cell_px, cell_px).astype(np.uint8)
+
+
+def pixel_indices(points: Float[np.ndarray, "point axis"], cell_px: int) -> Int[np.ndarray, " point"]:
+    """Where each point of one head falls in its cell, as ``row * cell_px + column``, row 0 at the top.
+
+    Args:
+        points: All queries and keys of the head together, or the two axes have no common scale; further axes than
+            two are left out.
+        cell_px: Width of the cell in pixels.
+    """
+    flat = points[:, :2].astype(np.float64)
+    inside = cell_px - 2 * MARGIN_PX
+    low, high = np.quantile(flat, [0.0025, 0.9975], axis=0)
+    span = max(float((high - low).max()), 1e-9)
+    unit = np.clip((flat - (low + high) / 2) / span + 0.5, 0, 1)
+    pixels = np.minimum((unit * inside).astype(int), inside - 1) + MARGIN_PX
+    return (cell_px - 1 - pixels[:, 1]) * cell_px + pixels[:, 0]
 
 
 def density_levels(counts: np.ndarray) -> np.ndarray:

@@ -141,8 +141,8 @@ class TableReader:
         """Where all points of a site are in a map: queries before keys, tokens in token-table order.
 
         Raises:
-            UnknownName: No such map or site.
-            RunError: The map leaves the site out, or points of it are missing.
+            UnknownName: No such map or site, or the map leaves the site out.
+            RunError: Points of the site are missing.
         """
         number, name, _, dims = self._projection(projection, None)
         found, n_tokens = self.site(site), sum(self._lengths.values())
@@ -151,6 +151,8 @@ class TableReader:
             "ORDER BY head, kind = 'key', input_id, position",
             [number, found.index],
         )
+        if frame.empty:
+            raise UnknownName(f"The map {name} leaves {found.label} out.")
         if len(frame) != found.n_heads * 2 * n_tokens:
             raise RunError(
                 f"The map {name} has {len(frame)} points of {found.label} where {found.n_heads * 2 * n_tokens} "

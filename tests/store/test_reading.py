@@ -236,3 +236,18 @@ def test_a_map_goes_on_where_it_stopped(tmp_path):
         for bad in (points[:-1], np.full((12, 2), np.nan)):
             with pytest.raises(RunError):
                 writer.put_coordinates(name, "a#0", 2, bad, points)
+
+
+def test_places_of_a_site_are_the_coordinates_of_its_heads(path):
+    with open_run(path) as run:
+        site, n_tokens = run.sites[1], len(run.tokens())
+        places = run.places("atlas-2d", site)
+        assert places.shape == (4, 2, n_tokens, 2)
+        for head in range(4):
+            table = run.coordinates(projection="atlas-2d", site=site, head=head)
+            for place, kind in enumerate(("query", "key")):
+                mine = table[table["kind"] == kind].sort_values(["input_id", "position"])
+                np.testing.assert_array_equal(places[head, place], mine[["x", "y"]].to_numpy(np.float32))
+        assert run.places("pca-3d", site).shape == (4, 2, n_tokens, 3)
+        with pytest.raises(UnknownName, match="nosuch"):
+            run.places("nosuch", site)

@@ -1,4 +1,4 @@
-"""All heads of a run as one picture, and the card of the head under the pointer."""
+"""All heads of a run as one picture, what is marked in it, and the card of the head under the pointer."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import UInt16
 
+from app.charts.card_points import CardPoints
+from app.charts.head_order import Row
 from app.components import pack, register, rerun
-from app.palette import KEY, QUERY, VIRIDIS
+from app.palette import VIRIDIS
 
-_mount_matrix = register("matrix")
-_mount_card = register("matrix", "card")
+_mount_matrix = register("matrix", parts=("cells", "legend"))
+_mount_marks = register("matrix", "marks")
+_mount_card = register("matrix", "card", parts=("cells",))
 
 
 @dataclass(frozen=True)
@@ -46,12 +49,24 @@ class Cell:
 
 @dataclass(frozen=True)
 class Stack:
-    """One tower: its heads, and their thumbnails as one PNG of ``rows x columns`` cells."""
+    """One tower.
+
+    Attributes:
+        title, subtitle: Its name, and how many layers and heads.
+        n_columns: Heads of the widest layer.
+        cells: Its heads.
+        rows: How they are laid out; heads are places in `cells`.
+        is_named: The columns mean nothing: each head has its name under it.
+        sprite: Their thumbnails, one PNG; empty for none.
+        cell_px: Width of a thumbnail in it.
+    """
 
     title: str
     subtitle: str
-    n_heads: int
+    n_columns: int
     cells: Sequence[Cell]
+    rows: Sequence[Row]
+    is_named: bool
     sprite: bytes
     cell_px: int
 
@@ -66,24 +81,58 @@ class Tint:
     high: float
 
 
-def pack_matrix(stacks: Sequence[Stack], tint: Tint | None, order: str, alt: str) -> bytes:
+@dataclass(frozen=True)
+class Lit:
+    """What stands out in one stack.
+
+    Attributes:
+        sprite: The marked points alone, one PNG in the layout of the stack's own; empty for none.
+        picked: Pixels of the picked token's query and key in every cell, row by row; empty for none.
+    """
+
+    sprite: bytes
+    picked: UInt16[np.ndarray, " cell_kind"]
+
+
+def pack_matrix(
+    stacks: Sequence[Stack], tint: Tint | None, legend: Mapping[str, Any] | None, run: str, alt: str
+) -> bytes:
     """The whole matrix as one message.
 
     Args:
         stacks: From top to bottom.
         tint: The score behind `Cell.tint`, or None.
-        order: "layer" for layers by heads, "rank" for falling tint.
+        legend: `Colouring.as_dict` of the points; None where there are none.
+        run: Its id: where the matrix was scrolled to is remembered for each.
         alt: What the picture shows, for a screen reader.
     """
     described = [
         {
-            "title": stack.title, "subtitle": stack.subtitle, "n_heads": stack.n_heads, "cell_px": stack.cell_px,
-            "cells": [vars(cell) for cell in stack.cells], "sprite": f"sprite{place}",
+            "title": stack.title, "subtitle": stack.subtitle, "n_columns": stack.n_columns, "cell_px": stack.cell_px,
+            "cells": [vars(cell) for cell in stack.cells], "rows": [vars(row) for row in stack.rows],
+            "is_named": stack.is_named, "sprite": f"sprite{place}",
         }
         for place, stack in enumerate(stacks)
     ]  # fmt: skip
-    header = {"stacks": described, "tint": vars(tint) if tint else None, "order": order, "alt": alt, "ramp": VIRIDIS}
-    return pack(header, {f"sprite{place}": stack.sprite for place, stack in enumerate(stacks)})
+    shown = {"tint": vars(tint) if tint else None, "legend": legend, "run": run, "alt": alt, "ramp": VIRIDIS}
+    return pack({"stacks": described, **shown}, {f"sprite{place}": stack.sprite for place, stack in enumerate(stacks)})
+
+
+def pack_marks(title: str | None, n: int, key: str, stacks: Sequence[Lit], token: str | None) -> bytes:
+    """What stands out, as one message.
+
+    Args:
+        title: What the marked tokens are; None when nothing is marked.
+        n: How many tokens.
+        key: Differs whenever the set does.
+        stacks: As in `pack_matrix`.
+        token: Text of the picked token, or None.
+    """
+    sections: dict[str, np.ndarray | bytes] = {}
+    for place, lit in enumerate(stacks):
+        sections |= {f"lit{place}": lit.sprite, f"picked{place}": lit.picked}
+    names = [{"lit": f"lit{place}", "picked": f"picked{place}"} for place in range(len(stacks))]
+    return pack({"title": title, "n": n, "key": key, "token": token, "stacks": names}, sections)
 
 
 def draw_matrix(message: bytes, *, key: str, on_select: Callable[[], None]) -> Mapping[str, Any] | None:
@@ -98,29 +147,27 @@ def draw_matrix(message: bytes, *, key: str, on_select: Callable[[], None]) -> M
     return _mount_matrix(key=key, data=message, on_select_change=on_select, on_open_change=lambda: None).open
 
 
+def draw_marks(message: bytes, *, key: str) -> None:
+    """Show what `pack_marks` made in the matrix and in the card."""
+    _mount_marks(key=key, data=message)
+
+
 def draw_card(
-    selected: Mapping[str, Any] | None, points: Float[np.ndarray, "point 2"] | None, hint: str, *, key: str
+    selected: Mapping[str, Any] | None, points: CardPoints | None, hint: str, *, key: str
 ) -> Mapping[str, Any] | None:
     """Draw the card beside the matrix.
 
     Args:
         selected: ``{"site", "head"}`` of the selected head, or None.
-        points: Its map, queries before keys; only the shape matters, not the scale.
+        points: Its map.
         hint: What to say while no head is looked at.
 
     Returns:
         The head to open, or None.
     """
-    places = None if points is None else _into_unit_square(points)
-    n = 0 if places is None else len(places) // 2
-    header = {"selected": selected, "hint": hint, "n": n, "colours": [QUERY, KEY], "rerun": rerun()}
-    message = pack(header, {} if places is None else {"places": places.ravel()})
-    return _mount_card(key=key, data=message, on_open_change=lambda: None).open
-
-
-def _into_unit_square(points: Float[np.ndarray, "point 2"]) -> Float[np.ndarray, "point 2"]:
-    low, high = np.quantile(points, [0.0025, 0.9975], axis=0)
-    span = max(float((high - low).max()), 1e-9)
-    centred = (points - (low + high) / 2) / span + 0.5
-    centred[:, 1] = 1 - centred[:, 1]
-    return np.clip(centred, 0, 1).astype(np.float32)
+    header: dict[str, Any] = {"selected": selected, "hint": hint, "n": 0, "rerun": rerun()}
+    sections = {}
+    if points is not None:
+        header |= {"n": len(points.tones), "colours": points.colours, "faint": points.faint, "picked": points.picked}
+        sections = {"places": points.places.ravel(), "tones": points.tones}
+    return _mount_card(key=key, data=pack(header, sections), on_open_change=lambda: None).open

@@ -7,16 +7,17 @@ export default function (component) {
 }
 
 function makeCard(host) {
-  const card = {head: null, points: null, header: null, send: null};
+  const card = {head: null, header: null, sections: null, marks: null, send: null};
   const root = host.appendChild(element("div", {class: "card"}));
-  const forget = board().listen("atlas.shown", (head) => { card.head = head; draw(); });
-  card.leave = () => { forget(); };
+  const forget = [
+    board().listen("atlas.shown", (head) => { card.head = head; draw(); }),
+    board().listen("atlas.marks", (marks) => { card.marks = marks; draw(); }),
+  ];
+  card.leave = () => { for (const each of forget) each(); };
 
   card.show = (data) => {
-    const {header, sections} = unpack(data);
-    card.header = header;
-    card.points = header.n ? sections.places : null;
-    board().post("atlas.selected", header.selected);
+    Object.assign(card, unpack(data));
+    board().post("atlas.selected", card.header.selected);
     draw();
   };
 
@@ -27,9 +28,10 @@ function makeCard(host) {
       root.replaceChildren(element("p", {class: "quiet"}, header.hint));
       return;
     }
-    const open = element("button", {type: "button", class: "open", onclick: () => card.send("open", {site: head.site, head: head.head})}, `Open ${head.name}`);
-    root.replaceChildren(picture(head), element("div", {class: "headline"}, element("b", {class: "figure"}, head.name), element("span", {class: "quiet"}, ` ${head.site}`)),
-      table(head), open);
+    const open = () => { memory().opened = {site: head.site, head: head.head}; card.send("open", memory().opened); };
+    const words = element("div", {class: "words"}, element("div", {class: "headline"}, element("b", {class: "figure"}, head.name), element("span", {class: "quiet"}, ` ${head.site}`)),
+      table(head), element("button", {type: "button", class: "open", onclick: open}, `Open ${head.name}`));
+    root.replaceChildren(picture(head), words);
   }
 
   function table(head) {
@@ -45,21 +47,27 @@ function makeCard(host) {
   }
 
   function picture(head) {
-    const size = 220, ratio = window.devicePixelRatio || 1;
-    const canvas = element("canvas", {width: size * ratio, height: size * ratio, role: "img", "aria-label": `Queries and keys of ${head.name}`});
-    const context = canvas.getContext("2d");
-    const {selected, n, colours} = card.header;
-    if (card.points && selected?.site === head.site && selected?.head === head.head) {
-      context.globalAlpha = 0.6;
-      for (const [kind, start] of [[0, 0], [1, n]]) {
-        context.fillStyle = colours[kind];
-        for (let at = start; at < start + n; at++) context.fillRect((card.points[2 * at] * (size - 12) + 5) * ratio, (card.points[2 * at + 1] * (size - 12) + 5) * ratio, 1.8 * ratio, 1.8 * ratio);
-      }
-    } else if (head.image) {
-      context.imageSmoothingQuality = "high";
-      context.drawImage(head.image, head.column * head.px, head.row * head.px, head.px, head.px, 0, 0, size * ratio, size * ratio);
-    }
+    const size = 220 * (window.devicePixelRatio || 1);
+    const canvas = element("canvas", {width: size, height: size, role: "img", "aria-label": `Queries and keys of ${head.name}`});
+    const context = canvas.getContext("2d"), {selected} = card.header;
+    if (card.header.n && selected?.site === head.site && selected?.head === head.head) drawPoints(context, size);
+    else drawCells(context, head.stack, card.marks, [{cell: head, x: 0, y: 0, size}]);
     return canvas;
+  }
+
+  // The selected head's own points, sharper than its thumbnail.
+  function drawPoints(context, size) {
+    const {places, tones} = card.sections, {colours, n, faint, picked} = card.header, margin = size / 36;
+    const at = (value) => margin + value / 255 * (size - 2 * margin);
+    const dot = size / 122;
+    for (let point = 0; point < n; point++) {
+      const tone = tones[point], isLit = faint >= 0 && tone > faint, wide = isLit ? 2 * dot : dot;
+      context.globalAlpha = faint < 0 ? 0.6 : isLit ? 1 : 0.3;
+      context.fillStyle = colours[tone];
+      context.fillRect(at(places[2 * point]) - wide / 2, at(places[2 * point + 1]) - wide / 2, wide, wide);
+    }
+    context.globalAlpha = 1;
+    for (const [kind, x, y] of picked) outline(context, kind, at(x), at(y), size / 40);
   }
 
   return card;
