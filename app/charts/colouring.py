@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from app.palette import KEY, OKABE_ITO, QUERY, QUIET, TWILIGHT, VIRIDIS
 
@@ -24,6 +24,7 @@ class Colouring:
         low, high: Ends of the ramp.
         stops: Colours from low to high, or of the classes in order.
         queries, keys: A number, or a class number, per token; NaN without a value.
+        name: The word of the link that asks for it.
         classes: Name, colour and number of points of each class, the commonest first; None on a ramp.
     """
 
@@ -37,13 +38,43 @@ class Colouring:
     queries: Float[np.ndarray, " token"]
     keys: Float[np.ndarray, " token"]
     classes: tuple[dict[str, Any], ...] | None = None
+    name: str = "kind"
 
     def as_dict(self) -> dict[str, Any]:
         """Everything but the values, as the browser reads it."""
         return {
-            "kind": self.kind, "title": self.title, "unit": self.unit, "meaning": self.meaning, "low": self.low,
-            "high": self.high, "stops": list(self.stops), "categories": self.classes and list(self.classes),
+            "name": self.name, "kind": self.kind, "title": self.title, "unit": self.unit, "meaning": self.meaning,
+            "low": self.low, "high": self.high, "stops": list(self.stops),
+            "categories": self.classes and list(self.classes),
         }  # fmt: skip
+
+
+def kept_points(
+    colouring: Colouring, hide: str | None, span: str | None, kinds: str | None
+) -> tuple[Bool[np.ndarray, " token"], Bool[np.ndarray, " token"]]:
+    """Which queries and keys the filters of the legend leave, as their words in the link say.
+
+    Args:
+        colouring: What the colours say now; filters of another colouring hide nothing.
+        hide: Hidden classes, as in ``genre:0,3``; -1 for points without a value.
+        span: The range that is kept, as in ``hue:10~50``; points without a value go.
+        kinds: ``query`` or ``key`` or both, hidden.
+    """
+    gone = set((kinds or "").split(","))
+    values = (colouring.queries, colouring.keys)
+    kept = [np.full(len(each), kind not in gone) for kind, each in zip(("query", "key"), values)]
+    codes, ends = (_filter(word, colouring.name) for word in (hide, span))
+    if codes and colouring.classes is not None and colouring.kind != "kind":
+        hidden = [float(code) for code in codes.split(",") if code.lstrip("-").isdigit()]
+        kept = [keep & ~np.isin(np.nan_to_num(each, nan=-1), hidden) for keep, each in zip(kept, values)]
+    if ends and colouring.classes is None:
+        low, _, high = ends.partition("~")
+        kept = [keep & (each >= float(low)) & (each <= float(high)) for keep, each in zip(kept, values)]
+    return kept[0], kept[1]
+
+
+def _filter(word: str | None, name: str) -> str:
+    return word.removeprefix(f"{name}:") if word and word.startswith(f"{name}:") else ""
 
 
 def by_kind(n_tokens: int) -> Colouring:
@@ -57,11 +88,14 @@ def by_kind(n_tokens: int) -> Colouring:
     )  # fmt: skip
 
 
-def by_column(values: pd.Series, kind: str, title: str, unit: str = "", meaning: str = "") -> Colouring:
+def by_column(
+    values: pd.Series, kind: str, title: str, unit: str = "", meaning: str = "", name: str = ""
+) -> Colouring:
     """A token column as colours, the same for a token's query and key.
 
     Args:
         values: One a token.
+        name: The word of the link that asks for it.
         kind: "sequential" (viridis), "cyclic" (twilight) or "categorical" (Okabe-Ito; beyond seven classes the
             rarest share one grey). A column that is not numbers is shown in classes whatever it says.
 
@@ -70,7 +104,7 @@ def by_column(values: pd.Series, kind: str, title: str, unit: str = "", meaning:
         token does not swallow it, and over the whole range of a cyclic one.
     """
     if kind == "categorical" or not pd.api.types.is_numeric_dtype(values) or values.dtype == bool:
-        return _in_classes(values, title, unit, meaning)
+        return _in_classes(values, title, unit, meaning, name)
     numbers = values.to_numpy(dtype=float, na_value=np.nan)
     finite = numbers[np.isfinite(numbers)]
     if kind == "cyclic":
@@ -79,7 +113,7 @@ def by_column(values: pd.Series, kind: str, title: str, unit: str = "", meaning:
     else:
         low, high = np.quantile(finite, [0.005, 0.995]) if len(finite) else (0.0, 1.0)
     stops = TWILIGHT if kind == "cyclic" else VIRIDIS
-    return Colouring(kind, title, unit, meaning, float(low), float(high), stops, numbers, numbers)
+    return Colouring(kind, title, unit, meaning, float(low), float(high), stops, numbers, numbers, name=name)
 
 
 def _cycle(finite: np.ndarray, unit: str) -> tuple[float, float]:
@@ -92,7 +126,7 @@ def _cycle(finite: np.ndarray, unit: str) -> tuple[float, float]:
     return 0.0, float(np.floor(most)) + 1.0
 
 
-def _in_classes(values: pd.Series, title: str, unit: str, meaning: str) -> Colouring:
+def _in_classes(values: pd.Series, title: str, unit: str, meaning: str, name: str) -> Colouring:
     known = values.where(values.notna()).astype(object)
     counts = known.dropna().map(str).value_counts()
     named = list(counts.index[: len(OKABE_ITO)])
@@ -105,4 +139,4 @@ def _in_classes(values: pd.Series, title: str, unit: str, meaning: str) -> Colou
     code = {name: place for place, name in enumerate(named)}
     codes = np.array([np.nan if pd.isna(v) else code.get(str(v), len(named)) for v in known], dtype=float)
     stops = tuple(each["colour"] for each in classes) or (QUIET,)
-    return Colouring("categorical", title, unit, meaning, 0, len(stops), stops, codes, codes, tuple(classes))
+    return Colouring("categorical", title, unit, meaning, 0, len(stops), stops, codes, codes, tuple(classes), name)

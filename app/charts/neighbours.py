@@ -6,15 +6,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from analysis.types import KEY, QUERY
 from app.charts.words import percent
 from app.palette import KEY as KEY_COLOUR
 from app.palette import QUERY as QUERY_COLOUR
 
-N_SHOWN = 12
-"""Rows of a list and lines on the map."""
+LINES = ("top12", "top3", "top5", "top30", "mass50", "mass90", "none")
+"""Which lines are drawn: so many of the strongest, or the fewest that hold so much of the attention in percent."""
+
+MOST_LINES = 200
+"""However flat a head is, no more rows and lines than these."""
 
 _AROUND = 160
 
@@ -26,6 +29,7 @@ def describe_pick(
     position: int,
     kind: str,
     text: str | None,
+    rule: str = LINES[0],
 ) -> dict[str, Any]:
     """The panel's content for one picked point.
 
@@ -35,6 +39,7 @@ def describe_pick(
         input_id, position: The picked token.
         kind: Whether its query or its key was picked.
         text: The whole text of the input, for the context; None for images.
+        rule: One of `LINES`: how many rows each list has. ``none`` draws no lines and lists as the first rule does.
 
     Returns:
         Text, place and context of the token, and ``sees`` (keys its query looks at, strongest first) and ``seen``
@@ -47,9 +52,10 @@ def describe_pick(
     token, n_all = tokens.iloc[mine[position]], len(tokens)
     row, column = attention[position], attention[:, position]
     n_looking = int((column > 1 / max(len(mine), 1)).sum())
-    sees = _ranked(row, mine, tokens, n_all, KEY, patches)
-    seen = _ranked(column, mine, tokens, 0, QUERY, patches)
-    shown = sum(each["weight"] for each in sees)
+    sees = _ranked(row, mine, tokens, n_all, KEY, patches, rule)
+    seen = _ranked(column, mine, tokens, 0, QUERY, patches, rule)
+    shown = [sum(each["weight"] for each in ranked) for ranked in (sees, seen)]
+    received = float(column.sum(dtype=float))
     return {
         "patch": patches[position],
         "text": str(token["text"]), "kind": kind, "colour": QUERY_COLOUR if kind == QUERY else KEY_COLOUR,
@@ -57,13 +63,60 @@ def describe_pick(
         "place": _place(token, len(mine)), **_context(token, text),
         "sees": {
             "start": int(mine[position]), "rows": sees, "colour": KEY_COLOUR,
-            "note": f"The {len(sees)} keys its query weighs most, {percent(shown)} of its attention in all.",
+            "note": f"The {_count(len(sees), 'key')} its query weighs most: {percent(shown[0])} of its attention.",
         },
         "seen": {
             "start": int(mine[position]) + n_all, "rows": seen, "colour": QUERY_COLOUR,
-            "note": f"{n_looking} of {len(mine)} queries give its key more than an even share; the strongest first.",
+            "note": (
+                f"{n_looking} of {len(mine)} queries give its key more than an even share. "
+                f"The {_count(len(seen), 'query')} that weigh it most give {percent(shown[1] / received if received else 0)} of what it gets."
+            ),
         },
     }  # fmt: skip
+
+
+def strongest(weights: Float[np.ndarray, " other"], rule: str) -> Int[np.ndarray, " line"]:
+    """The places of the weights that get a line, the strongest first, equals in order; at most `MOST_LINES`.
+
+    Args:
+        weights: Of one query over its keys, or of one key over the queries; 0 gets no line.
+        rule: ``top5`` for the five largest, ``mass90`` for the fewest that hold 90 % of the sum.
+    """
+    order = np.argsort(-weights, kind="stable")
+    order = order[weights[order] > 0]
+    rule = LINES[0] if rule == "none" else rule
+    if rule.startswith("mass"):
+        held = np.cumsum(weights[order], dtype=float)
+        wanted = float(rule.removeprefix("mass")) / 100 * (held[-1] if len(held) else 0.0)
+        count = int(np.searchsorted(held, wanted * (1 - 1e-9))) + 1
+    else:
+        count = int(rule.removeprefix("top"))
+    return order[: min(count, MOST_LINES)]
+
+
+def further_links(
+    attention: Float[np.ndarray, "query key"],
+    mine: Int[np.ndarray, " token"],
+    n_all: int,
+    position: int,
+    kind: str,
+    rule: str,
+) -> dict[str, Any]:
+    """The lines of a further picked point: where it starts, and point and weight of each end.
+
+    Args:
+        mine: Rows of the point's input in the token table, which has `n_all` rows.
+        position, kind, rule: As in `describe_pick`.
+    """
+    weights = attention[position] if kind == QUERY else attention[:, position]
+    start, ends = (0, n_all) if kind == QUERY else (n_all, 0)
+    rows = [{"point": int(mine[at]) + ends, "weight": float(weights[at])} for at in strongest(weights, rule).tolist()]
+    return {"start": int(mine[position]) + start, "rows": rows}
+
+
+def _count(number: int, thing: str) -> str:
+    plural = {"key": "keys", "query": "queries"}[thing]
+    return thing if number == 1 else f"{number} {plural}"
 
 
 def _patches(mine: pd.DataFrame) -> list[list[float] | None]:
@@ -77,16 +130,15 @@ def _patches(mine: pd.DataFrame) -> list[list[float] | None]:
 
 
 def _ranked(
-    weights: np.ndarray, mine: np.ndarray, tokens: pd.DataFrame, offset: int, kind: str, patches: list
+    weights: np.ndarray, mine: np.ndarray, tokens: pd.DataFrame, offset: int, kind: str, patches: list, rule: str
 ) -> list[dict[str, Any]]:
-    strongest = [int(at) for at in np.argsort(-weights, kind="stable")[:N_SHOWN] if weights[at] > 0]
     return [
         {
             "point": int(mine[at]) + offset, "weight": float(weights[at]), "text": str(tokens["text"].iloc[mine[at]]),
             "at": str(at), "patch": patches[at], "place": f"{kind} at position {at}",
             "pick": {"input": int(tokens["input_id"].iloc[mine[at]]), "token": at, "kind": kind},
         }
-        for at in strongest
+        for at in strongest(weights, rule).tolist()
     ]  # fmt: skip
 
 

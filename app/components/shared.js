@@ -24,6 +24,7 @@ function board() {
         last.set(subject, message);
         for (const listener of listeners.get(subject) ?? []) listener(message);
       },
+      read: (subject) => last.get(subject),
       listen(subject, listener) {
         if (!listeners.has(subject)) listeners.set(subject, new Set());
         listeners.get(subject).add(listener);

@@ -59,7 +59,7 @@ def draw(selection: Selection, site: Site) -> None:
     heads = cache.heads(selection.run, selection.map)
     figures = heads[(heads["site"] == site.label) & (heads["head"] == selection.head)].iloc[0].to_dict()
     name = head_name(site.depth, selection.head)
-    widgets.say(f"{name} of {widgets.stack_title(site.stack_label)}: {head_sentence(figures)}")
+    st.markdown(widgets.plain(f"{name} of {widgets.stack_title(site.stack_label)}: {head_sentence(figures)}"))
     picture, panel = st.columns([3.85, 1])
     with picture:
         draw_scatter(

@@ -2,23 +2,57 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from app.charts.colouring import Colouring
 from app.components import pack, register, rerun
-from app.palette import KEY, QUERY, SELECTED
+from app.palette import KEY, QUERY, SELECTED, VIRIDIS
 
-_mount_scatter = register("scatter", parts=("colour", "draw"))
-_mount_panel = register("scatter", "panel")
+_PARTS = ("weights", "colour", "camera", "draw", "glide", "overlay", "tip", "filters", "legend", "bar", "lasso")
+_mount_scatter = register("scatter", parts=_PARTS)
+_mount_panel = register("scatter", "panel", parts=("weights", "lassocard"))
+_mount_carrier = register("scatter", "carrier")
 
 SHOWN_AT_FIRST = 0.9975
 """The view opens between this quantile of each axis and its mirror image, as the thumbnails do, so that a few far
 points do not shrink the rest to a speck; they are there when one zooms out."""
+
+
+@dataclass(frozen=True)
+class Sizing:
+    """What the size of a point says.
+
+    Attributes:
+        name, title, unit: Of the number, as the link and a reader say it.
+        queries, keys: One number a token; NaN is drawn small.
+    """
+
+    name: str
+    title: str
+    unit: str
+    queries: Float[np.ndarray, " token"]
+    keys: Float[np.ndarray, " token"]
+
+
+@dataclass(frozen=True)
+class NewPoints:
+    """Points that the run does not hold, placed in its map: drawn as stars with their words.
+
+    Attributes:
+        queries, keys: Places, in the dimensions of the map.
+        texts: The words of the tokens, in the same order.
+    """
+
+    queries: Float[np.ndarray, "new dims"]
+    keys: Float[np.ndarray, "new dims"]
+    texts: Sequence[str]
 
 
 def pack_scatter(
@@ -33,6 +67,12 @@ def pack_scatter(
     caution: str,
     alt: str,
     input_texts: Mapping[int, str],
+    place: Mapping[str, Any] | None = None,
+    size: Sizing | None = None,
+    size_choices: Sequence[tuple[str, str]] = (("none", "the same"),),
+    line_choices: Sequence[tuple[str, str]] = (("top12", "12 strongest"),),
+    has_patches: bool = False,
+    new: NewPoints | None = None,
 ) -> bytes:
     """Everything one map shows, hovering included, as one message.
 
@@ -47,6 +87,11 @@ def pack_scatter(
         caution: Why the map should be read with care; empty where it need not.
         alt: What the picture shows, for a screen reader.
         input_texts: The texts, for a token's context; empty for images.
+        place: ``{"run", "site", "head"}`` of the map, for whoever listens to what is shown.
+        size: What the size of the points says; None for one size.
+        size_choices, line_choices: Word of the link and name of each choice beside the picture.
+        has_patches: Whether the points can be drawn as patches.
+        new: Points to be marked as new.
     """
     places = np.vstack([queries, keys]).astype(np.float32)
     words, texts = pd.factorize(tokens["text"].astype(str))
@@ -57,6 +102,9 @@ def pack_scatter(
         "caution": caution,
         "low": low.tolist(), "high": high.tolist(), "colour": colouring.as_dict(), "walk": walk,
         "palette": {"query": QUERY, "key": KEY, "selected": SELECTED},
+        "run": "", "site": None, "head": None, **(place or {}), "has_patches": has_patches,
+        "size": size and _size_header(size), "size_choices": list(size_choices), "line_choices": list(line_choices),
+        "fresh": list(new.texts) if new else [],
         "input_word": "image" if is_image else "text", "input_texts": {str(i): text for i, text in input_texts.items()},
     }  # fmt: skip
     sections: dict[str, np.ndarray | bytes] = {
@@ -67,32 +115,85 @@ def pack_scatter(
         "words": words.astype(np.uint32),
     }
     header["texts"] = list(texts)
+    if size:
+        sections["sizes"] = np.concatenate([size.queries, size.keys]).astype(np.float32)
+    if new:
+        sections["fresh"] = np.vstack([new.queries, new.keys]).astype(np.float32).ravel()
     if not is_image:
         for name, column in (("starts", "char_start"), ("ends", "char_end")):
             sections[name] = tokens[column].fillna(0).to_numpy(dtype=np.uint32)
     return pack(header, sections)
 
 
-def draw_scatter(message: bytes, *, key: str, on_pick: Callable[[], None], on_walk: Callable[[], None]) -> None:
+def _size_header(size: Sizing) -> dict[str, Any]:
+    """Ends of the scale between the 1st and 99th percentile, so that one odd point does not shrink the rest."""
+    both = np.concatenate([size.queries, size.keys])
+    finite = both[np.isfinite(both)]
+    low, high = np.quantile(finite, [0.01, 0.99]) if len(finite) else (0.0, 1.0)
+    return {"name": size.name, "title": size.title, "unit": size.unit, "low": float(low), "high": float(high)}
+
+
+def draw_scatter(
+    message: bytes,
+    *,
+    key: str,
+    on_pick: Callable[[], None],
+    on_walk: Callable[[], None],
+    on_further: Callable[[], None] = lambda: None,
+    on_choose: Callable[[], None] = lambda: None,
+    on_lasso: Callable[[], None] = lambda: None,
+) -> None:
     """Draw what `pack_scatter` made.
 
     Args:
-        on_pick: ``session_state[key].pick`` is ``{"input", "token", "kind"}``, or None when the pick was let go.
+        on_pick: ``session_state[key].pick`` is ``{"input", "token", "kind"}``, or None when everything was let go.
         on_walk: ``session_state[key].walk`` is the head to go to.
+        on_further: ``session_state[key].further`` is a point to be added to the pick or, if it is there, taken away.
+        on_choose: ``session_state[key].choose`` maps words of the link to their new values (None takes one away).
+        on_lasso: ``session_state[key].lasso`` is ``{"polygon", "turn", "middle", "view"}`` and the words of the
+            filters; the polygon lies in the plane of the screen, see `app.charts.lasso.points_inside`.
     """
-    _mount_scatter(key=key, data=message, on_pick_change=on_pick, on_walk_change=on_walk)
+    _mount_scatter(
+        key=key, data=message, on_pick_change=on_pick, on_walk_change=on_walk, on_further_change=on_further,
+        on_choose_change=on_choose, on_lasso_change=on_lasso,
+    )  # fmt: skip
 
 
 def draw_panel(
-    picked: Mapping[str, Any] | None, hint: Sequence[str], *, view: str, key: str, on_pick: Callable[[], None]
+    picked: Mapping[str, Any] | None,
+    hint: Sequence[str],
+    *,
+    view: str,
+    key: str,
+    on_pick: Callable[[], None],
+    on_without: Callable[[], None] = lambda: None,
+    marked: Bool[np.ndarray, " token"] | None = None,
+    **more: Any,
 ) -> None:
-    """Draw the panel beside the map; it also tells the map which lines to draw.
+    """Draw the panel beside the map; it also tells the map what is picked, marked and chosen.
 
     Args:
         picked: What `app.charts.neighbours.describe_pick` made, or None.
         hint: What to say, one paragraph each, while nothing is picked.
         view: The `view` of the map it belongs to.
         on_pick: As in `draw_scatter`.
+        on_without: ``session_state[key].without`` names a further point to be taken away.
+        marked: The tokens that stand out; the rest is dimmed. None dims nothing.
+        more: ``options`` (lines, labels, draw and the filters, as the link says them), ``said`` (of what is marked),
+            ``also`` and ``further`` (lines and names of further picked points), ``lasso``, ``half`` (see `as_bits`).
     """
-    data = {"picked": picked, "hint": list(hint), "view": view, "rerun": rerun()}
-    _mount_panel(key=key, data=data, on_pick_change=on_pick)
+    data = {
+        "picked": picked, "hint": list(hint), "view": view, "marks": None if marked is None else as_bits(marked),
+        "ramp": list(VIRIDIS), "rerun": rerun(), **more,
+    }  # fmt: skip
+    _mount_panel(key=key, data=data, on_pick_change=on_pick, on_without_change=on_without)
+
+
+def as_bits(flags: Bool[np.ndarray, " any"]) -> str:
+    """Flags as text, eight to a byte, the first in the highest bit."""
+    return base64.b64encode(np.packbits(flags).tobytes()).decode()
+
+
+def carry(message: bytes, key: str) -> None:
+    """Bring a packed message to the other parts; its header's ``subject`` says to whom."""
+    _mount_carrier(key=key, data=message)

@@ -1,4 +1,4 @@
-// The picked token in its context, and the ranked lists of what it looks at and who looks at it.
+// The picked token in its context, the ranked lists of what it looks at and who looks at it, and what a lasso holds.
 export default function (component) {
   const panel = mount(component.parentElement, makePanel);
   panel.send = component.setTriggerValue;
@@ -6,35 +6,46 @@ export default function (component) {
   return panel.leave;
 }
 
+const cut = (text, most) => ([...text].length > most ? `${[...text].slice(0, most - 1).join("")}…` : text);
+
 function makePanel(host) {
   const panel = {data: null, tab: null, send: null};
   const root = host.appendChild(element("div", {class: "panel"}));
   panel.leave = () => board().post("head.listed", null);
 
   panel.show = (data) => {
-    const before = panel.data?.picked, now = data.picked;
-    if (!before || !now || before.point !== now.point) panel.tab = now?.kind === "key" ? "seen" : "sees";
+    const before = panel.data, now = data.picked;
+    if (data.lasso && data.lasso.key !== before?.lasso?.key) panel.tab = "lasso";
+    else if (now && now.point !== before?.picked?.point) panel.tab = now.kind === "key" ? "seen" : "sees";
+    if (!data.lasso && panel.tab === "lasso") panel.tab = now?.kind === "key" ? "seen" : "sees";
+    if (!now && data.lasso) panel.tab = "lasso";
     panel.data = data;
     draw();
+    if (data.lasso) window.__qkAtlas.lassoed = {at: performance.now(), key: data.lasso.key};
   };
 
   function draw() {
-    const {picked, view} = panel.data;
+    const {picked, lasso, view, options, marks, half, said, also, ramp} = panel.data;
+    const shown = picked?.[panel.tab === "lasso" ? (picked.kind === "key" ? "seen" : "sees") : panel.tab];
     board().post("head.listed", null);
-    if (!picked) {
-      board().post("head.picked", {view, point: null, links: []});
-      root.replaceChildren(...panel.data.hint.map((words) => element("p", {class: "quiet"}, words)));
-      return;
-    }
-    const shown = picked[panel.tab];
-    board().post("head.picked", {view, point: picked.point, start: shown.start, links: shown.rows.map(({point, weight}) => ({point, weight}))});
-    const clear = element("button", {type: "button", class: "plain", title: "Let go (Escape)", onclick: () => panel.send("pick", null)}, "✕");
-    root.replaceChildren(
-      element("div", {class: "headline"}, element("b", {}, visibleToken(picked.text)), " ",
-        element("span", {class: "kind", style: {color: picked.colour}}, picked.kind), clear),
+    board().post("head.picked", {view, options, marks, half, said, also: also ?? [], held: Boolean(lasso), lasso: lasso?.shape ?? null,
+      point: picked?.point ?? null, start: shown?.start ?? null, links: shown?.rows.map(({point, weight}) => ({point, weight})) ?? []});
+    const parts = [];
+    if (picked || lasso) parts.push(tabs(picked, lasso));
+    if (lasso && panel.tab === "lasso") parts.push(...lassoCard(lasso, ramp));
+    else if (picked) parts.push(...pickCard(picked, shown, panel.data.further ?? []));
+    else parts.push(...panel.data.hint.map((words) => element("p", {class: "quiet"}, words)));
+    root.replaceChildren(...parts);
+  }
+
+  function pickCard(picked, shown, further) {
+    return [
+      element("div", {class: "headline"}, element("b", {}, visibleToken(picked.text)), " ", element("span", {class: "kind", style: {color: picked.colour}}, picked.kind)),
       element("div", {class: "quiet"}, picked.place),
-      picked.image ? image(picked) : context(picked),
-      tabs(picked), element("p", {class: "note quiet"}, shown.note), rows(shown));
+      ...(further.length ? [element("div", {class: "further"}, element("span", {class: "quiet"}, "Lines also of "), further.map((each) =>
+        element("button", {type: "button", class: "plain", title: `Take ${each.kind} ${each.text} at position ${each.token} of input ${each.input} away`,
+          onclick: () => panel.send("without", each.word)}, `${cut(visibleToken(each.text), 12)} ✕`)))] : []),
+      picked.image ? image(picked) : context(picked), element("p", {class: "note quiet"}, shown.note), rows(shown)];
   }
 
   function context({before, text, after}) {
@@ -59,16 +70,17 @@ function makePanel(host) {
     if (panel.data.picked?.image && panel.listed) lay(panel.listed, row?.patch);
   }
 
-  function tabs(picked) {
+  function tabs(picked, lasso) {
     const tab = (name, words) => element("button", {type: "button", role: "tab", "aria-selected": String(panel.tab === name), onclick: () => { panel.tab = name; draw(); }}, words);
-    return element("div", {class: "tabs", role: "tablist"}, tab("sees", "It looks at"), tab("seen", "Looks at it"));
+    return element("div", {class: "tabs"}, element("div", {role: "tablist"}, ...(lasso ? [tab("lasso", "Lasso")] : []), ...(picked ? [tab("sees", "It looks at"), tab("seen", "Looks at it")] : [])),
+      element("button", {type: "button", class: "plain", title: "Let go (Escape)", "aria-label": "Let go", onclick: () => panel.send("pick", null)}, "✕"));
   }
 
   function rows(shown) {
     const most = Math.max(...shown.rows.map((row) => row.weight), 1e-9);
     const made = shown.rows.map((row) => {
       const line = element("button", {type: "button", class: "row", title: `${row.place}; click to pick it`},
-        element("span", {class: "token"}, visibleToken(row.text)), element("span", {class: "figure quiet"}, row.at), element("span", {class: "figure"}, row.weight.toFixed(3)),
+        element("span", {class: "token"}, visibleToken(row.text)), element("span", {class: "figure quiet"}, row.at), element("span", {class: "figure"}, weightWords(row.weight)),
         element("span", {class: "bar", style: {width: `${100 * row.weight / most}%`, background: shown.colour}}));
       for (const event of ["pointerenter", "focus"]) line.addEventListener(event, () => list(row));
       for (const event of ["pointerleave", "blur"]) line.addEventListener(event, () => list(null));

@@ -1,0 +1,65 @@
+// What the pointer tells of a point: its token in context, position, norm, value of the colour, strongest ties.
+function makeTip(scatter) {
+  const tip = element("div", {class: "tip", "aria-hidden": "true"});
+
+  function show(point, x, y) {
+    const {stage} = scatter;
+    tip.classList.toggle("on", point !== null);
+    stage.classList.toggle("over", point !== null);
+    if (point === null) return;
+    const left = x / ratio() + stage.clientWidth / 2, top = y / ratio() + stage.clientHeight / 2;
+    const flipX = left > stage.clientWidth - tip.offsetWidth - 24, flipY = top > stage.clientHeight - tip.offsetHeight - 24;
+    tip.style.transform = `translate(${left + (flipX ? -tip.offsetWidth - 14 : 14)}px, ${Math.max(top + (flipY ? -tip.offsetHeight - 14 : 14), 0)}px)`;
+  }
+
+  function describe(point) {
+    const {header, data} = scatter, {palette, colour} = header;
+    const token = point % data.n, isQuery = point < data.n;
+    const rows = [element("div", {}, element("b", {}, cut(visibleToken(data.texts[data.words[token]]), 40)), " ",
+      element("span", {class: "kind", style: {color: isQuery ? palette.query : palette.key}}, isQuery ? "query" : "key"))];
+    const around = context(token);
+    if (around) rows.push(around);
+    rows.push(element("div", {class: "dim"}, `position ${data.positions[token]} · ${header.input_word} ${data.inputs[token]}${norm(token, isQuery)}`));
+    if (colour.kind !== "kind") rows.push(element("div", {class: "dim"}, `${colour.title}: ${valueWords(point)}`));
+    if (header.size && data.sizes) rows.push(element("div", {class: "dim"}, `${header.size.title}: ${short(data.sizes[point])} ${header.size.unit}`.trim()));
+    rows.push(...ties(token, isQuery));
+    tip.replaceChildren(...rows);
+  }
+
+  const extra = () => (scatter.extra?.header.view === scatter.header.view ? scatter.extra.sections : null);
+
+  function norm(token, isQuery) {
+    const found = extra();
+    return found ? ` · norm ${short((isQuery ? found.query_norm : found.key_norm)[token])}` : "";
+  }
+
+  // Weights as the run gives them; a query names its keys, a key the queries that look at it.
+  function ties(token, isQuery) {
+    const found = extra();
+    if (!found?.key_at) return [];
+    const {data} = scatter, first = token - data.positions[token];
+    const [at, weight] = isQuery ? [found.key_at, found.key_weight] : [found.query_at, found.query_weight];
+    const told = [0, 1, 2].map((rank) => ({other: first + at[3 * token + rank], weight: weight[3 * token + rank]})).filter((each) => each.weight > 0);
+    if (!told.length) return [];
+    return [element("div", {class: "ties"}, element("span", {class: "dim"}, isQuery ? "looks most at" : "most looked at by"),
+      ...told.flatMap(({other, weight: share}) => [element("span", {}, cut(visibleToken(data.texts[data.words[other]]), 24)),
+        element("span", {class: "figure dim"}, String(data.positions[other])), element("span", {class: "figure"}, weightWords(share))]))];
+  }
+
+  function valueWords(point) {
+    const {colour} = scatter.header, value = scatter.data.values[point];
+    if (Number.isNaN(value)) return "no value";
+    return colour.categories ? colour.categories[value]?.name ?? "other" : `${short(value)}${colour.unit && colour.unit.length < 12 ? ` ${colour.unit}` : ""}`;
+  }
+
+  // The words round a token, from the text of its input. Offsets count code points, as in Python.
+  function context(token) {
+    const {data} = scatter, text = scatter.header.input_texts?.[data.inputs[token]];
+    if (!text || !data.starts || data.ends[token] <= data.starts[token]) return null;
+    const letters = [...text], [start, end] = [data.starts[token], data.ends[token]];
+    const left = letters.slice(Math.max(start - 42, 0), start).join(""), right = letters.slice(end, end + 42).join("");
+    return element("div", {class: "context"}, start > 42 ? "…" : "", left, element("mark", {}, letters.slice(start, end).join("")), right, end + 42 < letters.length ? "…" : "");
+  }
+
+  return {tip, show, describe};
+}
