@@ -69,7 +69,8 @@ def describe_pick(
             "start": int(mine[position]) + n_all, "rows": seen, "colour": QUERY_COLOUR,
             "note": (
                 f"{n_looking} of {len(mine)} queries give its key more than an even share. "
-                f"The {_count(len(seen), 'query')} that weigh it most give {percent(shown[1] / received if received else 0)} of what it gets."
+                f"The {_count(len(seen), 'query')} that weigh it most give "
+                f"{percent(shown[1] / received if received else 0)} of what it gets."
             ),
         },
     }  # fmt: skip

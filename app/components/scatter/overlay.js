@@ -22,6 +22,7 @@ function makeOverlay(scatter) {
     for (const fan of scatter.also) ring(on(fan.start), 7.5, selected, false);
     if (scatter.picked !== null && scatter.start !== scatter.picked) ring(on(scatter.start), 6, selected, false);
     if (scatter.listed !== null) ring(on(scatter.listed), 9, ink, false);
+    if (scatter.echo !== null) { ring(on(scatter.echo), 7, selected, false); label(scatter.echo, true); }
     if (scatter.hovered !== null) ring(on(scatter.hovered), 7, ink, false);
     if (scatter.picked !== null) { ring(on(scatter.picked), 7.5, selected, false); label(scatter.start, true); }
     for (const fan of fans) { if (fan.start !== scatter.start) label(fan.start, true); for (const {point} of fan.rows.slice(0, 5)) label(point, false); }
@@ -131,7 +132,7 @@ function makeOverlay(scatter) {
 
   // Keys by the attention they receive, queries by how sharply they attend, in turn; as the head's weights say.
   function importance() {
-    const extra = scatter.extra?.header.view === scatter.header.view ? scatter.extra.sections : null;
+    const extra = scatter.extra?.sections ?? null;
     if (!extra) return [];
     if (order.extra !== extra) {
       const {n} = scatter.data, rank = (values) => Uint32Array.from(values.keys()).sort((a, b) => values[b] - values[a]);

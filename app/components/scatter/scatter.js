@@ -10,7 +10,7 @@ export default function (component) {
 
 function makeScatter(host) {
   const scatter = {host, header: null, data: null, picked: null, start: null, hovered: null, listed: null, links: [], also: [], marks: null, lasso: null, said: "",
-    extra: null, armed: false, drawing: null, gliding: false, options: {lines: "top12", labels: "off", draw: "points"}, send: null};
+    extra: null, echo: null, told: new Map(), armed: false, drawing: null, gliding: false, options: {lines: "top12", labels: "off", draw: "points"}, send: null};
   scatter.canvas = element("canvas", {class: "points"});
   scatter.overlay = element("canvas", {class: "overlay"});
   scatter.stage = element("div", {class: "stage", tabindex: "0", role: "application"}, scatter.canvas, scatter.overlay);
@@ -22,11 +22,14 @@ function makeScatter(host) {
   stage.append(tip.tip, bar.root, bar.tools, bar.warning);
   host.append(stage, legend.root, spoken);
   let waiting = false, drag = null;
+  const extras = new Map();
 
   const forget = [
-    board().listen("head.picked", (message) => { scatter.pending = message; if (message?.view === scatter.header?.view) hear(message); }),
+    board().listen("head.picked", (message) => { remember(message); if (message?.view === scatter.header?.view) hear(message); }),
+    // What is pointed at on the other of two maps is ringed here too.
+    board().listen("head.hovered", (message) => { scatter.echo = message && message.view !== scatter.header?.view ? message.point : null; host.dataset.echo = scatter.echo ?? ""; if (scatter.data) scatter.decorate(); }),
     board().listen("head.listed", (point) => { scatter.listed = point; scatter.decorate(); }),
-    board().listen("head.extra", (extra) => { scatter.extra = extra; if (scatter.data) scatter.decorate(); host.dataset.extra = extra?.header.view ?? ""; }),
+    board().listen("head.extra", (extra) => { if (extra) extras.set(extra.header.view, extra); know(); }),
     board().listen("head.patches", () => cover()),
   ];
   const resized = new ResizeObserver(() => { camera.fit(false); redraw(); });
@@ -36,10 +39,9 @@ function makeScatter(host) {
 
   // Where a point is on the screen: for whoever drives the page from outside (tests, a tour).
   const outside = ([x, y]) => { const box = stage.getBoundingClientRect(); return [box.left + box.width / 2 + x / ratio(), box.top + box.height / 2 + y / ratio()]; };
-  board().where = (point) => outside(seen(camera, scatter.data.points, point));
-  board().states = () => [...scatter.data.states];
-  board().labelled = () => scatter.labelled ?? [];
-  board().factors = () => (scatter.data.factors ? [...scatter.data.factors] : null);
+  const where = (point) => outside(seen(camera, scatter.data.points, point));
+  board().whereOn ??= {};
+  const lead = () => Object.assign(board(), {where, states: () => [...scatter.data.states], labelled: () => scatter.labelled ?? [], factors: () => (scatter.data.factors ? [...scatter.data.factors] : null)});
 
   scatter.show = (message) => {
     stage.classList.remove("waiting");
@@ -47,6 +49,9 @@ function makeScatter(host) {
     if (scatter.header?.digest === header.digest) return;
     const samePlace = scatter.header?.frame === header.frame, old = glide.freeze();
     scatter.header = header;
+    host.dataset.view = header.view;
+    board().whereOn[header.side || "main"] = where;
+    if (!header.side) lead();
     const data = scatter.data = {...sections, n: header.n, texts: header.texts, steps: rampSteps(sections.values, header.colour), pixels: rampPixels(header.colour)};
     data.points = spread(sections.places, header.dims);
     data.fresh = sections.fresh?.length ? spread(sections.fresh, header.dims) : null;
@@ -63,11 +68,20 @@ function makeScatter(host) {
     scatter.drawer.sizes(data.factors);
     cover();
     camera.fit(!samePlace);
-    if (scatter.pending?.view === header.view) hear(scatter.pending);
+    if (scatter.told.has(header.view)) hear(scatter.told.get(header.view));
     else { scatter.filters.read({}, header.colour); bar.draw(); legend.draw(); mark(); }
+    know();
     glide.start(old);
-    board().post("head.shown", {site: header.site, head: header.head});
+    if (!header.side) board().post("head.shown", {site: header.site, head: header.head});
   };
+
+  // Norms and ties of the head shown; those of other heads are forgotten after a while.
+  function know() {
+    for (const old of [...extras.keys()].slice(0, -4)) extras.delete(old);
+    scatter.extra = extras.get(scatter.header?.view) ?? null;
+    host.dataset.extra = scatter.extra?.header.view ?? "";
+    if (scatter.data) redraw();
+  }
 
   function spread(places, dims) {
     if (dims === 3) return places;
@@ -112,8 +126,16 @@ function makeScatter(host) {
 
   // ---- what is marked, picked and chosen, as the panel says it
 
+  // Of two panels each tells of its own map, perhaps before the map is here.
+  function remember(message) {
+    scatter.told.delete(message?.view);
+    scatter.told.set(message?.view, message);
+    if (scatter.told.size > 4) scatter.told.delete(scatter.told.keys().next().value);
+  }
+
   function hear(message) {
     const {header} = scatter;
+    scatter.held = Boolean(message?.held);
     const before = scatter.options.draw;
     scatter.picked = message?.point ?? null;
     scatter.links = message?.links ?? [];
@@ -239,6 +261,7 @@ function makeScatter(host) {
       scatter.hovered = point;
       scatter.decorate();
       if (point !== null) tip.describe(point);
+      board().post("head.hovered", scatter.header && {view: scatter.header.view, point});
     }
     tip.show(point, x, y);
   }
@@ -247,12 +270,12 @@ function makeScatter(host) {
 
   function pressed(event) {
     const on = event.composedPath()[0];
-    if (event.ctrlKey || event.metaKey || event.altKey || !scatter.header) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || !scatter.header || scatter.header.side) return;
     if (on.closest?.("input, textarea, select, [contenteditable], [role=listbox], [role=combobox], [role=grid], [role=slider], [role=tablist]")) return;
     const steps = {ArrowLeft: "left", ArrowRight: "right", ArrowUp: "up", ArrowDown: "down", "<": "left", ">": "right"};
     if (event.key in steps) scatter.walk(steps[event.key]);
     else if (event.key === "Escape" && (lasso.on() || scatter.armed)) { lasso.stop(); drag = null; scatter.arm(false); redraw(); }
-    else if (event.key === "Escape" && (scatter.picked !== null || scatter.lasso || scatter.pending?.held)) letGo();
+    else if (event.key === "Escape" && (scatter.picked !== null || scatter.lasso || scatter.held)) letGo();
     else if (event.key === "+" || event.key === "=") camera.zoomAt(1.4, 0, 0);
     else if (event.key === "-") camera.zoomAt(1 / 1.4, 0, 0);
     else if (event.key === "0") { camera.fit(true); redraw(); }

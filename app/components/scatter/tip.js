@@ -26,7 +26,7 @@ function makeTip(scatter) {
     tip.replaceChildren(...rows);
   }
 
-  const extra = () => (scatter.extra?.header.view === scatter.header.view ? scatter.extra.sections : null);
+  const extra = () => (scatter.extra?.sections ?? null);
 
   function norm(token, isQuery) {
     const found = extra();
