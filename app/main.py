@@ -1,7 +1,4 @@
-"""The frame of every page: navigation, left column, and the view that the address names.
-
-Start it from the repository root with ``python -m streamlit run app/main.py``.
-"""
+"""The frame of every page; start it from the repository root with ``python -m streamlit run app/main.py``."""
 
 from __future__ import annotations
 
@@ -12,48 +9,51 @@ import streamlit as st
 
 from analysis.errors import UserError
 from app import widgets
+from app.chosen_run import open_chosen
 from app.components.nav import pages_row
+from app.guide import guide
+from app.left_column import sidebar
 from app.state import read_link, resolve
-from app.style import LAYOUT, LOGO
+from app.style import ICON, LAYOUT, LOGO
 from app.views import VIEWS, View
 
 
 def main() -> None:
     st.set_page_config("QK Atlas", page_icon=str(Path(__file__).parent / "icon.png"), layout="wide")
     st.html(LAYOUT)
-    st.logo(LOGO, size="medium")
-    pages = {view.name: to_page(view, default=view is VIEWS[0]) for view in VIEWS}
+    st.logo(LOGO, size="medium", icon_image=ICON)
+    pages = {
+        view.name: st.Page(
+            partial(draw, view), title=view.title, icon=view.icon, url_path=view.name, default=view is VIEWS[0]
+        )
+        for view in VIEWS
+    }
     widgets.remember_pages(pages)
     st.navigation(list(pages.values()), position="hidden").run()
 
 
-def to_page(view: View, default: bool) -> st.Page:
-    return st.Page(partial(draw, view), title=view.title, icon=view.icon, url_path=view.name, default=default)
-
-
 def draw(view: View) -> None:
-    """Navigation, left column and the view, or the sentence that says why it cannot be drawn."""
-    go = pages_row([(each.name, each.title) for each in VIEWS], view.name)
-    if go is not None:
-        widgets.open_view(go)
+    """Top row, left column and the view, or the sentence that says why it cannot be drawn."""
     selection, notes = read_link(st.query_params.to_dict())
-    facts, problem = None, None
-    try:
-        facts = widgets.open_facts(widgets.choose_run(selection))
-    except UserError as error:
-        problem = str(error)
+    with st.container(key="top", horizontal=True):
+        go = pages_row([(each.name, each.title) for each in VIEWS], view.name)
+        widgets.search_box(selection)
+    if go is not None:
+        widgets.open_view(go, tour=None)
+    facts, problem = open_chosen(selection)
     if facts is not None:
         selection, more = resolve(selection, facts)
         notes += more
-    widgets.search_box(selection)
-    widgets.sidebar(selection, facts)
-    widgets.say_notes(notes)
-    if facts is None and view.needs == "run":
-        return widgets.say_problem(problem) if problem else widgets.say_empty()
-    try:
-        view.render(selection)
-    except UserError as error:
-        widgets.say_problem(str(error))
+    guide(selection, facts, is_first_look=view is VIEWS[0] and not st.query_params)
+    sidebar(selection, facts)
+    with st.container(key="view"):
+        widgets.say_notes(notes)
+        if facts is None and view.needs == "run":
+            return widgets.say_problem(problem) if problem else widgets.say_empty()
+        try:
+            view.render(selection)
+        except UserError as error:
+            widgets.say_problem(str(error))
 
 
 main()

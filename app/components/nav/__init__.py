@@ -5,12 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from app.components import register
+from app.glossary import TERMS
 
-_mount = register("nav")
+_mount = register("nav", parts=("terms",))
 
 
 def pages_row(pages: list[tuple[str, str]], current: str) -> str | None:
-    """Draw the row.
+    """Draw the row: skip link, pages, tour and copy button; it also explains every term of the page, see terms.js.
 
     Args:
         pages: Name in the address and title of each page; the first is the landing page.
@@ -20,5 +21,9 @@ def pages_row(pages: list[tuple[str, str]], current: str) -> str | None:
         The page to go to, or None.
     """
     with st.container(key="nav"):
-        data = {"pages": [{"name": name, "title": title} for name, title in pages], "current": current}
+        data = {
+            "pages": [{"name": name, "title": title} for name, title in pages],
+            "current": current,
+            "terms": {term.name: term.sentence for term in TERMS},
+        }
         return _mount(key="nav_row", data=data, on_go_change=lambda: None).go

@@ -1,13 +1,25 @@
 export default function (component) {
   const {data, parentElement} = component;
-  const nav = mount(parentElement, (host) => host.appendChild(element("nav", {"aria-label": "Pages"})));
+  const nav = mount(parentElement, makeNav);
   nav.go = (name) => component.setTriggerValue("go", name);
-  nav.replaceChildren(...data.pages.map((page, place) => link(nav, page, place === 0, data)), copyButton());
+  nav.terms.say(data.terms);
+  if (nav.pages.dataset.current !== data.current || !nav.pages.childElementCount) {
+    nav.pages.dataset.current = data.current;
+    nav.pages.replaceChildren(...data.pages.map((page, place) => link(nav, page, place === 0, data)));
+  }
+  foldLeftColumn();
+  return nav.terms.leave;
+}
+
+function makeNav(host) {
+  const nav = {pages: element("span", {class: "pages"}), terms: makeTerms(host)};
+  host.append(element("nav", {"aria-label": "Pages"}, skipLink(), nav.pages, tourButton(), copyButton()));
+  return nav;
 }
 
 function link(nav, page, isLanding, data) {
   const base = location.pathname.replace(/\/[^/]*$/, "/");
-  const address = () => base + (isLanding ? "" : page.name) + location.search;
+  const address = () => base + (isLanding ? "" : page.name) + withoutTour(location.search);
   const made = element("a", {href: address(), "aria-current": page.name === data.current ? "page" : null}, page.title);
   for (const event of ["pointerenter", "focus"]) made.addEventListener(event, () => { made.href = address(); });
   made.addEventListener("click", (event) => {
@@ -18,12 +30,43 @@ function link(nav, page, isLanding, data) {
   return made;
 }
 
+function withoutTour(search) {
+  const words = new URLSearchParams(search);
+  words.delete("tour");
+  return words.size ? `?${words}` : "";
+}
+
+function skipLink() {
+  return element("button", {type: "button", class: "skip", onclick: () => {
+    const view = document.querySelector(".st-key-view");
+    if (!view) return;
+    view.tabIndex = -1;
+    view.focus();
+    view.scrollIntoView({block: "nearest"});
+  }}, "Skip to the view");
+}
+
+function tourButton() {
+  const title = "What a cell, a point and a colour are, and a tour";
+  return element("button", {type: "button", class: "tour", title, onclick: () => window.dispatchEvent(new CustomEvent("qk-tour"))}, "Tour");
+}
+
 function copyButton() {
-  const made = element("button", {type: "button", title: "Copy the link to exactly this view"}, "Copy link");
+  const made = element("button", {type: "button", class: "copy", title: "Copy the link to exactly this view"}, "Copy link");
   made.addEventListener("click", async () => {
-    const done = await navigator.clipboard?.writeText(location.href).then(() => true, () => false);
+    const address = location.origin + location.pathname + withoutTour(location.search);
+    const done = await navigator.clipboard?.writeText(address).then(() => true, () => false);
     made.textContent = done ? "Copied" : "Use the address bar";
     setTimeout(() => { made.textContent = "Copy link"; }, 1600);
   });
   return made;
+}
+
+// On a tablet the left column would take the picture's room: it starts folded, and opens over the page.
+function foldLeftColumn() {
+  if (window.__qkFolded || window.innerWidth >= 1000) return;
+  const button = document.querySelector("[data-testid=stSidebar][data-collapsed=false] [data-testid=stSidebarCollapseButton] button");
+  if (!button) return;
+  window.__qkFolded = true;
+  button.click();
 }

@@ -1,0 +1,84 @@
+"""The left column, the same in every view: run, stack, map and colour, and what is marked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from analysis.errors import UserError
+from app import cache, marks
+from app.glossary import meaning
+from app.sentences import plain, stack_title
+from app.state import KIND_COLOUR, RunFacts, Selection
+from app.widgets import SEARCH_HELP, pick, search_for
+
+MAPS_HELP = "Each map says beside it how much it keeps."
+
+
+def sidebar(selection: Selection, facts: RunFacts | None) -> None:
+    """Draw it. `facts` is None when the run does not open."""
+    with st.sidebar:
+        _pick_run(selection)
+        if facts is None or not facts.sites:
+            return
+        if len(facts.stacks) > 1:
+            _pick_stack(selection, facts)
+        if facts.maps:
+            pick("Map", facts.maps, selection.map, lambda name: {"map": name}, key="pick_map",
+                 help=meaning("map", MAPS_HELP))  # fmt: skip
+        columns = (KIND_COLOUR, *facts.columns)
+        pick(
+            "Colour", columns, selection.colour, lambda name: {"colour": name}, key="pick_colour",
+            format_func=lambda name: "query / key" if name == KIND_COLOUR else name.replace("_", " "),
+            help=meaning("colour"),
+        )  # fmt: skip
+        _say_marks(selection)
+
+
+def _pick_run(selection: Selection) -> None:
+    runs = cache.runs()
+    status = dict(zip(runs["run_id"], runs["status"]))
+    options = [run for run, state in status.items() if state != "partial"]
+    if not options:
+        return
+    asked = selection.run if selection.run in options else None
+    pick(
+        "Run", options if asked else [None, *options], asked, lambda run: _other_run(run), key="pick_run",
+        format_func=lambda run: _run_name(run, status), help=meaning("run"),
+    )  # fmt: skip
+
+
+def _run_name(run: str | None, status: dict[str, str]) -> str:
+    if run is None:
+        return "choose a run"
+    return run if status[run] == "complete" else f"{run} ({status[run].split(':')[0]})"
+
+
+def _other_run(run: str | None) -> dict[str, Any]:
+    """Another run: what belonged to the last one goes, what is about looking stays."""
+    return {"run": run, "site": None, "head": None, "input": None, "token": None, "map": None}
+
+
+def _pick_stack(selection: Selection, facts: RunFacts) -> None:
+    first_sites = {stack: next(s.label for s in facts.sites if s.stack_label == stack) for stack in facts.stacks}
+    pick(
+        "Stack", facts.stacks, facts.site(selection.site).stack_label,
+        lambda stack: {"site": first_sites[stack], "head": 0}, key="pick_stack", format_func=stack_title,
+        help=meaning("stack"),
+    )  # fmt: skip
+
+
+def _say_marks(selection: Selection) -> None:
+    """How much is marked, and the way to let go of it."""
+    try:
+        marked = marks.marks(selection)
+    except UserError as error:
+        return st.caption(f":material/error: {plain(str(error))}")
+    if marked is None:
+        return None
+    n, where = marked.n_tokens, cache.tokens(selection.run).loc[marked.tokens, "input_id"].nunique()
+    what = f"{n:,} queries and {n:,} keys in {where:,} inputs" if n else f"nothing. {SEARCH_HELP}"
+    st.caption(f"{plain(marked.title)}: {what}", help=SEARCH_HELP)
+    st.button("Clear", key="clear_marks", type="tertiary", on_click=lambda: search_for(""))
+    return None
