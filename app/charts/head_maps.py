@@ -7,7 +7,8 @@ import io
 import numpy as np
 from jaxtyping import Float
 
-from app.palette import VIRIDIS
+from app.charts.ramps import viridis
+from app.charts.scales import ColourScale
 
 TILE_PIXELS = 48
 """Longer side of a small map at most; larger matrices are reduced so that the strongest weight of a block stays."""
@@ -16,14 +17,14 @@ OVERVIEW_PIXELS = 340
 """Longer side of the overview of one long text's matrix."""
 
 
-def make_sprite(maps: list[list[Float[np.ndarray, "row column"]]]) -> tuple[bytes, tuple[int, int]]:
+def make_sprite(maps: list[list[Float[np.ndarray, "row column"]]]) -> bytes:
     """All maps on one grid, each coloured from 0 to its own maximum on a square-root scale.
 
     Args:
         maps: Rows of maps of one shape; short rows are filled up with empty tiles. NaN is drawn empty.
 
     Returns:
-        A palette PNG and the pixels (rows, columns) of one tile.
+        A palette PNG; `tile_shape` says how large a tile is.
     """
     tiles = [[_levels(reduce_to(each, TILE_PIXELS)) for each in row] for row in maps]
     height, width = tiles[0][0].shape
@@ -32,12 +33,21 @@ def make_sprite(maps: list[list[Float[np.ndarray, "row column"]]]) -> tuple[byte
     for i, row in enumerate(tiles):
         for j, tile in enumerate(row):
             sheet[i * height : (i + 1) * height, j * width : (j + 1) * width] = tile
-    return _png(sheet), (height, width)
+    return _png(sheet)
 
 
-def make_overview(attention: Float[np.ndarray, "query key"]) -> bytes:
-    """The whole matrix of one head as a PNG, the strongest weight of a block kept, square-root scale, NaN empty."""
-    return _png(_levels(reduce_to(attention, OVERVIEW_PIXELS)))
+def tile_shape(sprite: bytes, n_rows: int, n_columns: int) -> tuple[int, int]:
+    """Pixels (rows, columns) of one tile of a sprite."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(sprite)) as image:
+        return image.height // n_rows, image.width // n_columns
+
+
+def make_overview(attention: Float[np.ndarray, "query key"], scale: ColourScale) -> bytes:
+    """The whole matrix as a PNG in the colours of the window beside it, the strongest weight of a block kept."""
+    shares = scale.share(reduce_to(attention, OVERVIEW_PIXELS))
+    return _png(np.where(np.isnan(shares), 0, 1 + np.round(np.nan_to_num(shares) * 254)).astype(np.uint8))
 
 
 def reduce_to(matrix: Float[np.ndarray, "row column"], pixels: int) -> Float[np.ndarray, "pixel_row pixel_column"]:
@@ -62,11 +72,8 @@ def _levels(tile: np.ndarray) -> np.ndarray:
 def _png(levels: np.ndarray) -> bytes:
     from PIL import Image
 
-    stops = np.array([[int(colour[at : at + 2], 16) for at in (1, 3, 5)] for colour in VIRIDIS], dtype=float)
-    at = np.linspace(0, len(stops) - 1, 255)
-    colours = np.stack([np.interp(at, np.arange(len(stops)), stops[:, part]) for part in range(3)], axis=1)
     image = Image.fromarray(levels, mode="P")
-    image.putpalette([0, 0, 0, *np.round(colours).astype(int).ravel().tolist()])
+    image.putpalette([0, 0, 0, *viridis(np.linspace(0, 1, 255)).ravel().tolist()])
     written = io.BytesIO()
     image.save(written, "PNG", transparency=0)
     return written.getvalue()

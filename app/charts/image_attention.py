@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import base64
 import io
+from typing import TYPE_CHECKING
 
 import altair as alt
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from app.charts.ramps import share_colour, viridis
+from app.charts.scales import ColourScale
 from app.palette import QUIET, SELECTED
 
 PICTURE_PIXELS = 310
 """Longer side of each of the two pictures on the page."""
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_SMOOTH = 16
+"""Pixels of a patch in the smooth shading."""
 
 _SQUARE = 0.105
 """Side of a square beside the picture, as a share of the picture's longer side."""
@@ -23,7 +32,7 @@ def patch_table(weights: Float[np.ndarray, " token"], tokens: pd.DataFrame) -> p
     """Where every token of one image is drawn, in units of patches, with its weight.
 
     Args:
-        weights: Of each token, by position, 0..1.
+        weights: Of each token, by position; NaN where the token is hidden.
         tokens: The input's rows of the token table, by position: text, row, column; CLS and registers have no row.
 
     Returns:
@@ -59,10 +68,21 @@ def patch_table(weights: Float[np.ndarray, " token"], tokens: pd.DataFrame) -> p
 
 def strongest_patch(table: pd.DataFrame) -> int:
     """Position of the token with the largest weight, patches and squares alike."""
-    return int(table["position"].iloc[int(table["weight"].to_numpy().argmax())])
+    return int(table["position"].iloc[int(np.nanargmax(table["weight"].to_numpy()))])
 
 
-def make_overlay(table: pd.DataFrame, picture: bytes, picked: int | None = None, kind: str = "query") -> alt.Chart:
+def make_overlay(
+    table: pd.DataFrame,
+    picture: bytes,
+    scale: ColourScale,
+    picked: int | None = None,
+    kind: str = "query",
+    *,
+    title: str = "weight",
+    smooth: bool = False,
+    marked: list[bool] | None = None,
+    arrows: pd.DataFrame | None = None,
+) -> alt.Chart:
     """The picture as it is, and beside it in grey with each patch shaded by its weight; a click picks (``pick``).
 
     Grey, so that the colours are those of the colour bar and of nothing in the picture; the larger the weight, the
@@ -71,60 +91,105 @@ def make_overlay(table: pd.DataFrame, picture: bytes, picked: int | None = None,
     Args:
         table: From `patch_table`.
         picture: PNG bytes.
+        scale: From weights to colours.
         picked: Position of the token whose attention is shown; outlined.
         kind: ``query``: the weights are on the keys it attends to; ``key``: on the queries that attend to it.
+        title: What the weights are.
+        smooth: Bicubic between the middles of the patches instead of one shade a patch.
+        marked: Tokens that stand out while the rest is dimmed; None where nothing is looked for.
+        arrows: From `app.charts.image_flows`: drawn instead of the shades.
     """
     patches = table[table["is_patch"]]
     n_rows, n_columns = int(patches["row"].max()) + 1, int(patches["column"].max()) + 1
     side = max(n_rows, n_columns) * _SQUARE
     first = -0.5 * side + min(float(table["left"].min()), 0.0)
-    plain = patches.assign(left=patches["left"] + first - n_columns, right=patches["right"] + first - n_columns)
-    both = pd.concat([plain.assign(shade=0.0), table.assign(shade=_shade(table["weight"]))])
-    scale = PICTURE_PIXELS / max(n_rows, n_columns)
-    x = alt.X("left:Q", axis=None, scale=alt.Scale(domain=[first - n_columns, n_columns], nice=False, zero=False))
+    shift = first - n_columns
+    told = table.assign(share=scale.share(table["weight"].to_numpy()), value=_told(table["weight"]))
+    plain = told[told["is_patch"]].assign(shade=0.0)
+    plain = plain.assign(left=plain["left"] + shift, right=plain["right"] + shift)
+    shades = 0.0 if smooth or arrows is not None else 0.3 + 0.6 * told["share"].fillna(0) * told["weight"].notna()
+    if marked is not None and arrows is None:
+        shades = shades * np.where(np.array(marked), 1, 0.4)
+    both = pd.concat([plain, told.assign(shade=shades)])
+    pixels = PICTURE_PIXELS / max(n_rows, n_columns)
+    x = alt.X("left:Q", axis=None, scale=alt.Scale(domain=[shift, n_columns], nice=False, zero=False))
     y = alt.Y("top:Q", axis=None, scale=alt.Scale(domain=[n_rows, 0], nice=False, zero=False))
-    size = (n_columns * scale, n_rows * scale)
+    size = (n_columns * pixels, n_rows * pixels)
     layers = [
-        _picture(picture, first - n_columns / 2, n_rows / 2, size, x, y),
+        _picture(picture, shift + n_columns / 2, n_rows / 2, size, x, y),
         _picture(_grey(picture), n_columns / 2, n_rows / 2, size, x, y),
-        _shades(both, x, y, kind),
-        _names(table, x, y),
     ]
+    if smooth and arrows is None:
+        layers.append(_picture(smooth_shades(told), n_columns / 2, n_rows / 2, size, x, y))
+    layers += [_shades(both, x, y, kind, scale, title), _names(table, x, y)]
+    if marked is not None:
+        layers += _marked(both[np.array(marked)[both["position"]]], x, y)
+    if arrows is not None:
+        layers += _arrows(arrows, x, y, pixels, scale, picked, kind)
     if picked is not None:
         layers.append(_frame(both[both["position"] == picked], x, y))
+    description = describe_overlay(table, picked, kind) if arrows is None else describe_arrows(arrows)
     return (
         alt.layer(*layers)
-        .properties(
-            width=(2 * n_columns - first) * scale,
-            height=n_rows * scale,
-            description=describe_overlay(table, picked, kind),
-            autosize="pad",
-        )
+        .properties(width=(n_columns - shift) * pixels, height=n_rows * pixels, description=description, autosize="pad")
         .configure_view(strokeWidth=0)
     )
+
+
+def smooth_shades(table: pd.DataFrame) -> bytes:
+    """The shading of the patches as one PNG, bicubic between their middles; hidden patches are clear.
+
+    Args:
+        table: From `patch_table`, with a column ``share``.
+    """
+    from PIL import Image
+
+    patches = table[table["is_patch"]]
+    shares = np.full((int(patches["row"].max()) + 1, int(patches["column"].max()) + 1), np.nan, dtype=np.float32)
+    shares[patches["row"], patches["column"]] = patches["share"]
+    size = (shares.shape[1] * _SMOOTH, shares.shape[0] * _SMOOTH)
+    grid = Image.fromarray(np.nan_to_num(shares), mode="F").resize(size, Image.Resampling.BICUBIC)
+    places = np.clip(np.asarray(grid), 0, 1)
+    known = np.isfinite(shares).repeat(_SMOOTH, axis=0).repeat(_SMOOTH, axis=1)
+    alpha = np.where(known, 255 * (0.3 + 0.6 * places), 0).astype(np.uint8)
+    return _png(Image.fromarray(np.dstack([viridis(places), alpha]), mode="RGBA"))
 
 
 def describe_overlay(table: pd.DataFrame, picked: int | None, kind: str) -> str:
     """The alternative text: whose attention is drawn and where it is strongest."""
     top = table.nlargest(3, "weight")
-    words = "; ".join(f"{name} {weight:.2f}" for name, weight in zip(top["name"], top["weight"]))
+    words = "; ".join(f"{name} {weight:.2g}" for name, weight in zip(top["name"], top["weight"]))
     whose = f" of {kind} {table['name'].iloc[picked]}" if picked is not None else ""
     return f"Picture with {int(table['is_patch'].sum())} patches shaded by attention{whose}. Strongest: {words}."
+
+
+def describe_arrows(arrows: pd.DataFrame) -> str:
+    """The alternative text of a picture with arrows."""
+    top = arrows.nlargest(3, "weight")
+    words = [f"{row.query_name} to {row.key_name} {row.weight:.2g}" for row in top.itertuples()]
+    return f"Picture with {len(arrows)} arrows from queries to keys. Strongest: {'; '.join(words) or 'none'}."
+
+
+def _told(weights: pd.Series) -> list[str]:
+    return ["hidden" if np.isnan(weight) else weight_exactly(weight) for weight in weights]
+
+
+def weight_exactly(weight: float) -> str:
+    """Four significant digits, as everywhere that a weight is told at the pointer."""
+    return "0" if weight == 0 else np.format_float_positional(weight, precision=4, unique=False, fractional=False)
 
 
 def _grey(picture: bytes) -> bytes:
     from PIL import Image
 
     with Image.open(io.BytesIO(picture)) as image:
-        flat = image.convert("L").point(lambda level: int(60 + 0.6 * level))
+        return _png(image.convert("L").point(lambda level: int(60 + 0.6 * level)))
+
+
+def _png(image: Image.Image) -> bytes:
     written = io.BytesIO()
-    flat.save(written, "PNG")
+    image.save(written, "PNG")
     return written.getvalue()
-
-
-def _shade(weights: pd.Series) -> np.ndarray:
-    top = float(weights.max()) or 1.0
-    return 0.3 + 0.6 * np.sqrt(weights.to_numpy() / top)
 
 
 def _picture(picture: bytes, middle: float, centre: float, size: tuple[float, float], x: alt.X, y: alt.Y) -> alt.Chart:
@@ -133,9 +198,7 @@ def _picture(picture: bytes, middle: float, centre: float, size: tuple[float, fl
     return place.mark_image(width=size[0], height=size[1], aspect=False, aria=False).encode(x=x, y=y, url="url:N")
 
 
-def _shades(table: pd.DataFrame, x: alt.X, y: alt.Y, kind: str) -> alt.Chart:
-    top = float(table["weight"].max()) or 1.0
-    legend = alt.Legend(title="weight", gradientLength=160, titleFontWeight="normal", labelFontSize=12, format=".2~g")
+def _shades(table: pd.DataFrame, x: alt.X, y: alt.Y, kind: str, scale: ColourScale, title: str) -> alt.Chart:
     return (
         alt.Chart(table)
         .mark_rect(cursor="pointer")
@@ -144,12 +207,14 @@ def _shades(table: pd.DataFrame, x: alt.X, y: alt.Y, kind: str) -> alt.Chart:
             x2="right:Q",
             y=y,
             y2="bottom:Q",
-            color=alt.Color("weight:Q", scale=alt.Scale(scheme="viridis", domain=[0, top]), legend=legend),
-            opacity=alt.condition("datum.is_patch", alt.Opacity("shade:Q", scale=None), alt.value(1)),
+            color=share_colour(scale, title),
+            opacity=alt.condition(
+                "datum.is_patch || datum.value === 'hidden'", alt.Opacity("shade:Q", scale=None), alt.value(1)
+            ),
             tooltip=[
                 alt.Tooltip("name:N", title="key" if kind == "query" else "query"),
                 alt.Tooltip("position:Q", title="position"),
-                alt.Tooltip("weight:Q", title="weight", format=".4f"),
+                alt.Tooltip("value:N", title="weight"),
             ],
         )
         .add_params(alt.selection_point(name="pick", fields=["position"], on="click", toggle=False))
@@ -162,6 +227,50 @@ def _names(table: pd.DataFrame, x: alt.X, y: alt.Y) -> alt.Chart:
     return marks.encode(x=x, y=y, text="name:N")
 
 
-def _frame(picked: pd.DataFrame, x: alt.X, y: alt.Y) -> alt.Chart:
-    frame = alt.Chart(picked).mark_rect(fill=None, stroke=SELECTED, strokeWidth=3)
+def _frame(
+    picked: pd.DataFrame, x: alt.X, y: alt.Y, colour: str = SELECTED, width: float = 3, dash: tuple[int, ...] = (1, 0)
+) -> alt.Chart:
+    frame = alt.Chart(picked).mark_rect(fill=None, stroke=colour, strokeWidth=width, strokeDash=list(dash))
     return frame.encode(x=x, x2="right:Q", y=y, y2="bottom:Q")
+
+
+def _marked(marked: pd.DataFrame, x: alt.X, y: alt.Y) -> list[alt.Chart]:
+    """White dashes over black: seen on any picture."""
+    return [_frame(marked, x, y, "#000000", 3), _frame(marked, x, y, "#FFFFFF", 2, (4, 3))]
+
+
+def _arrows(
+    arrows: pd.DataFrame,
+    x: alt.X,
+    y: alt.Y,
+    pixels: float,
+    scale: ColourScale,
+    picked: int | None,
+    kind: str,
+) -> list[alt.Chart]:
+    faint = "true" if picked is None else f"datum.{kind} === {picked}"
+    colour = share_colour(scale, None)
+    drawn = arrows.assign(share=scale.share(arrows["weight"].to_numpy()))
+    tips = [
+        alt.Tooltip("query_name:N", title="query"),
+        alt.Tooltip("key_name:N", title="key"),
+        alt.Tooltip("weight:Q", title="weight", format=".4~r"),
+    ]
+    opacity = alt.condition(faint, alt.value(0.95), alt.value(0.4))
+    lines = (
+        alt.Chart(drawn)
+        .mark_rule(strokeWidth=2, strokeCap="round")
+        .encode(x=x, y=y, x2="right:Q", y2="bottom:Q", color=colour, opacity=opacity, tooltip=tips)
+    )
+    head = (0.32 * pixels) ** 2
+    ends = alt.Chart(drawn.assign(left=drawn["right"], top=drawn["bottom"]))
+    points = ends.mark_point(filled=True, size=float(np.clip(head, 25, 120))).encode(
+        x=x,
+        y=y,
+        color=colour,
+        opacity=opacity,
+        tooltip=tips,
+        shape=alt.condition("datum.is_self", alt.value("circle"), alt.value("triangle")),
+        angle=alt.Angle("angle:Q", scale=None),
+    )
+    return [lines, points]

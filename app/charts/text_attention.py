@@ -1,4 +1,4 @@
-"""One head on one text: heat map and bipartite lines. Attention in, `alt.Chart` out; nothing is drawn here."""
+"""One head on one text: its table of pairs and its bipartite lines. Attention in, `alt.Chart` out."""
 
 from __future__ import annotations
 
@@ -9,17 +9,11 @@ from jaxtyping import Bool, Float
 
 from app.palette import KEY, QUERY, QUIET, SELECTED
 
-HEAT_MAP_TOKENS = 48
-"""Longest text drawn as one Altair rectangle a cell; longer ones go to the windowed canvas."""
-
-HEAT_MAP_PIXELS = (352, 600)
-"""Most height and width of the heat map's cells: with labels, all of it is seen on a screen of 1280 x 800."""
-
 LINE_TOKENS = 48
-"""Most tokens on a side of the line picture; of longer texts a stretch is drawn, and the page says which."""
+"""Most units on a side of the line picture; of longer texts a stretch is drawn, and the page says which."""
 
 FAINTEST_LINE = 0.01
-"""Weights below 1 % get no line; the page says so."""
+"""Weights below 1 % of a row get no line; the page says so."""
 
 _VISIBLE = {" ": "␣", "\n": "⏎", "\r": "␍", "\t": "⇥", "\u00a0": "⍽"}
 _LABEL_LENGTH = 14
@@ -38,7 +32,10 @@ def visible_token(text: str) -> str:
 
 def short_token(text: str) -> str:
     """`visible_token`, cut for an axis; the whole of it belongs in the tooltip."""
-    shown = visible_token(text)
+    return _cut(visible_token(text))
+
+
+def _cut(shown: str) -> str:
     return shown if len(shown) <= _LABEL_LENGTH else shown[: _LABEL_LENGTH - 1] + "…"
 
 
@@ -59,192 +56,105 @@ def token_gaps(text: str, tokens: pd.DataFrame) -> list[str]:
 
 def attention_table(
     attention: Float[np.ndarray, "query key"],
-    tokens: list[str],
-    allowed: Bool[np.ndarray, "query key"] | None = None,
+    labels: list[str],
+    places: list[str],
+    keep: Bool[np.ndarray, "query key"],
     stretch: range | None = None,
 ) -> pd.DataFrame:
     """The matrix as a long table, one row a cell.
 
     Args:
-        attention: Weights in 0..1.
-        tokens: Text of every token, by position.
-        allowed: True where the query may attend to the key; other cells are left out.
-        stretch: Positions to keep on both sides; all when None.
+        attention: Weights of query units on key units.
+        labels: Visible text of every unit.
+        places: Position of every unit, as in ``5`` or ``5–7``.
+        keep: Cells to list: True where the query may attend to the key, or fewer.
+        stretch: Units to keep on both sides; all when None.
 
     Returns:
-        Columns query, key (positions), query_token, key_token (visible text), weight.
+        Columns query, key (numbers of units), query_token, key_token, query_at, key_at, weight.
     """
-    keep = np.ones(attention.shape, dtype=bool) if allowed is None else allowed.copy()
-    if stretch is not None:
-        inside = np.isin(np.arange(len(tokens)), list(stretch))
-        keep &= inside[:, None] & inside[None, :]
-    query, key = np.nonzero(keep)
-    shown = np.array([visible_token(token) for token in tokens], dtype=object)
-    columns = {"query": query, "key": key, "query_token": shown[query], "key_token": shown[key]}
-    return pd.DataFrame({**columns, "weight": attention[query, key].astype(float)})
-
-
-def make_heat_map(table: pd.DataFrame, tokens: list[str], picked: int | None = None, kind: str = "query") -> alt.Chart:
-    """Rows are queries, columns are keys, colour is weight; a click picks the cell's query or key (`kind`).
-
-    Args:
-        table: From `attention_table`.
-        tokens: Text of every token, by position.
-        picked: Position whose row (column, for kind ``key``) is outlined.
-
-    Returns:
-        A chart with a point selection ``pick`` that returns query and key.
-    """
-    n = len(tokens)
-    row = float(np.clip(HEAT_MAP_PIXELS[0] / max(n, 1), 7, 34))
-    column = min(HEAT_MAP_PIXELS[1] / max(n, 1), 1.8 * row)
-    crowded = column < 16
-    domain = alt.Scale(domain=list(range(n)), paddingInner=0.06)
-    words = dict(
-        labelFontSize=12,
-        labelOverlap=False,
-        labelBound=False,
-        labelBaseline="middle",
-        ticks=False,
-        domain=False,
-    )
-    words |= dict(titleFontWeight="normal", titlePadding=8, labelColor={"expr": _label_colour(picked)})
-    cells = (
-        alt.Chart(table)
-        .mark_rect(cursor="pointer")
-        .encode(
-            x=alt.X(
-                "key:O",
-                title="key: attended to",
-                scale=domain,
-                axis=alt.Axis(
-                    orient="top",
-                    labelAngle=-90 if crowded else -55,
-                    labelAlign="left",
-                    labelLimit=64 if crowded else 84,
-                    labelExpr="labels[datum.value]",
-                    **words,
-                ),
-            ),
-            y=alt.Y(
-                "query:O",
-                title="query: attends",
-                scale=domain,
-                axis=alt.Axis(labelLimit=110, labelExpr=_every(row, picked), **words),
-            ),
-            color=_weight_colour(table),
-            tooltip=_tooltip(),
-        )
-        .add_params(alt.selection_point(name="pick", fields=["query", "key"], on="click", toggle=False))
-    )
-    layers = [cells] if picked is None else [cells, _outline(picked, kind, n)]
-    return (
-        alt.layer(*layers)
-        .add_params(alt.param(name="labels", value=[short_token(token) for token in tokens]))
-        .properties(
-            width=column * n,
-            height=row * n,
-            description=describe_attention(table, tokens, picked, kind),
-            autosize="pad",
-        )
-        .configure_view(strokeWidth=0)
-    )
+    rows = np.arange(len(labels)) if stretch is None else np.array(stretch, dtype=int)
+    query, key = (rows[side] for side in np.nonzero(keep[np.ix_(rows, rows)]))
+    names, at = np.array(labels, dtype=object), np.array(places, dtype=object)
+    words = {"query_token": names[query], "key_token": names[key], "query_at": at[query], "key_at": at[key]}
+    return pd.DataFrame({"query": query, "key": key, **words, "weight": attention[query, key].astype(float)})
 
 
 def make_lines(
-    table: pd.DataFrame, tokens: list[str], special: list[bool], picked: int | None = None, kind: str = "query"
+    table: pd.DataFrame,
+    labels: list[str],
+    special: list[bool],
+    picked: int | None = None,
+    kind: str = "query",
+    faintest: float = FAINTEST_LINE,
+    marked: list[bool] | None = None,
 ) -> alt.Chart:
-    """Queries on the left, keys on the right, a line for each weight of 1 % or more, as wide and strong as the weight.
+    """Queries on the left, keys on the right, a line for each weight of `faintest` or more, as strong as the weight.
 
-    The lines of the picked token stand out; hovering over a token shows its own instead. A click on the left picks a
+    The lines of the picked unit stand out; hovering over a unit shows its own instead. A click on the left picks a
     query, on the right a key: the selection ``pick`` has one of the two, or both from a click on a line.
+
+    Args:
+        table: From `attention_table`.
+        labels: Visible text of every unit.
+        marked: Units that stand out while the rest is dimmed; None where nothing is looked for.
     """
     positions = sorted(set(table["query"]) | set(table["key"]))
-    names = [visible_token(tokens[position]) for position in positions]
+    at = dict(zip(table["query"], table["query_at"])) | dict(zip(table["key"], table["key_at"]))
     ends = pd.DataFrame(
         {
             "position": positions,
-            "token": names,
-            "label": [short_token(tokens[position]) for position in positions],
+            "at": [at[position] for position in positions],
+            "token": [labels[position] for position in positions],
+            "label": [_cut(labels[position]) for position in positions],
             "special": [special[position] for position in positions],
+            "dim": [marked is not None and not marked[position] for position in positions],
         }
     )
     step = float(np.clip(440 / max(len(positions), 1), 15, 26))
     y_scale = alt.Scale(domain=[positions[0] - 0.6, positions[-1] + 0.6], reverse=True, nice=False)
-    layers = [_lines(table, y_scale, picked, kind)]
+    layers = [_lines(table, y_scale, picked, kind, faintest)]
     layers += [_line_ends(ends, side, y_scale, picked if side == kind else None) for side in ("query", "key")]
+    what = "Lines from each query (left) to the keys (right)"
     return (
         alt.layer(*layers)
         .properties(
-            width=640,
-            height=step * len(positions),
-            description=describe_attention(
-                table, tokens, picked, kind, "Lines from each query (left) to the keys (right)"
-            ),
+            width=640, height=step * len(positions), description=describe_attention(table, labels, picked, kind, what)
         )
         .configure_view(strokeWidth=0)
     )
 
 
-def describe_attention(
-    table: pd.DataFrame, tokens: list[str], picked: int | None, kind: str, what: str = "Heat map of attention weights"
-) -> str:
+def describe_attention(table: pd.DataFrame, labels: list[str], picked: int | None, kind: str, what: str) -> str:
     """The alternative text: what is drawn, and the strongest weights in words."""
     chosen = table if picked is None else table[table[kind] == picked]
     top = chosen.nlargest(3, "weight")
-    words = [f"{row.query_token} to {row.key_token} {row.weight:.2f}" for row in top.itertuples()]
-    whose = f" of {kind} {visible_token(tokens[picked])} (position {picked})" if picked is not None else ""
-    return f"{what}, {len(tokens)} tokens. Strongest{whose}: {'; '.join(words) or 'none'}."
-
-
-def _weight_colour(table: pd.DataFrame) -> alt.Color:
-    top = float(table["weight"].max()) if len(table) else 1.0
-    legend = alt.Legend(title="weight", gradientLength=160, format=".2f", titleFontWeight="normal", labelFontSize=12)
-    return alt.Color("weight:Q", scale=alt.Scale(scheme="viridis", domain=[0, top or 1.0]), legend=legend)
-
-
-def _label_colour(picked: int | None) -> str:
-    return f"datum.value === {-1 if picked is None else picked} ? '{SELECTED}' : '{QUIET}'"
-
-
-def _every(row: float, picked: int | None) -> str:
-    """Labels of rows lower than a line of text: every second or so, and the picked one instead of its neighbours."""
-    step = int(np.ceil(13 / row))
-    if step == 1:
-        return "labels[datum.value]"
-    regular = f"datum.value % {step} === 0"
-    if picked is not None:
-        regular = f"datum.value === {picked} || ({regular} && abs(datum.value - {picked}) >= {step})"
-    return f"{regular} ? labels[datum.value] : ''"
+    words = [f"{row.query_token} to {row.key_token} {row.weight:.2g}" for row in top.itertuples()]
+    at = "" if chosen.empty else f" (position {chosen[f'{kind}_at'].iloc[0]})"
+    whose = f" of {kind} {labels[picked]}{at}" if picked is not None else ""
+    return f"{what}, {len(labels)} tokens or words. Strongest{whose}: {'; '.join(words) or 'none'}."
 
 
 def _tooltip() -> list[alt.Tooltip]:
     return [
         alt.Tooltip("query_token:N", title="query"),
-        alt.Tooltip("query:Q", title="query position"),
+        alt.Tooltip("query_at:N", title="query position"),
         alt.Tooltip("key_token:N", title="key"),
-        alt.Tooltip("key:Q", title="key position"),
-        alt.Tooltip("weight:Q", title="weight", format=".4f"),
+        alt.Tooltip("key_at:N", title="key position"),
+        alt.Tooltip("weight:Q", title="weight", format=".4~r"),
     ]
 
 
-def _outline(picked: int, kind: str, n: int) -> alt.Chart:
-    ends = {"query": picked, "key": picked, "first": 0, "last": n - 1}
-    frame = alt.Chart(pd.DataFrame([ends])).mark_rect(fill=None, stroke=SELECTED, strokeWidth=2)
-    across = dict(x=alt.value(0), x2=alt.value("width"), y=alt.Y("query:O"))
-    along = dict(y=alt.value(0), y2=alt.value("height"), x=alt.X("key:O"))
-    return frame.encode(**(across if kind == "query" else along))
-
-
-def _lines(table: pd.DataFrame, y_scale: alt.Scale, picked: int | None, kind: str) -> alt.Chart:
+def _lines(table: pd.DataFrame, y_scale: alt.Scale, picked: int | None, kind: str, faintest: float) -> alt.Chart:
     own = f"datum.{kind} === {picked}" if picked is not None else "true"
     left, right = (f"(isDefined(hover.{side}) && isValid(hover.{side}[0]))" for side in ("query", "key"))
     shown = (
         f"{left} && !{right} ? datum.query === hover.query[0] : {right} && !{left} ? datum.key === hover.key[0] : {own}"
     )
-    shade = alt.Scale(domain=[0, 1], range=[0.35, 1])
+    most = max(1.0, float(table["weight"].max())) if len(table) else 1.0
+    shade = alt.Scale(domain=[0, most], range=[0.35, 1])
     return (
-        alt.Chart(table[table["weight"] >= FAINTEST_LINE].assign(left=0.0, right=1.0))
+        alt.Chart(table[table["weight"] >= faintest].assign(left=0.0, right=1.0))
         .mark_rule(strokeCap="round")
         .encode(
             x=alt.X("left:Q", axis=None, scale=alt.Scale(domain=[-0.42, 1.42], nice=False)),
@@ -252,7 +162,7 @@ def _lines(table: pd.DataFrame, y_scale: alt.Scale, picked: int | None, kind: st
             y=alt.Y("query:Q", axis=None, scale=y_scale),
             y2="key:Q",
             opacity=alt.condition(shown, alt.Opacity("weight:Q", scale=shade, legend=None), alt.value(0.04)),
-            strokeWidth=alt.StrokeWidth("weight:Q", scale=alt.Scale(domain=[0, 1], range=[0.8, 5]), legend=None),
+            strokeWidth=alt.StrokeWidth("weight:Q", scale=alt.Scale(domain=[0, most], range=[0.8, 5]), legend=None),
             color=alt.value(QUERY if kind == "query" else KEY),
             tooltip=_tooltip(),
         )
@@ -274,7 +184,8 @@ def _line_ends(ends: pd.DataFrame, side: str, y_scale: alt.Scale, picked: int | 
             y=alt.Y(f"{side}:Q", axis=None, scale=y_scale),
             text="label:N",
             color=colour,
-            tooltip=[alt.Tooltip("token:N", title=side), alt.Tooltip(f"{side}:Q", title="position")],
+            opacity=alt.condition("datum.dim", alt.value(0.45), alt.value(1)),
+            tooltip=[alt.Tooltip("token:N", title=side), alt.Tooltip("at:N", title="position")],
         )
     )
     if not left:

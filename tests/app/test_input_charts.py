@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from app.charts.head_maps import make_overview, make_sprite, reduce_to
-from app.charts.image_attention import make_overlay, patch_table, strongest_patch
+from app.charts.head_maps import make_overview, make_sprite, reduce_to, tile_shape
+from app.charts.image_attention import make_overlay, patch_table, smooth_shades, strongest_patch
+from app.charts.image_flows import strongest_arrows, strongest_flows
+from app.charts.scales import make_scale
 from app.charts.text_attention import (
     FAINTEST_LINE,
     attention_table,
-    make_heat_map,
     make_lines,
     short_token,
     token_gaps,
@@ -26,6 +27,8 @@ from app.palette import SELECTED
 TOKENS = ["<s>", "Ann", "\n", "<img src=x onerror=alert(1)>", ""]
 CAUSAL = np.tril(np.ones((5, 5), dtype=bool))
 ATTENTION = np.where(CAUSAL, np.arange(25).reshape(5, 5) / 100, 0).astype(np.float32)
+LABELS = [visible_token(token) for token in TOKENS]
+PLACES = [str(position) for position in range(5)]
 
 
 @pytest.mark.parametrize(
@@ -50,14 +53,22 @@ def test_long_tokens_are_cut_for_the_axis_only():
     assert len(visible_token("x" * 40)) == 40
 
 
+def table_of(keep=CAUSAL, stretch=None):
+    return attention_table(ATTENTION, LABELS, PLACES, keep, stretch)
+
+
 def test_the_table_holds_every_allowed_cell_with_its_weight_and_no_other():
-    table = attention_table(ATTENTION, TOKENS, CAUSAL)
+    table = table_of()
     assert len(table) == 15
     assert table.set_index(["query", "key"])["weight"].to_dict() == pytest.approx(
         {(q, k): ATTENTION[q, k] for q in range(5) for k in range(q + 1)}
     )
-    part = attention_table(ATTENTION, TOKENS, CAUSAL, stretch=range(1, 4))
+    assert table.loc[table["query"] == 2, ["query_token", "query_at"]].drop_duplicates().to_numpy().tolist() == [
+        ["⏎", "2"]
+    ]
+    part = table_of(stretch=range(1, 4))
     assert set(part["query"]) | set(part["key"]) == {1, 2, 3}
+    assert part.set_index(["query", "key"])["weight"][3, 2] == pytest.approx(ATTENTION[3, 2])
     assert len(part) == 6
 
 
@@ -69,30 +80,23 @@ def test_gaps_are_the_text_between_tokens():
     assert token_gaps("  ab", without_extent) == ["", "  "]
 
 
-@pytest.mark.parametrize("make", [make_heat_map, lambda t, n, p, k: make_lines(t, n, [True] + 4 * [False], p, k)])
 @pytest.mark.parametrize(("kind", "names"), [("query", "⏎ to"), ("key", "to ⏎")])
-def test_charts_say_in_words_whose_weights_are_strongest(make, kind, names):
-    chart = make(attention_table(ATTENTION, TOKENS, CAUSAL), TOKENS, 2, kind).to_dict()
+def test_charts_say_in_words_whose_weights_are_strongest(kind, names):
+    chart = make_lines(table_of(), LABELS, [True] + 4 * [False], 2, kind).to_dict()
     assert f"of {kind} ⏎ (position 2)" in chart["description"]
     strongest = chart["description"].partition("): ")[2].partition(";")[0]
     assert strongest.startswith("⏎ to ⏎") or names in strongest
     assert SELECTED in json.dumps(chart)
 
 
-def test_the_heat_map_draws_every_cell_on_its_own_weight_and_starts_at_zero():
-    chart = make_heat_map(attention_table(ATTENTION, TOKENS, CAUSAL), TOKENS).to_dict()
-    cells = chart["layer"][0]["encoding"]
-    assert cells["color"]["scale"]["domain"] == pytest.approx([0, 0.24])
-    (data,) = [rows for rows in chart["datasets"].values() if len(rows) == 15]
-    assert {(row["query"], row["key"]): row["weight"] for row in data}[4, 3] == pytest.approx(0.23)
-    assert "None" not in json.dumps(cells)
-
-
-def test_lines_leave_out_only_the_faintest():
-    table = attention_table(ATTENTION, TOKENS, CAUSAL)
-    chart = make_lines(table, TOKENS, [True] + 4 * [False]).to_dict()
+def test_lines_leave_out_only_the_faintest_and_dim_what_is_not_marked():
+    table = table_of()
+    marked = [False, True, False, False, False]
+    chart = make_lines(table, LABELS, [True] + 4 * [False], marked=marked).to_dict()
     drawn = max((rows for rows in chart["datasets"].values() if "weight" in rows[0]), key=len)
     assert len(drawn) == (table["weight"] >= FAINTEST_LINE).sum() == 14
+    ends = next(rows for rows in chart["datasets"].values() if "dim" in rows[0])
+    assert [row["dim"] for row in ends] == [True, False, True, True, True]
 
 
 def image_tokens(prefix: int = 2, rows: int = 2, columns: int = 3) -> pd.DataFrame:
@@ -124,7 +128,7 @@ def test_the_overlay_shades_by_weight_and_outlines_the_picked_patch_in_both_pict
     picture = io.BytesIO()
     Image.new("RGB", (24, 16), (200, 30, 30)).save(picture, "PNG")
     table = patch_table(np.arange(8) / 28, image_tokens())
-    chart = make_overlay(table, picture.getvalue(), picked=3).to_dict()
+    chart = make_overlay(table, picture.getvalue(), make_scale(table["weight"]), picked=3).to_dict()
     data = list(chart["datasets"].values())
     shaded = max((rows for rows in data if "shade" in rows[0]), key=len)
     on_the_right = {row["position"]: row for row in shaded if row["shade"] > 0}
@@ -142,7 +146,37 @@ def test_a_picture_without_prefix_tokens_has_no_squares():
     Image.new("L", (24, 16)).save(picture, "PNG")
     table = patch_table(np.full(6, 1 / 6), image_tokens(prefix=0))
     assert table["is_patch"].all()
-    make_overlay(table, picture.getvalue()).to_dict()
+    make_overlay(table, picture.getvalue(), make_scale(table["weight"])).to_dict()
+
+
+def test_arrows_go_to_the_strongest_key_patch_and_flows_are_the_largest_weights():
+    table = patch_table(np.zeros(8), image_tokens())
+    weights = np.full((8, 8), 0.01)
+    weights[:, 0] = 0.5  # CLS is no patch
+    weights[2, 7], weights[3, 3], weights[4, 2], weights[5, 6] = 0.3, 0.4, 0.2, np.nan
+    arrows = strongest_arrows(weights, table).set_index("query")
+    assert arrows.loc[[2, 3, 4], "key"].tolist() == [7, 3, 2]
+    assert arrows["is_self"].sum() == 1 + (arrows.loc[[5, 6, 7], "key"] == [5, 6, 7]).sum()
+    one = arrows.loc[2]
+    assert (one["left"], one["top"]) == (0.5, 0.5)
+    assert one["right"] == pytest.approx(2.5, abs=0.25)
+    assert one["bottom"] == pytest.approx(1.5, abs=0.25)
+    assert arrows.loc[4, "angle"] == pytest.approx(-90)
+    flows = strongest_flows(weights, table, 8)
+    assert set(zip(flows["query"], flows["key"])) == {(q, 0) for q in range(1, 8)} | {(2, 7)}
+    assert len(strongest_flows(weights, table, 400)) == 8 * 7 - 1
+
+
+def test_smooth_shading_keeps_the_patches_middle_and_clears_what_is_hidden():
+    weights = np.array([0.1, 0.1, 0, 0, 0, 0, 1, np.nan])
+    table = patch_table(weights, image_tokens())
+    table["share"] = make_scale(weights).share(weights)
+    with Image.open(io.BytesIO(smooth_shades(table))) as image:
+        pixels = np.asarray(image).astype(int)
+    assert pixels.shape == (32, 48, 4)
+    assert (pixels[16:, 32:, 3] == 0).all()
+    assert pixels[24, 24, 0] > 200 > pixels[8, 8, 0]
+    assert len(np.unique(pixels[24, 4:28, 1])) > 10
 
 
 def test_reducing_keeps_the_strongest_weight_of_every_block():
@@ -161,9 +195,9 @@ def test_the_sprite_has_a_tile_for_every_head_and_is_brightest_where_attention_i
     first, second = np.zeros((4, 4)), np.zeros((4, 4))
     first[1, 2], second[3, 0] = 0.5, 0.1
     second[0, 3] = np.nan
-    png, shape = make_sprite([[first, second]])
+    png = make_sprite([[first, second]])
     image = Image.open(io.BytesIO(png))
-    assert (shape, image.size) == ((4, 4), (8, 4))
+    assert (tile_shape(png, 1, 2), image.size) == ((4, 4), (8, 4))
     rgba = np.asarray(image.convert("RGBA")).astype(int)
     assert rgba[1, 2, :3].tolist() == rgba[3, 4, :3].tolist() == [253, 231, 37]  # each to its own maximum
     assert rgba[0, 0, :3].tolist() == [68, 1, 84]
@@ -172,4 +206,5 @@ def test_the_sprite_has_a_tile_for_every_head_and_is_brightest_where_attention_i
 
 
 def test_the_overview_of_a_long_text_stays_small():
-    assert Image.open(io.BytesIO(make_overview(np.eye(3000, dtype=np.float32)))).size[0] <= 340
+    matrix = np.eye(3000, dtype=np.float32)
+    assert Image.open(io.BytesIO(make_overview(matrix, make_scale(matrix)))).size[0] <= 340

@@ -19,6 +19,7 @@ def headstrip(
     row_labels: list[str],
     shape: tuple[int, int],
     picked: list[int],
+    ranked: list[int] | None,
     on_pick: Callable[[int], None],
     key: str,
 ) -> None:
@@ -30,6 +31,7 @@ def headstrip(
         notes: One sentence a head, for the pointer and the screen reader.
         row_labels: One a row of the sprite.
         picked: Places of the heads shown above, in the order of `names`.
+        ranked: Places in the order to draw them, each with its name; None for rows of layers.
         on_pick: Called with the place of the head that was clicked.
     """
     header = {
@@ -39,6 +41,7 @@ def headstrip(
         "labels": row_labels,
         "shape": shape,
         "picked": picked,
+        "ranked": ranked,
     }
 
     def pick() -> None:
@@ -46,4 +49,4 @@ def headstrip(
         if said is not None:
             on_pick(int(said))
 
-    _mount(key=key, data=pack(header, {"sprite": sprite}), on_pick_change=pick)
+    _mount(key=key, data=pack(header, {"sprite": sprite}, again=True), on_pick_change=pick)

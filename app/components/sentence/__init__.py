@@ -1,53 +1,94 @@
-"""A text as a reader sees it, each token shaded by attention to or from one token of it."""
+"""A text as a reader sees it, each token or word shaded by attention to or from one of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import streamlit as st
 from jaxtyping import Float
 
+from app.charts.shown import Shown, strongest
 from app.components import pack, register
 from app.palette import KEY, QUERY
 
-WHOLE_MATRIX_TOKENS = 256
-"""Longest text whose whole matrix goes to the browser, so that pointing at a token reshades at once."""
+WHOLE_MATRIX = 256
+"""Up to so many units the whole matrix goes to the browser, so that pointing at one reshades at once."""
 
 _mount = register("sentence")
 
 
+@dataclass(frozen=True)
+class Piece:
+    """A token or word of the text, hidden ones too.
+
+    Attributes:
+        text: As the tokens have it.
+        gap: What stands in the text between the piece before and this one.
+        position: Of its first token.
+        unit: Its place in the matrix; -1 where it is hidden.
+        is_special: Added by the tokenizer.
+        is_marked: Found by the search or picked elsewhere; None where nothing is looked for.
+    """
+
+    text: str
+    gap: str
+    position: int
+    unit: int
+    is_special: bool
+    is_marked: bool | None = None
+
+
 def sentence(
-    tokens: list[str],
-    gaps: list[str],
-    special: list[bool],
-    resting: Float[np.ndarray, " token"],
-    attention: Float[np.ndarray, "query key"],
+    pieces: list[Piece],
+    shown: Shown,
+    resting: Float[np.ndarray, " unit"],
     picked: int | None,
     kind: str,
+    scale: str,
+    title: str,
     on_pick: Callable[[int | None], None],
     key: str,
 ) -> None:
     """Draw the sentence.
 
     Args:
-        tokens: Text of each token.
-        gaps: What stands in the text between the token before and this one.
-        special: True for tokens the tokenizer added.
-        resting: Weights shown while nothing is pointed at: the picked token's, or the mean over queries.
-        attention: The head's matrix; sent whole up to `WHOLE_MATRIX_TOKENS` tokens.
-        picked: Position of the held token.
-        kind: ``query``: shade where the token looks; ``key``: shade who looks at it.
+        pieces: In the order of the text.
+        shown: The matrix; sent whole up to `WHOLE_MATRIX` units, of longer texts the strongest of each row and column.
+        resting: Weights shown while nothing is pointed at: the picked unit's, or the mean over queries.
+        picked: The held unit.
+        kind: ``query``: shade where the unit looks; ``key``: shade who looks at it.
+        scale: ``linear``, ``log`` or ``rank``, over the weights that are shaded.
+        title: What the weights are, as in ``weight``.
         on_pick: Called with the position that was clicked, None when it was let go.
     """
-    whole = len(tokens) <= WHOLE_MATRIX_TOKENS
-    header = {"tokens": tokens, "gaps": gaps, "special": special, "picked": picked, "kind": kind, "whole": whole}
-    header |= {"shade": KEY if kind == "query" else QUERY}
-    matrix = attention if whole else attention[:0]
-    data = pack(header, {"resting": resting.astype(np.float32), "matrix": matrix.astype(np.float32)})
+    is_whole = len(shown) <= WHOLE_MATRIX
+    header = {
+        "pieces": [[one.text, one.gap, one.position, one.unit, one.is_special, one.is_marked] for one in pieces],
+        "picked": picked,
+        "kind": kind,
+        "whole": is_whole,
+        "scale": scale,
+        "title": title,
+        "what": "token" if (shown.first == shown.last).all() else "word",
+        "shades": {"query": KEY, "key": QUERY},
+        "n": len(shown),
+    }
+    matrix = shown.seen() if is_whole else shown.weights[:0]
+    keys, key_weights = strongest(shown.weights, shown.allowed)
+    queries, query_weights = strongest(shown.weights.T, shown.allowed.T)
+    sections = {
+        "resting": resting.astype(np.float32),
+        "matrix": matrix.astype(np.float32),
+        "keys": keys,
+        "key_weights": key_weights.astype(np.float32),
+        "queries": queries,
+        "query_weights": query_weights.astype(np.float32),
+    }
 
     def pick() -> None:
         said = st.session_state[key].pick
         on_pick(None if said is None or said < 0 else int(said))
 
-    _mount(key=key, data=data, on_pick_change=pick)
+    _mount(key=key, data=pack(header, sections, again=True), on_pick_change=pick)

@@ -1,122 +1,175 @@
-const HELD = "#D55E00", STRONGEST = 78;
+const HELD = "#D55E00", STRONGEST = 78, DECADES = 4;
 
 export default function (component) {
   const {header, sections} = unpack(component.data);
   const place = mount(component.parentElement, build);
   place.pick = (position) => component.setTriggerValue("pick", position);
-  if (place.digest === header.digest) return;
-  Object.assign(place, {digest: header.digest, header, resting: sections.resting, matrix: sections.matrix, pointed: null});
-  fill(place);
-  shade(place);
+  if (place.digest === header.digest) {  // only a choice made here, and since undone, may differ
+    if (place.held !== header.picked) hold(place, header.picked);
+    return;
+  }
+  const same = place.header && JSON.stringify(place.header.pieces) === JSON.stringify(header.pieces);
+  Object.assign(place, {digest: header.digest, header, sections, held: header.picked});
+  if (!same) fill(place);
+  hold(place, header.picked);
 }
 
 function build(host) {
   const text = element("div", {class: "text", role: "group", "aria-label": "The text, token by token"});
-  const says = element("div", {class: "says", "aria-live": "polite"});
-  const ramp = element("span", {class: "ramp"}), most = element("span", {class: "figure"});
-  const scale = element("div", {class: "scale quiet"}, element("span", {}, "weight 0"), ramp, most);
+  const first = element("div", {}), second = element("div", {class: "quiet"});
+  const says = element("div", {class: "says", "aria-live": "polite"}, first, second);
+  const ramp = element("div", {class: "ramp"}), ticks = element("div", {class: "ticks figure"});
+  const scale = element("div", {class: "scale quiet"}, ramp, ticks);
   host.append(text, element("div", {class: "foot"}, says, scale));
-  const place = {text, says, ramp, most, tokens: []};
-  const which = (event) => event.target.closest?.(".token")?.dataset.position;
+  text.style.setProperty("--held", HELD);
+  const place = {text, first, second, ramp, ticks, made: [], byUnit: [], pointed: null, held: null};
+  const which = (event) => { const at = event.target.closest?.(".token")?.dataset.unit; return at === undefined || at === "-1" ? null : Number(at); };
   text.addEventListener("pointerover", (event) => point(place, which(event)));
-  text.addEventListener("pointerleave", () => point(place, undefined));
+  text.addEventListener("pointerleave", () => point(place, null));
   text.addEventListener("focusin", (event) => point(place, which(event)));
-  text.addEventListener("focusout", () => point(place, undefined));
-  text.addEventListener("click", (event) => { const at = which(event); if (at !== undefined) hold(place, Number(at)); });
+  text.addEventListener("focusout", () => point(place, null));
+  text.addEventListener("click", (event) => { const at = which(event); if (at !== null) choose(place, at); });
   text.addEventListener("keydown", (event) => walk(place, event));
   return place;
 }
 
 // A token as it is read: the spaces some tokenizers keep at its ends stand outside it.
-function shown(token) {
-  return token.trim() === "" ? visibleToken(token) : visibleToken(token).trim();
+function shown(text) {
+  return text.trim() === "" ? visibleToken(text) : visibleToken(text).trim();
+}
+
+// A weight in four digits, however small.
+function exact(weight) {
+  if (Number.isNaN(weight)) return "may not attend";
+  return weight === 0 ? "0" : Math.abs(weight) >= 0.1 ? weight.toFixed(4) : weight.toPrecision(4);
 }
 
 function fill(place) {
   const {header} = place;
-  place.text.style.setProperty("--held", HELD);
-  place.tokens = header.tokens.map((token, position) => {
-    const blank = token.trim() === "";
-    const kind = `token${header.special[position] ? " special" : ""}${blank ? " blank" : ""}`;
-    const made = element("span", {class: kind, role: "button", tabindex: position === (header.picked ?? 0) ? 0 : -1,
-      "aria-pressed": String(position === header.picked), "data-position": position}, shown(token));
+  place.byUnit = [];
+  place.made = header.pieces.map(([text, , position, unit, special, marked]) => {
+    const kinds = ["token", special && "special", text.trim() === "" && "blank", unit < 0 && "hidden", marked === true && "marked", marked === false && "dim"];
+    const made = element("span", {class: kinds.filter(Boolean).join(" "), role: "button", tabindex: -1, "data-position": position, "data-unit": unit,
+      "aria-disabled": unit < 0}, shown(text));
+    if (unit >= 0) place.byUnit[unit] = {made, text, position};
     return made;
   });
-  const parts = place.tokens.flatMap((made, position) => {
-    const token = header.tokens[position], blank = token.trim() === "";
-    const before = header.gaps[position] + (blank ? "" : token.match(/^ */)[0]), after = token.includes("\n") ? "\n" : blank ? "" : token.match(/ *$/)[0];
+  const parts = place.made.flatMap((made, index) => {
+    const [text, gap] = header.pieces[index], blank = text.trim() === "";
+    const before = gap + (blank ? "" : text.match(/^ */)[0]), after = text.includes("\n") ? "\n" : blank ? "" : text.match(/ *$/)[0];
     return [before, made, after].filter((part) => part !== "");
   });
   place.text.replaceChildren(...parts);
-  if (header.picked !== null) place.tokens[header.picked]?.scrollIntoView({block: "nearest"});
 }
 
-function point(place, position) {
-  const next = position === undefined ? null : Number(position);
-  if (next === place.pointed) return;
-  place.pointed = next;
+// Show a unit as held, or none: at once, before the server has heard of it.
+function hold(place, unit) {
+  place.held = unit;
+  place.byUnit.forEach(({made}, at) => { made.setAttribute("aria-pressed", String(at === unit)); made.tabIndex = at === (unit ?? 0) ? 0 : -1; });
+  if (unit !== null) place.byUnit[unit]?.made.scrollIntoView({block: "nearest"});
   shade(place);
 }
 
-function weightsOf(place, position) {
-  const {header, matrix} = place, n = header.tokens.length;
-  if (position === header.picked || position === null || !header.whole) return place.resting;
-  if (header.kind === "query") return matrix.subarray(position * n, (position + 1) * n);
-  return Float32Array.from({length: n}, (_, query) => matrix[query * n + position]);
+function point(place, unit) {
+  if (unit === place.pointed) return;
+  place.pointed = unit;
+  if (place.held === null && place.header.whole) shade(place); else tell(place);
+}
+
+function weightsOf(place, unit) {
+  const {header, sections} = place, {n} = header;
+  if (unit === header.picked) return sections.resting;
+  if (unit === null || !header.whole) return null;
+  if (header.kind === "query") return sections.matrix.subarray(unit * n, (unit + 1) * n);
+  return Float32Array.from({length: n}, (_, query) => sections.matrix[query * n + unit]);
 }
 
 // A held token keeps its shading, and pointing tells exact weights; with none held, pointing shades.
 function shade(place) {
-  const {header, pointed} = place;
-  const from = header.picked !== null ? header.picked : header.whole ? pointed : null;
-  const weights = weightsOf(place, from);
-  let most = 0;
-  for (const weight of weights) most = Math.max(most, weight || 0);
-  place.tokens.forEach((made, position) => {
-    const share = most > 0 ? (weights[position] || 0) / most : 0;
-    made.style.backgroundColor = share < 0.004 ? "transparent" : `color-mix(in srgb, ${header.shade} ${(share * STRONGEST).toFixed(1)}%, transparent)`;
-    made.dataset.weight = weights[position];
-    made.setAttribute("aria-label", `${shown(header.tokens[position])}, position ${position}, weight ${(weights[position] || 0).toFixed(4)}`);
+  const {header, sections} = place;
+  place.from = place.held ?? (header.whole ? place.pointed : null);
+  place.weights = weightsOf(place, place.from) ?? (place.held === null && header.picked === null ? sections.resting : null);
+  const weights = place.weights, colour = header.shades[header.kind];
+  if (weights === null) return tell(place);  // chosen just now: the server brings the weights
+  const {share, at} = scaleOf(weights, header.scale);
+  place.byUnit.forEach(({made, text, position}, unit) => {
+    const part = share(weights[unit]);
+    made.style.backgroundColor = part < 0.004 ? "transparent" : `color-mix(in srgb, ${colour} ${(part * STRONGEST).toFixed(1)}%, transparent)`;
+    made.dataset.weight = Number.isNaN(weights[unit]) ? "" : weights[unit];
+    made.setAttribute("aria-label", `${shown(text)}, position ${position}, ${header.title} ${exact(weights[unit])}`);
   });
-  place.ramp.style.background = `linear-gradient(90deg, transparent, color-mix(in srgb, ${header.shade} ${STRONGEST}%, transparent))`;
-  place.most.textContent = most.toFixed(3);
-  place.says.textContent = sentence(place, from, weights);
+  place.ramp.style.background = `linear-gradient(90deg, transparent, color-mix(in srgb, ${colour} ${STRONGEST}%, transparent))`;
+  place.ramp.title = `${header.title}, ${header.scale} scale`;
+  place.ticks.replaceChildren(...[0, 0.5, 1].map((part) => element("span", {}, `${header.scale === "log" && part === 0 ? "≤ " : ""}${short3(at(part))}`)));
+  tell(place);
 }
 
-function sentence(place, from, weights) {
-  const {header, pointed} = place;
-  const name = (position) => `“${shown(header.tokens[position])}” (${position})`;
-  if (from === null) {
-    const rest = header.whole ? "Point at a token to see where it looks; click to hold it." : "Click a token to see where it looks.";
-    if (pointed !== null) return `${name(pointed)} receives ${weights[pointed].toFixed(4)} from a query on average.`;
-    return header.kind === "query" ? `Mean weight each token receives. ${rest}` : `Mean weight each token receives. ${rest.replace("where it looks", "who looks at it")}`;
+// As `make_scale` of charts/scales.py, over one row or column.
+function scaleOf(weights, name) {
+  const known = Array.from(weights).filter((weight) => !Number.isNaN(weight)).sort((one, other) => one - other);
+  const top = known[known.length - 1] || 1;
+  if (name === "log") {
+    const low = top / 10 ** DECADES;
+    return {share: (weight) => (weight > low ? Math.min(1, Math.log(weight / low) / Math.log(top / low)) : 0), at: (part) => low * (top / low) ** part};
   }
-  const other = pointed !== null && from === header.picked ? pointed : null;
-  if (other !== null) {
-    const [query, key] = header.kind === "query" ? [from, other] : [other, from];
-    return `query ${name(query)} → key ${name(key)}: ${weights[other].toFixed(4)}`;
+  if (name === "rank" && known.length > 1 && known[0] < known[known.length - 1]) {
+    const last = new Map(known.map((weight, place) => [weight, place / (known.length - 1)]));
+    return {share: (weight) => last.get(weight) ?? 0, at: (part) => known[Math.round(part * (known.length - 1))]};
   }
-  const top = weights.reduce((best, weight, position) => (weight > weights[best] ? position : best), 0);
-  return header.kind === "query"
-    ? `Query ${name(from)} looks most at ${name(top)}: ${weights[top].toFixed(4)}`
-    : `Key ${name(from)} is looked at most by ${name(top)}: ${weights[top].toFixed(4)}`;
+  return {share: (weight) => (weight > 0 ? weight / top : 0), at: (part) => part * top};
 }
 
-function hold(place, position) {
-  place.pick(position === place.header.picked ? -1 : position);
+function short3(weight) {
+  return weight === 0 ? "0" : weight >= 1e-4 ? String(Number(weight.toPrecision(3))) : weight.toExponential(1);
+}
+
+function tell(place) {
+  const {header, pointed, from, weights} = place;
+  const name = (unit) => `“${shown(place.byUnit[unit].text)}” (${place.byUnit[unit].position})`;
+  const about = pointed ?? place.held;
+  place.second.textContent = about === null ? "" : bothWays(place, about, name);
+  place.first.textContent = (() => {
+    if (from === null || from === undefined) {
+      if (pointed !== null && weights) return `${name(pointed)} receives ${exact(weights[pointed])} from a query on average.`;
+      const rest = header.whole ? "Point at a token; click to hold it." : "Click a token to see its own weights.";
+      return `Mean ${header.title} each ${header.what} receives. ${rest}`;
+    }
+    if (!weights) return `${name(from)} is picked.`;
+    if (pointed !== null && pointed !== from) {
+      const [query, key] = header.kind === "query" ? [from, pointed] : [pointed, from];
+      return `query ${name(query)} → key ${name(key)}: ${exact(weights[pointed])}`;
+    }
+    let top = 0;
+    weights.forEach((weight, unit) => { if (weight > weights[top] || Number.isNaN(weights[top])) top = unit; });
+    return header.kind === "query" ? `Query ${name(from)} looks most at ${name(top)}: ${exact(weights[top])}` : `Key ${name(from)} is looked at most by ${name(top)}: ${exact(weights[top])}`;
+  })();
+}
+
+// The row and the column of a unit: its strongest, exact, at any length of text.
+function bothWays(place, unit, name) {
+  const {sections, header} = place, width = sections.keys.length / header.n;
+  const list = (others, weights) => Array.from({length: width}, (_, at) => unit * width + at)
+    .filter((at) => others[at] >= 0).map((at) => `“${shown(place.byUnit[others[at]].text)}” ${exact(weights[at])}`).join(", ");
+  return `${name(unit)} looks at ${list(sections.keys, sections.key_weights) || "nothing"}; is looked at by ${list(sections.queries, sections.query_weights) || "none"}`;
+}
+
+function choose(place, unit) {
+  const next = unit === place.held ? null : unit;
+  hold(place, next);
+  place.pick(next === null ? -1 : place.byUnit[next].position);
 }
 
 function walk(place, event) {
-  const at = Number(event.target.closest?.(".token")?.dataset.position ?? -1);
+  const at = Number(event.target.closest?.(".token")?.dataset.unit ?? -1);
   if (at < 0) return;
   const step = {ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1}[event.key];
   if (step) {
-    const next = place.tokens[Math.min(place.tokens.length - 1, Math.max(0, at + step))];
-    place.tokens[at].tabIndex = -1;
+    const next = place.byUnit[Math.min(place.byUnit.length - 1, Math.max(0, at + step))].made;
+    place.byUnit[at].made.tabIndex = -1;
     next.tabIndex = 0;
     next.focus();
-  } else if (event.key === "Enter" || event.key === " ") hold(place, at);
-  else if (event.key === "Escape") place.pick(-1);
+  } else if (event.key === "Enter" || event.key === " ") choose(place, at);
+  else if (event.key === "Escape") { hold(place, null); place.pick(-1); }
   else return;
   event.preventDefault();
 }

@@ -1,4 +1,4 @@
-"""A long text's heat map: an overview of the whole matrix and an exact window into it, on canvas."""
+"""A text's heat map on canvas: an exact window of cells, and beside a long text's an overview of the whole matrix."""
 
 from __future__ import annotations
 
@@ -6,24 +6,36 @@ from collections.abc import Callable
 
 import numpy as np
 import streamlit as st
-from jaxtyping import Float
 
+from app.charts.scales import ColourScale
+from app.charts.shown import Shown, strongest
 from app.components import pack, register
+from app.palette import VIRIDIS
 
-WINDOW_TOKENS = 36
-"""Rows and columns of the window."""
+WINDOW = (30, 40)
+"""Rows and columns of the window into a long text."""
+
+WHOLE_UNITS = 48
+"""Texts of up to so many tokens or words are drawn whole."""
 
 _mount = register("textmap")
 
 
+def window_of(n_units: int) -> tuple[int, int]:
+    """Rows and columns that are drawn at once."""
+    return (n_units, n_units) if n_units <= WHOLE_UNITS else WINDOW
+
+
 def textmap(
     labels: list[str],
-    window: Float[np.ndarray, "row column"],
+    shown: Shown,
     first: tuple[int, int],
+    scale: ColourScale,
+    title: str,
     overview: bytes,
-    most: float,
     picked: int | None,
     kind: str,
+    marked: list[bool] | None,
     on_pick: Callable[[int, int], None],
     on_move: Callable[[int, int], None],
     key: str,
@@ -31,26 +43,42 @@ def textmap(
     """Draw the map.
 
     Args:
-        labels: Visible text of every token.
-        window: Weights of the cells shown, NaN where a query may not attend.
-        first: Query and key of the window's first cell.
-        overview: PNG of the whole matrix, queries down.
-        most: The largest weight of the whole matrix: the top of the colour bar.
-        picked: Position of the held token, a query or a key by `kind`.
-        on_pick: Called with query and key of a clicked cell.
-        on_move: Called with query and key of the new first cell.
+        labels: Visible text of every unit.
+        shown: The matrix, of which only the window goes to the browser.
+        first: Query and key unit of the window's first cell.
+        scale: Of the whole matrix, so that colours keep their meaning when the window moves.
+        title: What the weights are, for the colour bar.
+        overview: PNG of the whole matrix, queries down; empty where the window is the whole.
+        picked: The held unit, a query or a key by `kind`.
+        marked: Units that stand out; None where nothing is looked for.
+        on_pick: Called with the positions of query and key of a clicked cell.
+        on_move: Called with query and key unit of the new first cell.
     """
-    rows, columns = window.shape
+    rows, columns = window_of(len(shown))
+    part = (slice(first[0], first[0] + rows), slice(first[1], first[1] + columns))
+    weights, allowed = shown.weights[part], shown.allowed[part]
     header = {
-        "n": len(labels),
-        "rows": labels[first[0] : first[0] + rows],
-        "columns": labels[first[1] : first[1] + columns],
+        "n": len(shown),
+        "rows": labels[part[0]],
+        "columns": labels[part[1]],
+        "places": [_places(shown, part[0]), _places(shown, part[1])],
+        "marked": None if marked is None else [marked[part[0]], marked[part[1]]],
         "first": first,
-        "most": most,
+        "knots": [scale.weights.tolist(), scale.shares.tolist()],
+        "ticks": scale.ticks(),
+        "title": f"{title}, {scale.name} scale",
+        "ramp": VIRIDIS,
         "picked": picked,
         "kind": kind,
     }
-    data = pack(header, {"window": window.astype(np.float32), "overview": overview})
+    tops = {}
+    for name, matrix, may in (("keys", shown.weights[part[0]], shown.allowed[part[0]]),
+                              ("queries", shown.weights[:, part[1]].T, shown.allowed[:, part[1]].T)):  # fmt: skip
+        others, values = strongest(matrix, may)
+        header[name] = [[labels[other] for other in row if other >= 0] for row in others]
+        tops[f"{name}_weights"] = values.astype(np.float32)
+    window = np.where(allowed, weights, np.nan).astype(np.float32)
+    data = pack(header, {"window": window, "overview": overview, **tops}, again=True)
 
     def said(name: str, then: Callable[[int, int], None]) -> Callable[[], None]:
         def call() -> None:
@@ -60,4 +88,11 @@ def textmap(
 
         return call
 
-    _mount(key=key, data=data, on_pick_change=said("pick", on_pick), on_move_change=said("move", on_move))
+    def pick(query: int, key_unit: int) -> None:
+        on_pick(int(shown.first[query]), int(shown.first[key_unit]))
+
+    _mount(key=key, data=data, on_pick_change=said("pick", pick), on_move_change=said("move", on_move))
+
+
+def _places(shown: Shown, part: slice) -> list[str]:
+    return [str(a) if a == b else f"{a}–{b}" for a, b in zip(shown.first[part].tolist(), shown.last[part].tolist())]

@@ -1,35 +1,37 @@
-const CELL = 12, LEFT = 92, TOP = 76, RIGHT = 30, HELD = "#D55E00";
-const STOPS = ["440154", "482878", "3E4989", "31688E", "26828E", "1F9E89", "35B779", "6ECE58", "B5DE2B", "FDE725"]
-  .map((hex) => [0, 2, 4].map((at) => parseInt(hex.slice(at, at + 2), 16)));
+const LEFT = 92, TOP = 74, RIGHT = 34, HELD = "#D55E00", QUIET = "#8A9099";
 
 export default function (component) {
   const {header, sections} = unpack(component.data);
   const place = mount(component.parentElement, build);
   place.pick = (query, key) => component.setTriggerValue("pick", [query, key]);
   place.move = (query, key) => component.setTriggerValue("move", [query, key]);
-  if (place.digest === header.digest) return;
+  if (place.digest === header.digest) return frame(place, header.first);  // a frame dragged here, and since undone
   if (place.url) URL.revokeObjectURL(place.url);
-  place.url = URL.createObjectURL(new Blob([sections.overview], {type: "image/png"}));
-  place.image.src = place.url;
-  Object.assign(place, {digest: header.digest, header, cells: sections.window, at: place.at ?? null, dragged: null});
-  place.most.textContent = header.most.toFixed(3);
+  place.url = sections.overview.length ? URL.createObjectURL(new Blob([sections.overview], {type: "image/png"})) : null;
+  place.whole.hidden = place.range.hidden = !place.url;
+  if (place.url) place.image.src = place.url;
+  Object.assign(place, {digest: header.digest, header, sections, cells: sections.window, ramp: ramp(header.ramp)});
+  if (place.at && !inside(header, place.at)) place.at = null;
+  place.strip.style.background = `linear-gradient(0deg, ${header.ramp.join(", ")})`;
+  place.ends.replaceChildren(...header.ticks.map((tick) => element("span", {}, tick)));
+  place.title.textContent = header.title;
   place.range.textContent = stretch(header);
   draw(place);
+  tell(place);
 }
 
 function build(host) {
   const canvas = element("canvas", {class: "cells", tabindex: 0, role: "img"});
-  const image = element("img", {alt: "", draggable: "false"}), frame = element("div", {class: "frame"});
-  const whole = element("div", {class: "whole", title: "The whole matrix: drag the frame"}, image, frame);
-  const most = element("span"), says = element("div", {class: "says", "aria-live": "polite"});
-  const range = element("div", {class: "quiet"});
-  const ends = element("div", {class: "ends quiet figure"}, element("span", {}, "0"), element("span", {}, "weight"), most);
-  const side = element("div", {class: "side"}, says, whole, range, element("div", {class: "ramp"}), ends);
-  host.append(element("div", {class: "map"}, canvas, side));
-  const place = {canvas, image, frame, whole, most, says, range};
+  const image = element("img", {alt: "", draggable: "false"}), box = element("div", {class: "frame"});
+  const whole = element("div", {class: "whole", title: "The whole matrix: drag the frame"}, image, box);
+  const says = element("div", {class: "says", "aria-live": "polite"}), range = element("div", {class: "quiet"});
+  const strip = element("div", {class: "ramp"}), ends = element("div", {class: "ends quiet figure"}), title = element("div", {class: "quiet"});
+  const bar = element("div", {}, title, element("div", {class: "bar"}, strip, ends));
+  host.append(element("div", {class: "map"}, element("div", {class: "roll"}, canvas), element("div", {class: "side"}, bar, whole, range, says)));
+  const place = {canvas, image, box, whole, says, range, strip, ends, title, at: null};
   canvas.addEventListener("pointermove", (event) => look(place, cellAt(place, event)));
   canvas.addEventListener("pointerleave", () => look(place, null));
-  canvas.addEventListener("click", (event) => { const at = cellAt(place, event); if (at) place.pick(...at); });
+  canvas.addEventListener("click", (event) => choose(place, cellAt(place, event)));
   canvas.addEventListener("keydown", (event) => walk(place, event));
   for (const name of ["pointerdown", "pointermove", "pointerup"]) whole.addEventListener(name, (event) => drag(place, event));
   return place;
@@ -37,88 +39,127 @@ function build(host) {
 
 function stretch({first, rows, columns, n}) {
   const part = (from, length) => `${from}–${from + length - 1}`;
-  return `queries ${part(first[0], rows.length)}, keys ${part(first[1], columns.length)} of ${n} tokens`;
+  return `queries ${part(first[0], rows.length)}, keys ${part(first[1], columns.length)} of ${n}`;
+}
+
+// Pixels of a cell: few tokens get large cells, and all of it is seen on a screen 800 pixels high.
+function sizes({rows, columns}) {
+  const high = Math.max(7, Math.min(30, Math.floor(360 / rows.length)));
+  return [high, Math.max(7, Math.min(1.8 * high, Math.floor(500 / columns.length)))].map(Math.floor);
 }
 
 function draw(place) {
-  const {canvas, header, cells} = place, {rows, columns} = header, zoom = window.devicePixelRatio || 1;
-  const wide = LEFT + columns.length * CELL + RIGHT, high = TOP + rows.length * CELL + 2;
-  Object.assign(canvas, {width: wide * zoom, height: high * zoom});
-  Object.assign(canvas.style, {width: `${wide}px`, height: `${high}px`});
-  canvas.setAttribute("aria-label", `Heat map window, ${stretch(header)}; arrow keys move over the cells`);
+  const {canvas, header, cells} = place, {rows, columns} = header, zoom = window.devicePixelRatio || 1, [high, wide] = sizes(header);
+  const width = LEFT + columns.length * wide + RIGHT, height = TOP + rows.length * high + 2;
+  Object.assign(canvas, {width: width * zoom, height: height * zoom});
+  Object.assign(canvas.style, {width: `${width}px`, height: `${height}px`});
+  Object.assign(canvas.dataset, {left: LEFT, top: TOP, wide, high});
+  canvas.setAttribute("aria-label", `Heat map of ${header.title}: ${stretch(header)}, queries down, keys across. Arrow keys move over the cells, Enter picks.`);
   const pen = canvas.getContext("2d");
   pen.scale(zoom, zoom);
   for (let row = 0; row < rows.length; row++) {
     for (let column = 0; column < columns.length; column++) {
       const weight = cells[row * columns.length + column];
       if (Number.isNaN(weight)) continue;
-      pen.fillStyle = viridis(header.most > 0 ? weight / header.most : 0);
-      pen.fillRect(LEFT + column * CELL, TOP + row * CELL, CELL - 0.5, CELL - 0.5);
+      pen.fillStyle = place.ramp(share(header.knots, weight));
+      pen.fillRect(LEFT + column * wide, TOP + row * high, wide - 0.5, high - 0.5);
     }
   }
-  labels(place, pen);
-  marks(place, pen);
-  const {frame} = place, share = (count) => `${(100 * count) / header.n}%`;
-  Object.assign(frame.style, {left: share(header.first[1]), top: share(header.first[0]), width: share(columns.length), height: share(rows.length)});
+  labels(place, pen, high, wide);
+  marks(place, pen, high, wide);
+  frame(place, header.first);
 }
 
-function labels(place, pen) {
-  const {header, at, canvas} = place, style = getComputedStyle(canvas);
+function frame({box, header}, first) {
+  const part = (count) => `${(100 * count) / header.n}%`;
+  Object.assign(box.style, {left: part(first[1]), top: part(first[0]), width: part(header.columns.length), height: part(header.rows.length)});
+}
+
+function labels(place, pen, high, wide) {
+  const {header, at, canvas} = place, style = getComputedStyle(canvas), family = style.getPropertyValue("--st-font") || "sans-serif";
   const quiet = style.getPropertyValue("--quiet") || style.color;
-  pen.font = `11.5px ${style.getPropertyValue("--st-font") || "sans-serif"}`;
-  const write = (list, first, isRow) => list.forEach((label, place_) => {
-    const position = first + place_, pointed = at !== null && at[isRow ? 0 : 1] === position;
-    const held = header.picked === position && (header.kind === "query") === isRow;
-    pen.fillStyle = held ? HELD : pointed ? style.color : quiet;
+  const write = (list, axis) => list.forEach((label, index) => {
+    const unit = header.first[axis] + index, size = axis ? wide : high, step = Math.ceil(12 / size);
+    const pointed = at !== null && at[axis] === unit, held = header.picked === unit && (header.kind === "key") === Boolean(axis);
+    const marked = header.marked?.[axis][index];
+    const near = [held ? unit : null, header.picked].some((other) => other !== null && other !== unit && Math.abs(other - unit) < step);
+    if (!pointed && !held && !marked && (unit % step !== 0 || near)) return;
+    pen.font = `${marked ? "700 " : ""}12px ${family}`;
+    pen.globalAlpha = marked === false && !held && !pointed ? 0.5 : 1;
+    pen.fillStyle = held ? HELD : pointed || marked ? style.color : quiet;
     pen.save();
-    if (isRow) { pen.translate(LEFT - 6, TOP + (place_ + 0.5) * CELL); pen.textAlign = "right"; }
-    else { pen.translate(LEFT + (place_ + 0.5) * CELL, TOP - 5); pen.rotate(-Math.PI / 3); pen.textAlign = "left"; }
+    if (axis) { pen.translate(LEFT + (index + 0.5) * wide, TOP - 5); pen.rotate(-Math.PI / 3); pen.textAlign = "left"; }
+    else { pen.translate(LEFT - 6, TOP + (index + 0.5) * high); pen.textAlign = "right"; }
     pen.textBaseline = "middle";
-    pen.fillText(label.length > 13 ? label.slice(0, 12) + "…" : label, 0, 0);
+    pen.fillText((marked ? "• " : "") + (label.length > 12 ? label.slice(0, 11) + "…" : label), 0, 0);
     pen.restore();
   });
-  write(header.rows, header.first[0], true);
-  write(header.columns, header.first[1], false);
+  write(header.rows, 0);
+  write(header.columns, 1);
+  pen.globalAlpha = 1;
 }
 
-function marks({header, at}, pen) {
-  const {first, rows, columns, picked, kind} = header;
-  pen.strokeStyle = HELD;
-  pen.lineWidth = 2;
+function marks({header, at}, pen, high, wide) {
+  const {first, rows, columns, picked, kind} = header, across = columns.length * wide, down = rows.length * high;
   const held = picked === null ? -1 : picked - first[kind === "query" ? 0 : 1];
-  if (kind === "query" && held >= 0 && held < rows.length) pen.strokeRect(LEFT - 1, TOP + held * CELL - 1, columns.length * CELL + 1, CELL + 1);
-  if (kind === "key" && held >= 0 && held < columns.length) pen.strokeRect(LEFT + held * CELL - 1, TOP - 1, CELL + 1, rows.length * CELL + 1);
+  Object.assign(pen, {strokeStyle: HELD, lineWidth: 2});
+  if (kind === "query" && held >= 0 && held < rows.length) pen.strokeRect(LEFT - 1, TOP + held * high - 1, across + 1, high + 1);
+  if (kind === "key" && held >= 0 && held < columns.length) pen.strokeRect(LEFT + held * wide - 1, TOP - 1, wide + 1, down + 1);
   if (!at) return;
-  pen.strokeStyle = "#8A9099";
-  pen.lineWidth = 1;
-  pen.strokeRect(LEFT, TOP + (at[0] - first[0]) * CELL - 0.5, columns.length * CELL, CELL);
-  pen.strokeRect(LEFT + (at[1] - first[1]) * CELL - 0.5, TOP, CELL, rows.length * CELL);
+  Object.assign(pen, {strokeStyle: QUIET, lineWidth: 1});
+  if (at[0] !== null) pen.strokeRect(LEFT, TOP + (at[0] - first[0]) * high - 0.5, across, high);
+  if (at[1] !== null) pen.strokeRect(LEFT + (at[1] - first[1]) * wide - 0.5, TOP, wide, down);
 }
 
+// The cell under the pointer as [query, key]; null for one of them over a label, which stands for its whole row or column.
 function cellAt({canvas, header}, event) {
-  const box = canvas.getBoundingClientRect();
-  const column = Math.floor((event.clientX - box.left - LEFT) / CELL), row = Math.floor((event.clientY - box.top - TOP) / CELL);
-  const inside = row >= 0 && column >= 0 && row < header.rows.length && column < header.columns.length;
-  return inside ? [header.first[0] + row, header.first[1] + column] : null;
+  const box = canvas.getBoundingClientRect(), [high, wide] = sizes(header);
+  const column = Math.floor((event.clientX - box.left - LEFT) / wide), row = Math.floor((event.clientY - box.top - TOP) / high);
+  const query = row >= 0 && row < header.rows.length ? header.first[0] + row : null;
+  const key = column >= 0 && column < header.columns.length ? header.first[1] + column : null;
+  if (query === null && key === null) return null;
+  return (query === null && row >= 0) || (key === null && column >= 0) ? null : [query, key];
 }
 
 function look(place, at) {
   if (String(at) === String(place.at)) return;
   place.at = at;
   draw(place);
-  if (!at) { place.says.textContent = ""; return; }
-  const {header, cells} = place, row = at[0] - header.first[0], column = at[1] - header.first[1];
-  const weight = cells[row * header.columns.length + column];
-  const value = Number.isNaN(weight) ? "may not attend" : weight.toFixed(4);
-  place.says.textContent = `query “${header.rows[row]}” (${at[0]}) → key “${header.columns[column]}” (${at[1]}): ${value}`;
+  tell(place);
+}
+
+function tell(place) {
+  const {header, cells, says, sections, at} = place;
+  if (!at) return says.replaceChildren(element("span", {class: "quiet"}, "Point at a cell, or at a token for its row or column."));
+  const [row, column] = at.map((unit, axis) => (unit === null ? null : unit - header.first[axis]));
+  const name = (axis, index) => `${axis ? "key" : "query"} “${(axis ? header.columns : header.rows)[index]}” (${header.places[axis][index]})`;
+  const parts = [];
+  if (row !== null && column !== null) parts.push(element("div", {class: "value"}, `${name(0, row)} → ${name(1, column)}: ${exact(cells[row * header.columns.length + column])}`));
+  const list = (title, names, weights, index) => {
+    const width = weights.length / names.length;
+    parts.push(element("div", {class: "quiet"}, title), element("ol", {}, names[index].map((one, at_) =>
+      element("li", {}, element("span", {}, one), element("span", {class: "figure"}, exact(weights[index * width + at_]))))));
+  };
+  if (row !== null) list(column === null ? `${name(0, row)} looks at` : "row: it looks at", header.keys, sections.keys_weights, row);
+  if (column !== null) list(row === null ? `${name(1, column)} is looked at by` : "column: looked at by", header.queries, sections.queries_weights, column);
+  says.replaceChildren(...parts);
+}
+
+function choose(place, at) {
+  if (!at) return;
+  place.pick(at[0] ?? at[1], at[1] ?? at[0]);
+}
+
+function inside({first, rows, columns}, at) {
+  return at.every((unit, axis) => unit === null || (unit >= first[axis] && unit < first[axis] + (axis ? columns : rows).length));
 }
 
 function walk(place, event) {
   const step = {ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0]}[event.key];
-  const {header} = place, [query, key] = place.at ?? header.first;
-  if (event.key === "Enter" && place.at) place.pick(query, key);
+  const {header} = place, at = (place.at ?? header.first).map((unit, axis) => unit ?? header.first[axis]);
+  if (event.key === "Enter" && place.at) choose(place, at);
   else if (step) {
-    const next = [Math.min(header.n - 1, Math.max(0, query + step[0])), Math.min(header.n - 1, Math.max(0, key + step[1]))];
+    const next = at.map((unit, axis) => Math.min(header.n - 1, Math.max(0, unit + step[axis])));
     const out = [0, 1].map((axis) => next[axis] - header.first[axis] - (axis ? header.columns : header.rows).length + 1);
     const first = header.first.map((from, axis) => (next[axis] < from ? next[axis] : out[axis] > 0 ? from + out[axis] : from));
     if (String(first) !== String(header.first)) { place.at = next; place.move(...first); } else look(place, next);
@@ -130,13 +171,29 @@ function drag(place, event) {
   if (event.type === "pointerdown") place.whole.setPointerCapture(event.pointerId);
   else if (!place.whole.hasPointerCapture(event.pointerId)) return;
   const {header} = place, box = place.whole.getBoundingClientRect();
-  const near = (share, length) => Math.round(Math.min(header.n - length, Math.max(0, share * header.n - length / 2)));
+  const near = (part, length) => Math.round(Math.min(header.n - length, Math.max(0, part * header.n - length / 2)));
   const first = [near((event.clientY - box.top) / box.height, header.rows.length), near((event.clientX - box.left) / box.width, header.columns.length)];
-  Object.assign(place.frame.style, {top: `${(100 * first[0]) / header.n}%`, left: `${(100 * first[1]) / header.n}%`});
+  frame(place, first);
   if (event.type === "pointerup") place.move(...first);
 }
 
-function viridis(share) {
-  const at = Math.min(1, Math.max(0, share)) * (STOPS.length - 1), low = Math.min(STOPS.length - 2, Math.floor(at));
-  return `rgb(${STOPS[low].map((from, part) => Math.round(from + (STOPS[low + 1][part] - from) * (at - low))).join(",")})`;
+function exact(weight) {
+  if (Number.isNaN(weight)) return "may not attend";
+  return weight === 0 ? "0" : Math.abs(weight) >= 0.1 ? weight.toFixed(4) : weight.toPrecision(4);
+}
+
+// Straight lines between knots, as `ColourScale.share` of charts/scales.py.
+function share([weights, shares], weight) {
+  let high = weights.findIndex((knot) => knot >= weight);
+  if (high <= 0) return high === 0 ? shares[0] : 1;
+  const part = (weight - weights[high - 1]) / (weights[high] - weights[high - 1]);
+  return shares[high - 1] + part * (shares[high] - shares[high - 1]);
+}
+
+function ramp(colours) {
+  const stops = colours.map((hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)));
+  return (part) => {
+    const at = Math.min(1, Math.max(0, part)) * (stops.length - 1), low = Math.min(stops.length - 2, Math.floor(at));
+    return `rgb(${stops[low].map((from, channel) => Math.round(from + (stops[low + 1][channel] - from) * (at - low))).join(",")})`;
+  };
 }

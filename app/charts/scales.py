@@ -1,0 +1,88 @@
+"""From weights to colours: linear, logarithmic or by rank, with a colour bar whose ticks are weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+SCALES = {"linear": "Linear", "log": "Log", "rank": "Rank"}
+"""Name in the link and on the page."""
+
+DECADES = 4
+"""A logarithmic scale reaches so many powers of ten below the largest weight."""
+
+_KNOTS = 97
+_SORTED = 400_000
+
+
+@dataclass(frozen=True)
+class ColourScale:
+    """How far up the colour ramp a weight lies: straight lines between knots, the same here and in the browser.
+
+    Attributes:
+        name: ``linear``, ``log`` or ``rank``.
+        weights: Of the knots, strictly ascending.
+        shares: Of the knots, 0..1: 0 the bottom of the ramp, 1 the top.
+    """
+
+    name: str
+    weights: Float[np.ndarray, " knot"]
+    shares: Float[np.ndarray, " knot"]
+
+    def share(self, weights: Float[np.ndarray, ...]) -> Float[np.ndarray, ...]:
+        """The place of each weight on the ramp, 0..1; NaN stays NaN."""
+        places = np.interp(weights, self.weights, self.shares)
+        return np.where(np.isnan(weights), np.nan, places)
+
+    def weight(self, share: float) -> float:
+        """The weight drawn at a place of the ramp."""
+        return float(np.interp(share, self.shares, self.weights))
+
+    def ticks(self, n: int = 5) -> list[str]:
+        """Weights at `n` places evenly up the ramp, as words; the lowest of a log scale stands for all below it."""
+        words = [weight_words(self.weight(share)) for share in np.linspace(0, 1, n)]
+        return [f"≤ {words[0]}", *words[1:]] if self.name == "log" else words
+
+
+def make_scale(weights: Float[np.ndarray, ...], name: str = "linear") -> ColourScale:
+    """The scale for a picture.
+
+    Args:
+        weights: All that the picture may show, 0 or more; NaN where there is nothing.
+        name: ``linear``: from 0 to the largest; ``log``: `DECADES` powers of ten up to the largest; ``rank``: the
+            share of weights that are no larger, so that every colour is used equally often.
+    """
+    known = np.asarray(weights, dtype=np.float64)
+    known = known[np.isfinite(known)]
+    top = float(known.max()) if known.size else 1.0
+    top = top if top > 0 else 1.0
+    if name == "log":
+        return ColourScale(name, np.geomspace(top / 10**DECADES, top, _KNOTS), np.linspace(0, 1, _KNOTS))
+    if name == "rank" and known.size > 1:
+        return _by_rank(known, top)
+    return ColourScale("linear", np.array([0.0, top]), np.array([0.0, 1.0]))
+
+
+def _by_rank(known: np.ndarray, top: float) -> ColourScale:
+    step = -(-known.size // _SORTED)
+    shares = np.linspace(0, 1, _KNOTS)
+    # Evenly spaced ones stand for millions: their ranks differ by less than a colour does.
+    quantiles = np.quantile(known[::step], shares)
+    quantiles[-1] = top
+    ascending, last = np.unique(quantiles[::-1], return_index=True)
+    shares = shares[::-1][last]
+    if len(ascending) == 1:
+        return ColourScale("rank", np.array([0.0, top]), np.array([0.0, 1.0]))
+    return ColourScale("rank", ascending, shares)
+
+
+def weight_words(weight: float) -> str:
+    """A weight in three significant digits, never a zero that is none: ``0.316``, ``0.00012``, ``3.1e-7``."""
+    if weight == 0:
+        return "0"
+    if abs(weight) >= 1e-4:
+        return np.format_float_positional(weight, precision=3, unique=False, fractional=False, trim="-")
+    digits, _, power = f"{weight:.1e}".partition("e")
+    return f"{digits}e{int(power)}"

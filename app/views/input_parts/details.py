@@ -1,0 +1,58 @@
+"""Beside the picture: the strongest weights of the picked token, as a list."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from analysis.types import KEY, QUERY
+from app import widgets
+from app.views.input_parts.one_input import OneInput
+
+LISTED = 8
+
+
+def details(one: OneInput, labels: list[str]) -> None:
+    """Which way the picked token is read, and its strongest weights.
+
+    Args:
+        labels: Name of every unit.
+    """
+    kind, picked = one.selection.kind, one.picked
+    words = {QUERY: "looks at", KEY: "looked at by"}
+    st.session_state["input_kind"] = kind
+    st.segmented_control(
+        "For the picked token, show what it", list(words), key="input_kind", format_func=words.get, required=True,
+        on_change=lambda: widgets.select(kind=st.session_state["input_kind"]), label_visibility="collapsed",
+        width="stretch",
+    )  # fmt: skip
+    weights = one.weights()
+    order = np.argsort(-np.nan_to_num(weights, nan=-1), kind="stable")[:LISTED]
+    order = order[np.isfinite(weights[order])]
+    if picked is None:
+        st.caption("No token picked: mean over queries")
+    else:
+        way = "its strongest keys" if kind == QUERY else "who looks at it most"
+        st.caption(f"**{widgets.plain(labels[picked])}** · position {one.places[picked]} · {way}")
+    frame = pd.DataFrame(
+        {
+            "token": [labels[i] for i in order],
+            "at": [one.places[i] for i in order],
+            "weight": weights[order].astype(float),
+        }
+    )
+    st.dataframe(
+        frame,
+        hide_index=True,
+        width="stretch",
+        height="content",
+        column_config={
+            "token": st.column_config.TextColumn("key" if kind == QUERY else "query", width=90),
+            "at": st.column_config.TextColumn("at", help="Position in the input, from 0.", width=44),
+            "weight": st.column_config.NumberColumn("weight", format="%.4g", width=74),
+        },
+    )
+    if picked is not None and st.button("Let go", key="input_release", help="Pick no token", type="tertiary"):
+        one.pick(None)
+        st.rerun(scope="fragment")

@@ -1,0 +1,78 @@
+"""The popover ``Show``: how the same attention is shown. Everything in it is in the link."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import widgets
+from app.charts.image_flows import FLOWS
+from app.charts.scales import SCALES
+from app.charts.text_attention import visible_token
+from app.views.input_parts.one_input import HIDE, SCALE, WEIGH, WORDS, OneInput
+
+SMOOTH, FLOW_COUNT = "smooth", "flows"
+"""Words of the link: ``smooth=1``, ``flows=100``."""
+
+_SCALE_HELP = (
+    "Linear: from 0 to the largest weight. Log: four powers of ten up to the largest. "
+    "Rank: every colour is used equally often."
+)
+_NORM_HELP = "Attention times the length of the key's value vector (Kobayashi et al. 2020)."
+_WORDS_HELP = "Tokens that touch in the text without a space are one word: mean of their queries, sum of their keys."
+
+
+def looks_popover(one: OneInput) -> None:
+    """Words, hidden tokens, weighing, scale; of images smoothing and the number of flows."""
+    options = one.selection.options
+    n_changed = sum(bool(options.get(name)) for name in (WORDS, HIDE, WEIGH, SCALE, SMOOTH, FLOW_COUNT))
+    with st.popover(f"Show · {n_changed} changed" if n_changed else "Show", icon=":material/tune:", width="stretch"):
+        scale = one.selection.option(SCALE, SCALES)
+        _choice("Colour scale", SCALE, SCALES, scale, help=_SCALE_HELP)
+        if not one.is_image:
+            _switch("Merge sub-words into words", WORDS, help=_WORDS_HELP)
+        _hide(one)
+        _switch("Weigh by value norm", WEIGH, "norm", help=_NORM_HELP)
+        if one.is_image:
+            _switch("Smooth shading", SMOOTH)
+            counts = {str(n): f"{n}" for n in FLOWS}
+            _choice("Strong flows drawn", FLOW_COUNT, counts, one.selection.option(FLOW_COUNT, counts, "50"))
+
+
+def _switch(label: str, name: str, value: str = "1", help: str | None = None) -> None:
+    key = f"input_look_{name}"
+    st.session_state[key] = widgets.current().options.get(name) == value
+    st.toggle(
+        label, key=key, help=help, on_change=lambda: widgets.select(**{name: value if st.session_state[key] else None})
+    )
+
+
+def _choice(label: str, name: str, words: dict[str, str], chosen: str, help: str | None = None) -> None:
+    key = f"input_look_{name}"
+    st.session_state[key] = chosen
+    st.segmented_control(
+        label, list(words), key=key, format_func=words.get, required=True, help=help,
+        on_change=lambda: widgets.select(**{name: st.session_state[key]}),
+    )  # fmt: skip
+
+
+def _hide(one: OneInput) -> None:
+    """All special tokens at once, and any others by name."""
+    said = [word for word in one.selection.options.get(HIDE, "").split(",") if word]
+    special, others = "input_hide_special", "input_hide"
+    n = len(one.tokens)
+    st.session_state[special] = "special" in said
+    places = [int(word) for word in said if word.isascii() and word.isdigit() and len(word) < 9 and int(word) < n]
+    st.session_state[others] = list(dict.fromkeys(places))
+
+    def write() -> None:
+        words = ["special"] * st.session_state[special] + [str(place) for place in sorted(st.session_state[others])]
+        widgets.select(**{HIDE: ",".join(words) or None})
+
+    names = [visible_token(str(text)) for text in one.tokens["text"]]
+    n_special = int(one.tokens["is_special"].astype(bool).sum())
+    st.toggle(f"Hide special tokens ({n_special} here)", key=special, on_change=write)
+    st.multiselect(
+        "Hide tokens", range(n), key=others, on_change=write, placeholder="none; type to search",
+        format_func=lambda place: f"{place} {names[place]}",
+        help="Taken away as query and as key; what is left of a row is scaled up to its old sum.",
+    )  # fmt: skip

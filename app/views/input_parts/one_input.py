@@ -1,0 +1,238 @@
+"""The input as it is shown: the mean of the chosen heads, weighed, with tokens hidden and words merged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from analysis.errors import UserError
+from analysis.types import QUERY, Site, head_name
+from app import cache, widgets
+from app.cache.new_input import asked_for
+from app.charts.scales import SCALES, ColourScale, make_scale
+from app.charts.shown import Shown, each_alone, hidden_tokens, show_attention, word_groups
+from app.charts.text_attention import token_gaps, visible_token
+from app.charts.words import percent
+from app.components.sentence import Piece
+from app.state import Selection
+from app.views.input_parts.sources import Source
+
+WORDS, HIDE, WEIGH, SCALE, SPOT = "words", "hide", "weigh", "scale", "spot"
+"""Words of the link: ``words=1``, ``hide=special,3,7``, ``weigh=norm``, ``scale=log``, and the token picked in a new
+input, which the run's own checks of ``token`` would refuse."""
+
+
+@dataclass(frozen=True)
+class OneInput:
+    """What the view draws.
+
+    Attributes:
+        heads: The shown head first, then those averaged with it.
+        attention: Mean over `heads` of attention, [query, key], as the model has it.
+        shown: The same as it is shown: weighed, without what is hidden, words merged.
+        is_weighed: Weights are multiplied by the length of the key's value vector.
+        notes: Sentences for the reader.
+    """
+
+    selection: Selection
+    heads: list[tuple[Site, int]]
+    source: Source
+    attention: np.ndarray
+    shown: Shown
+    is_weighed: bool
+    notes: tuple[str, ...]
+
+    @property
+    def run_id(self) -> str:
+        return self.selection.run
+
+    @property
+    def tokens(self) -> pd.DataFrame:
+        return self.source.tokens
+
+    @property
+    def is_image(self) -> bool:
+        """True when the tokens are patches."""
+        return self.source.text is None
+
+    @property
+    def names(self) -> str:
+        """``L3H5``, or the mean of several."""
+        names = [head_name(site.depth, head) for site, head in self.heads]
+        return names[0] if len(names) == 1 else f"the mean of {', '.join(names)}"
+
+    @property
+    def title(self) -> str:
+        """What the weights are."""
+        return "weight × value norm" if self.is_weighed else "weight"
+
+    @property
+    def token(self) -> int | None:
+        """Position of the picked token, whether it is shown or hidden."""
+        if asked_for(self.selection) is None:
+            return self.selection.token
+        said = self.selection.options.get(SPOT, "")
+        is_place = said.isascii() and said.isdigit() and len(said) < 9 and int(said) < len(self.tokens)
+        return int(said) if is_place else None
+
+    @property
+    def picked(self) -> int | None:
+        """The unit of the picked token."""
+        return self.shown.unit(self.token)
+
+    def pick(self, token: int | None, **more: str) -> None:
+        """Pick a token of this input: the link changes."""
+        if asked_for(self.selection) is None:
+            widgets.select(token=token, **more)
+        else:
+            widgets.select(**{SPOT: token}, **more)
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """Visible text of every unit."""
+        return [visible_token(self.text_of(a, b)) for a, b in zip(self.shown.first, self.shown.last)]
+
+    @cached_property
+    def places(self) -> list[str]:
+        """Positions of every unit, as in ``5`` or ``5–7``."""
+        ends = zip(self.shown.first.tolist(), self.shown.last.tolist())
+        return [str(a) if a == b else f"{a}–{b}" for a, b in ends]
+
+    def text_of(self, first: int, last: int) -> str:
+        """The text of a token, or of several in a row as the input has them."""
+        if first == last:
+            return str(self.tokens["text"].iloc[first])
+        start, end = self.tokens["char_start"].iloc[first], self.tokens["char_end"].iloc[last]
+        return str(self.source.text)[int(start) : int(end)]
+
+    def special(self) -> list[bool]:
+        """Whether each unit was added by the tokenizer."""
+        return self.tokens["is_special"].to_numpy(dtype=bool)[self.shown.first].tolist()
+
+    @cached_property
+    def marked_tokens(self) -> np.ndarray | None:
+        """Tokens that stand out; None where nothing is looked for, or the search cannot be understood."""
+        try:
+            return self.source.marked(self.selection)
+        except UserError:
+            return None
+
+    def marked(self) -> list[bool] | None:
+        """Units any of whose tokens stand out."""
+        if self.marked_tokens is None:
+            return None
+        units = self.shown.unit_of[self.marked_tokens]
+        return np.isin(np.arange(len(self.shown)), units).tolist()
+
+    def weights(self) -> np.ndarray:
+        """Of every unit for the picked one, NaN where they may not attend; the mean over queries with none picked."""
+        unit = self.picked
+        if unit is None:
+            return self.shown.weights.mean(axis=0)
+        if self.selection.kind == QUERY:
+            return np.where(self.shown.allowed[unit], self.shown.weights[unit], np.nan)
+        return np.where(self.shown.allowed[:, unit], self.shown.weights[:, unit], np.nan)
+
+    def by_token(self, weights: np.ndarray) -> np.ndarray:
+        """Weights of units as weights of tokens, NaN where hidden; along every axis."""
+        shown = self.shown.unit_of >= 0
+        full = np.full((len(shown),) * weights.ndim, np.nan)
+        full[np.ix_(*[shown] * weights.ndim)] = weights[np.ix_(*[self.shown.unit_of[shown]] * weights.ndim)]
+        return full
+
+    @property
+    def view_key(self) -> str:
+        """Names all that `shown` depends on, for caches."""
+        heads = ",".join(f"{site.label}:{head}" for site, head in self.heads)
+        return f"{self.source.key}|{heads}|{look_key(self.selection)}"
+
+    @cached_property
+    def scale(self) -> ColourScale:
+        """Of the whole matrix; kept, since millions of weights take a while to rank."""
+        name = self.selection.option(SCALE, SCALES)
+
+        def make() -> bytes:
+            made = make_scale(self.shown.seen(), name)
+            return np.stack([made.weights, made.shares]).astype(np.float64).tobytes()
+
+        knots = np.frombuffer(cache.message(f"scale {name} {self.view_key}", self.run_id, make)).reshape(2, -1)
+        return ColourScale(name, knots[0], knots[1])
+
+    def pieces(self) -> list[Piece]:
+        """The whole text, hidden tokens too."""
+        group = groups(self.selection, self.source)
+        firsts = np.flatnonzero(np.diff(group, prepend=-1))
+        lasts = np.append(firsts[1:], len(group)) - 1
+        gaps, special = token_gaps(self.source.text, self.tokens), self.tokens["is_special"].astype(bool).tolist()
+        marked = self.marked_tokens
+        return [
+            Piece(
+                self.text_of(a, b), gaps[a], a, int(self.shown.unit_of[a : b + 1].max()), special[a],
+                None if marked is None else bool(marked[a : b + 1].any()),
+            )
+            for a, b in zip(firsts.tolist(), lasts.tolist())
+        ]  # fmt: skip
+
+
+def look_key(selection: Selection) -> str:
+    """The words of the link that change what is shown of the same attention."""
+    return "|".join(selection.options.get(name, "") for name in (WORDS, HIDE, WEIGH))
+
+
+def groups(selection: Selection, source: Source) -> np.ndarray:
+    """Which tokens are shown as one."""
+    if selection.options.get(WORDS) == "1" and source.text is not None:
+        return word_groups(source.tokens, source.text)
+    return each_alone(len(source.tokens))
+
+
+def read_one(selection: Selection, source: Source, heads: list[tuple[Site, int]]) -> OneInput:
+    """Read the heads and apply what the link says.
+
+    Raises:
+        UserError: Nothing would be left to show.
+    """
+    attention = np.mean([source.attention(site.label, head) for site, head in heads], axis=0)
+    allowed = np.any([source.allowed(site.label) for site, _ in heads], axis=0)
+    weighed, is_weighed, notes = attention, False, list(source.notes)
+    if selection.options.get(WEIGH) == "norm":
+        try:
+            weighed, is_weighed = np.mean([weigh(source, site, head) for site, head in heads], axis=0), True
+        except UserError:
+            notes.append("This run holds no value vectors of this head, so weights are not multiplied by their norm.")
+    hidden = hidden_tokens(selection.options.get(HIDE, ""), source.tokens["is_special"].to_numpy(dtype=bool))
+    shown = show_attention(weighed, allowed, hidden, groups(selection, source))
+    one = OneInput(selection, heads, source, attention, shown, is_weighed, ())
+    return OneInput(selection, heads, source, attention, shown, is_weighed, (*notes, *_says(one, hidden)))
+
+
+def weigh(source: Source, site: Site, head: int) -> np.ndarray:
+    """Attention times the length of the key's value vector.
+
+    Source: Kobayashi et al. (2020), "Attention is Not Only a Weight", with the value before the output projection.
+    """
+    return source.attention(site.label, head) * source.value_norms(site.label, head).astype(np.float32)
+
+
+def _says(one: OneInput, hidden: np.ndarray) -> list[str]:
+    """How what is shown differs from the attention itself."""
+    says = []
+    if hidden.any():
+        mass, n = one.shown.hidden_mass, int(hidden.sum())
+        own = "" if one.picked is None else f", {percent(mass[one.picked])} of the picked one's"
+        says.append(
+            f"{n:,} hidden token{'s' * (n > 1)} held {percent(mass.mean())} of a query's weight on average{own}; "
+            "rows are scaled up to their old sum."
+        )
+        if one.shown.n_emptied:
+            says.append(f"{one.shown.n_emptied:,} queries looked at hidden tokens only: their rows are 0.")
+        if one.token is not None and one.picked is None:
+            says.append("The picked token is hidden.")
+    if one.selection.options.get(WORDS) == "1" and not one.is_image:
+        says.append("A word attends as the mean of its tokens and receives their sum.")
+    if one.is_weighed:
+        says.append("Weights are multiplied by the length of the key's value vector: rows do not sum to 1.")
+    return says

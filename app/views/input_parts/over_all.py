@@ -1,0 +1,52 @@
+"""The tab beside the single input: what the head does on all inputs of the run."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+
+from analysis.metrics.averages import Averages
+from app import cache
+from app.cache import pictures
+from app.charts.over_inputs import make_offset_bars, make_position_map, offset_table, position_table
+from app.charts.words import percent
+from app.views.input_parts.one_input import OneInput
+from app.views.input_parts.tables import save_csv, show_table
+
+
+def over_all(one: OneInput) -> None:
+    """Mean weight by position and by offset, of the shown heads, and their tables."""
+    means = mean_of([pictures.averages(one.run_id, site.label, head) for site, head in one.heads])
+    positions, offsets = position_table(means), offset_table(means)
+    left, right = st.columns([1.2, 1], gap="small")
+    with left:
+        st.altair_chart(make_position_map(positions, one.scale.name), width="content", key="input_positions")
+    with right:
+        st.altair_chart(make_offset_bars(offsets), width="content", key="input_offsets")
+    st.caption(_words(means, len(cache.facts(one.run_id).n_tokens), one))
+    with st.expander("Tables"):
+        show_table(positions, 240)
+        save_csv(f"{len(positions):,} pairs of positions", lambda: positions.to_csv(index=False), one, "positions")
+        show_table(offsets, 240)
+        save_csv(f"{len(offsets):,} offsets", lambda: offsets.to_csv(index=False), one, "offsets")
+
+
+def mean_of(found: list[Averages]) -> Averages:
+    """The plain mean over heads, whose inputs and masks are the same."""
+    first = found[0]
+    return first._replace(
+        by_position=np.mean([each.by_position for each in found], axis=0),
+        by_offset=np.mean([each.by_offset for each in found], axis=0),
+        farther=float(np.mean([each.farther for each in found])),
+    )
+
+
+def _words(means: Averages, n_inputs: int, one: OneInput) -> str:
+    which = f"all {n_inputs:,}" if means.n_inputs == n_inputs else f"a sample of {means.n_inputs:,} of {n_inputs:,}"
+    said = f"Mean over {which} inputs, every token, nothing hidden or merged."
+    n = len(means.by_position)
+    if means.longest > n:
+        said += f" Positions from {n} on (the longest input has {means.longest:,}) are not in the left picture."
+    if means.farther > 0.0005:
+        said += f" {percent(means.farther)} of the weight goes farther than {means.offsets[-1]} tokens."
+    return said
