@@ -15,20 +15,24 @@ function unpack(data) {
   return {header, sections};
 }
 
-// A board keeps the last message of each subject, so that whoever mounts second hears it too.
+// A board keeps the last message of each subject, so that whoever mounts second hears it too; of messages that name
+// their view the last of a few views, the newest last.
 function board() {
   if (!window.__qkAtlas) {
     const last = new Map(), listeners = new Map();
     window.__qkAtlas = {
       post(subject, message) {
-        last.set(subject, message);
+        const kept = last.get(subject) ?? last.set(subject, new Map()).get(subject), view = message?.view;
+        kept.delete(view);
+        kept.set(view, message);
+        if (kept.size > 4) kept.delete(kept.keys().next().value);
         for (const listener of listeners.get(subject) ?? []) listener(message);
       },
-      read: (subject) => last.get(subject),
+      read: (subject) => [...(last.get(subject)?.values() ?? [])].at(-1),
       listen(subject, listener) {
         if (!listeners.has(subject)) listeners.set(subject, new Set());
         listeners.get(subject).add(listener);
-        if (last.has(subject)) listener(last.get(subject));
+        for (const message of [...(last.get(subject)?.values() ?? [])]) listener(message);
         return () => listeners.get(subject).delete(listener);
       },
     };

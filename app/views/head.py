@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -15,7 +16,10 @@ from app.charts.neighbours import LINES
 from app.components.scatter import carry, draw_panel, draw_scatter
 from app.state import Selection, resolve
 from app.views import View
-from app.views.head_parts import lasso, picks
+from app.views.head_parts import lasso, picks, render_top
+from app.views.head_parts.compare import beside, render_compare, walk_beside
+from app.views.head_parts.map_choice import say_no_map
+from app.views.head_parts.new_points import points_of_new
 from app.views.head_parts.picture import colouring, extra_message, map_message, patches_message, view_of
 from app.views.head_parts.similar import render_similar
 
@@ -30,10 +34,7 @@ CHOICES = {"lines", "labels", "draw", "size", "hide", "range", "kinds"}
 def render_head(selection: Selection) -> None:
     """Draw the page."""
     if selection.map is None:
-        widgets.say_problem(
-            f"Run {selection.run} has no map yet; "
-            f"make one with: python -m analysis project {selection.run} --method atlas"
-        )
+        say_no_map(selection, cache.facts(selection.run))
         return
     st.session_state[RUN] = str(selection.run)
     st.session_state[SHOWN_MARKS] = _key(marked(selection))
@@ -56,21 +57,21 @@ def body(run_id: str) -> None:
 def draw(selection: Selection, site: Site) -> None:
     """The sentence, the picture with what belongs to it, and the panel."""
     facts = cache.facts(selection.run)
-    heads = cache.heads(selection.run, selection.map)
-    figures = heads[(heads["site"] == site.label) & (heads["head"] == selection.head)].iloc[0].to_dict()
     name = head_name(site.depth, selection.head)
-    st.markdown(widgets.plain(f"{name} of {widgets.stack_title(site.stack_label)}: {head_sentence(figures)}"))
-    picture, panel = st.columns([3.85, 1])
+    sentence = f"{name} of {widgets.stack_title(site.stack_label)}: {head_sentence(figures_of(selection))}"
+    right = beside(selection, facts)
+    render_top(sentence, selection, right, facts)
+    if right is not None:
+        render_compare(selection, right, facts, picture_of, panel_of)
+        return
+    picture, column = st.columns([3.85, 1])
     with picture:
-        draw_scatter(
-            map_message(selection, facts, site, figures), key=PICTURE, on_pick=pick_point, on_walk=walk,
-            on_further=pick_further, on_choose=choose, on_lasso=take_lasso,
-        )  # fmt: skip
+        draw_map(selection)
         held = lasso.held(selection, marked(selection))
-    with panel:
-        side(selection, held)
+    with column:
+        panel(selection, held)
     with picture:
-        under_picture(selection, figures)
+        under_picture(selection)
         render_similar(selection, site)
         if held:
             lasso.tables(selection, held)
@@ -80,7 +81,35 @@ def draw(selection: Selection, site: Site) -> None:
     table(selection, site)
 
 
-def side(selection: Selection, held: dict[str, Any] | None) -> None:
+def figures_of(selection: Selection) -> dict[str, Any]:
+    """Scores and fidelity of the head."""
+    heads = cache.heads(selection.run, selection.map)
+    return heads[(heads["site"] == selection.site) & (heads["head"] == selection.head)].iloc[0].to_dict()
+
+
+def draw_map(selection: Selection, side: str = "") -> None:
+    """The points; `side` is `BESIDE` for the right one of two pictures."""
+    facts, key = cache.facts(selection.run), PICTURE + side
+    new, new_key = points_of_new(selection)
+    draw_scatter(
+        map_message(selection, facts, facts.site(selection.site), figures_of(selection), new, new_key, side), key=key,
+        on_pick=partial(pick_on, key), on_walk=partial(walk, key), on_further=partial(pick_further, key),
+        on_choose=partial(choose, key), on_lasso=partial(take_lasso, key),
+    )  # fmt: skip
+
+
+def picture_of(selection: Selection, side: str) -> None:
+    """One of two pictures, with its fidelity."""
+    draw_map(selection, side)
+    under_picture(selection)
+
+
+def panel_of(selection: Selection, side: str) -> None:
+    """The panel of one of two pictures."""
+    panel(selection, lasso.held(selection, marked(selection)), PANEL + side)
+
+
+def panel(selection: Selection, held: dict[str, Any] | None, key: str = PANEL) -> None:
     """The panel: the picked token, the lasso, or what to do here."""
     found, view = marked(selection), view_of(selection)
     is_text = bool(cache.input_texts(selection.run))
@@ -89,9 +118,9 @@ def side(selection: Selection, held: dict[str, Any] | None) -> None:
     options["labels"] = selection.option("labels", ("on", "off"), "on" if is_text else "off")
     words = lasso.panel_words(selection, held, view) if held else {}
     draw_panel(
-        picks.picked(selection), hint(), view=view, key=PANEL, on_pick=pick_in_panel, on_without=without,
-        marked=found.tokens if found else None, said=said(found, held), options=options,
-        **picks.further(selection), **words,
+        picks.picked(selection), hint(), view=view, key=key, on_pick=partial(pick_on, key),
+        on_without=partial(without, key), marked=found.tokens if found else None, said=said(found, held),
+        options=options, **picks.further(selection), **words,
     )  # fmt: skip
 
 
@@ -126,8 +155,9 @@ def head_sentence(figures: dict) -> str:
     return f"mean weights {', '.join(said)}." if said else "no scores yet."
 
 
-def under_picture(selection: Selection, figures: dict) -> None:
+def under_picture(selection: Selection) -> None:
     """How far the map can be believed."""
+    figures = figures_of(selection)
     sentence = fidelity_sentence(figures, cache.projection(selection.run, selection.map)["target"])
     sample = sample_note(cache.head_parameters(selection.run, selection.map, selection.site, selection.head))
     if sentence or sample:
@@ -146,49 +176,51 @@ def hint() -> list[str]:
     ]
 
 
-def pick_point() -> None:
-    """A point was clicked on the map, or everything let go."""
-    _pick(st.session_state[PICTURE].pick)
-
-
-def pick_in_panel() -> None:
-    """A row of the panel was clicked, or everything let go."""
-    _pick(st.session_state[PANEL].pick)
-
-
-def _pick(point: dict | None) -> None:
+def pick_on(key: str) -> None:
+    """A point was clicked on a map, or a row of a panel, or everything let go."""
+    point = st.session_state[key].pick
     if point is None:
         lasso.let_go()
     picks.pick(point)
 
 
-def pick_further() -> None:
+def pick_further(key: str) -> None:
     """A point was clicked with shift held."""
-    picks.pick_further(st.session_state[PICTURE].further)
+    picks.pick_further(st.session_state[key].further)
 
 
-def without() -> None:
+def without(key: str) -> None:
     """The name of a further point was clicked in the panel."""
-    picks.without(st.session_state[PANEL].without)
+    picks.without(st.session_state[key].without)
 
 
-def choose() -> None:
+def choose(key: str) -> None:
     """Lines, labels, sizes, patches or filters were chosen on the picture."""
-    chosen = st.session_state[PICTURE].choose
+    chosen = st.session_state[key].choose
     widgets.select(**{word: value for word, value in chosen.items() if word in CHOICES})
 
 
-def take_lasso() -> None:
+def take_lasso(key: str) -> None:
     """A line was drawn round points."""
-    run_id = st.session_state[RUN]
-    selection, _ = resolve(widgets.current().having(run=run_id), cache.facts(run_id))
-    lasso.take(selection, st.session_state[PICTURE].lasso, colouring(selection, cache.tokens(selection.run)))
+    drawn_on = _drawn_on(key)
+    lasso.take(drawn_on, st.session_state[key].lasso, colouring(drawn_on, cache.tokens(drawn_on.run)))
 
 
-def walk() -> None:
+def walk(key: str) -> None:
     """An arrow asks for the next head; the picked token stays picked."""
-    target = st.session_state[PICTURE].walk
-    widgets.select(site=target["site"], head=target["head"])
+    target = st.session_state[key].walk
+    if key == PICTURE:
+        widgets.select(site=target["site"], head=target["head"])
+    else:
+        walk_beside(_drawn_on(PICTURE), _drawn_on(key), target)
+
+
+def _drawn_on(key: str) -> Selection:
+    """What the picture of that key shows, by what the address says now."""
+    run_id = st.session_state[RUN]
+    facts = cache.facts(run_id)
+    selection, _ = resolve(widgets.current().having(run=run_id), facts)
+    return selection if key == PICTURE else beside(selection, facts) or selection
 
 
 def table(selection: Selection, site: Site) -> None:

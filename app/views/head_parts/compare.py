@@ -30,20 +30,19 @@ def beside(selection: Selection, facts: RunFacts) -> Selection | None:
 
 def pick_beside(selection: Selection, facts: RunFacts) -> None:
     """The choice of what is set beside the picture."""
-    right = beside(selection, facts)
     with st.popover("Compare", width="stretch", help="Set another head, or another map of this one, beside it."):
-        here = selection if right is None else right
-        _pick_head(selection, here, facts)
-        if len(facts.maps) > 1:
-            widgets.pick(
-                "Under the map", list(facts.maps), here.map,
-                lambda name: {BESIDE_MAP: name if name != selection.map else None}, key="beside_map",
-            )  # fmt: skip
-        if right is None:
-            st.caption("Choose another head or another map. Tokens that you pick or point at are marked on both.")
-            _say_problem(selection)
-        else:
-            st.button("Close the comparison", key="beside_close", on_click=close, width="stretch")
+        _choose(selection, selection, facts)
+        st.caption("Choose another head or another map. Tokens that you pick or point at are marked on both.")
+        _say_problem(selection)
+
+
+def _choose(selection: Selection, here: Selection, facts: RunFacts) -> None:
+    _pick_head(here, facts)
+    if len(facts.maps) > 1:
+        widgets.pick(
+            "Under the map", list(facts.maps), here.map,
+            lambda name: {BESIDE_MAP: name if name != selection.map else None}, key="beside_map",
+        )  # fmt: skip
 
 
 def render_compare(
@@ -58,14 +57,32 @@ def render_compare(
     Args:
         draw_picture, draw_panel: Of the Head page; they take a selection and ``""`` or ``"beside"``.
     """
-    columns = st.columns(2, gap="small")
-    for column, each, side in zip(columns, (selection, right), ("", BESIDE)):
-        with column:
-            _heading(each, facts, side)
-            draw_picture(each, side)
-    for column, each, side in zip(columns, (selection, right), ("", BESIDE)):
-        with column:
-            draw_panel(each, side)
+    st.html(_SHORTER)
+    with st.container(key="head_two"):
+        columns = st.columns(2, gap="small")
+        for column, each, side in zip(columns, (selection, right), ("", BESIDE)):
+            with column:
+                _heading(selection, each, facts, side)
+                draw_picture(each, side)
+                draw_panel(each, side)
+
+
+_SHORTER = "<style>.st-key-head_two { --stage-less: 110px; }</style>"
+
+
+def both_names(selection: Selection, right: Selection, facts: RunFacts) -> str:
+    """What is compared, for the line above."""
+    left_name, right_name = (f"**{head_name(facts.site(each.site).depth, each.head)}**" for each in (selection, right))
+    what = (
+        f"{left_name} under two maps" if (right.site, right.head) == (selection.site, selection.head)
+        else f"{left_name} beside {right_name}"
+    )  # fmt: skip
+    return f"{what}. What you pick, point at or lasso on one is marked on the other; arrow keys walk the left one."
+
+
+def say_close() -> None:
+    """The way back to one picture."""
+    st.button("Close", key="beside_close", icon=":material/close:", on_click=close, width="stretch")
 
 
 def walk_beside(selection: Selection, right: Selection, target: dict[str, Any]) -> None:
@@ -81,16 +98,21 @@ def close() -> None:
     widgets.select(**{BESIDE: None, BESIDE_MAP: None})
 
 
-def _heading(each: Selection, facts: RunFacts, side: str) -> None:
+def _heading(selection: Selection, each: Selection, facts: RunFacts, side: str) -> None:
+    """The head and the map; on the right they can be changed."""
     site = facts.site(each.site)
-    name = f"**{head_name(site.depth, each.head)}** of {widgets.plain(widgets.stack_title(site.stack_label))}"
-    words, button = st.columns([1, 0.24], vertical_alignment="center", gap="small")
-    words.markdown(f"{name}, map **{widgets.plain(each.map)}**")
-    if side:
-        button.button("Close", key="beside_close_top", icon=":material/close:", on_click=close, width="stretch")
+    name = f"**{head_name(site.depth, each.head)}**, {widgets.plain(widgets.stack_title(site.stack_label))}, map "
+    words, change = st.columns([1, 0.3], vertical_alignment="center", gap="small")
+    words.markdown(f"{name}**{widgets.plain(each.map)}**")
+    with change:
+        if side:
+            with st.popover("Change", width="stretch"):
+                _choose(selection, each, facts)
+        else:
+            st.html("<div style='height:2.5rem'></div>")
 
 
-def _pick_head(selection: Selection, here: Selection, facts: RunFacts) -> None:
+def _pick_head(here: Selection, facts: RunFacts) -> None:
     sites = _sites(facts)
     stack = facts.site(here.site).stack_label
     if len({site.stack_label for site in sites}) > 1:

@@ -19,6 +19,7 @@ from app.views.job_cards import progress_words, share_done
 WANT = "want"
 """The word of the link for a map that was chosen but is not there yet."""
 
+_WAITS = "head_whole_page_waits"
 EVERY_SECONDS = 1.0
 TARGETS = {WHOLE: "whole attention", WITHOUT_SINKS: "without sinks"}
 
@@ -28,6 +29,17 @@ def pick_map(selection: Selection) -> None:
     chosen = _wanted(selection) or _shown(selection)
     with st.popover(f"Map: {_short(_shown(selection))}", width="stretch", help="Choose how the points are laid out."):
         _choose(selection, chosen)
+
+
+def show_map(name: str) -> None:
+    """Show a map of the run, in the left column too. For callbacks."""
+    widgets.select(map=name, **{WANT: None})
+    st.session_state[_WAITS] = True
+
+
+def whole_page_waits() -> bool:
+    """True once after `show_map`: the left column, which is no part of the picture's fragment, has to be drawn anew."""
+    return st.session_state.pop(_WAITS, False)
 
 
 def say_map(selection: Selection, facts: RunFacts) -> None:
@@ -87,7 +99,7 @@ def _choose(selection: Selection, chosen: MapChoice) -> None:
     def take(changed: MapChoice) -> None:
         changed = _possible(changed)
         if changed in known:
-            widgets.select(map=known[changed], **{WANT: None})
+            show_map(known[changed])
         else:
             widgets.select(**{WANT: changed.name})
 

@@ -11,6 +11,7 @@ from app import cache, widgets
 from app.cache.new_input import NEW, asked_for, is_offered, new_input, new_points
 from app.components.scatter import NewPoints
 from app.state import RunFacts, Selection
+from app.views.head_parts.map_choice import WANT, show_map
 
 
 def points_of_new(selection: Selection) -> tuple[NewPoints | None, str]:
@@ -38,7 +39,7 @@ def say_new(selection: Selection, facts: RunFacts) -> None:
     if is_offered() and not _is_linear(selection):
         show.button(
             "Show the linear map" if linear else "Make a linear map", key="new_linear", width="stretch",
-            on_click=lambda: widgets.select(**({"map": linear} if linear else {"want": "linear-2d"})),
+            on_click=lambda: show_map(linear) if linear else widgets.select(**{WANT: "linear-2d"}),
         )  # fmt: skip
     away.button(
         "Take it away", key="new_away", type="tertiary", width="stretch", on_click=lambda: widgets.select(**{NEW: None})

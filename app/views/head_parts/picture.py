@@ -30,14 +30,23 @@ def view_of(selection: Selection) -> str:
 
 
 def map_message(
-    selection: Selection, facts: RunFacts, site: Site, figures: dict, new: NewPoints | None = None, new_key: str = ""
+    selection: Selection,
+    facts: RunFacts,
+    site: Site,
+    figures: dict,
+    new: NewPoints | None = None,
+    new_key: str = "",
+    side: str = "",
 ) -> bytes:
-    """The packed map; kept, so that a pick does not pack it again. `new_key` names what `new` depends on."""
-    what = f"scatter {view_of(selection)} {selection.colour} {chosen_size(selection)} {new_key}"
-    return cache.message(what, selection.run, lambda: _pack_map(selection, facts, site, figures, new))
+    """The packed map; kept, so that a pick does not pack it again. `new_key` names what `new` depends on, `side` that
+    it is the second picture of two, which hears no keys."""
+    what = f"scatter {view_of(selection)} {selection.colour} {chosen_size(selection)} {new_key} {side}"
+    return cache.message(what, selection.run, lambda: _pack_map(selection, facts, site, figures, new, side))
 
 
-def _pack_map(selection: Selection, facts: RunFacts, site: Site, figures: dict, new: NewPoints | None) -> bytes:
+def _pack_map(
+    selection: Selection, facts: RunFacts, site: Site, figures: dict, new: NewPoints | None, side: str
+) -> bytes:
     tokens = cache.tokens(selection.run)
     queries, keys = cache.points(selection.run, selection.map, site.label, selection.head)
     name, texts = head_name(site.depth, selection.head), cache.input_texts(selection.run)
@@ -45,7 +54,7 @@ def _pack_map(selection: Selection, facts: RunFacts, site: Site, figures: dict, 
     return pack_scatter(
         queries, keys, tokens, colouring(selection, tokens), view=view_of(selection),
         walk=neighbours(facts, site, selection.head), name=name, caution=fidelity_warning(figures), alt=alt,
-        input_texts=texts, place={"run": selection.run, "site": site.label, "head": selection.head},
+        input_texts=texts, place={"run": selection.run, "site": site.label, "head": selection.head, "side": side},
         size=sizing(selection, tokens), size_choices=list(size_choices(selection).items()),
         line_choices=list(LINE_NAMES.items()), has_patches=not texts, new=new,
     )  # fmt: skip
