@@ -10,8 +10,8 @@ from analysis.errors import UserError
 from app import cache, marks
 from app.glossary import meaning
 from app.sentences import plain, stack_title
-from app.state import KIND_COLOUR, RunFacts, Selection
-from app.widgets import SEARCH_HELP, pick, search_for
+from app.state import CYCLE, KIND_COLOUR, LONGEST_CYCLE, RunFacts, Selection, cycle_of
+from app.widgets import SEARCH_HELP, pick, search_for, select
 
 MAPS_HELP = "Each map says beside it how much it keeps."
 
@@ -27,13 +27,30 @@ def sidebar(selection: Selection, facts: RunFacts | None) -> None:
         if facts.maps:
             pick("Map", facts.maps, selection.map, lambda name: {"map": name}, key="pick_map",
                  help=meaning("map", MAPS_HELP))  # fmt: skip
-        columns = (KIND_COLOUR, *facts.columns)
+        cycle = cycle_of(selection.colour)
+        columns = (KIND_COLOUR, *facts.columns, f"{CYCLE}{cycle or 8}")
         pick(
             "Colour", columns, selection.colour, lambda name: {"colour": name}, key="pick_colour",
-            format_func=lambda name: "query / key" if name == KIND_COLOUR else name.replace("_", " "),
-            help=meaning("colour"),
+            format_func=_colour_name, help=meaning("colour"),
         )  # fmt: skip
+        if cycle is not None:
+            _pick_cycle(cycle)
         _say_marks(selection)
+
+
+def _colour_name(name: str) -> str:
+    if name == KIND_COLOUR:
+        return "query / key"
+    return f"position mod {cycle_of(name)}" if cycle_of(name) else name.replace("_", " ")
+
+
+def _pick_cycle(cycle: int) -> None:
+    """The k of position mod k."""
+    st.session_state["pick_cycle"] = cycle
+    st.number_input(
+        "k of position mod k", 2, LONGEST_CYCLE, key="pick_cycle",
+        on_change=lambda: select(colour=f"{CYCLE}{st.session_state['pick_cycle']}"),
+    )  # fmt: skip
 
 
 def _pick_run(selection: Selection) -> None:

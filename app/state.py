@@ -16,6 +16,11 @@ from analysis.types import KEY, QUERY, Site
 KIND_COLOUR = "kind"
 """Colour by query and key: the colouring that needs no token column."""
 
+CYCLE = "position_mod_"
+"""Colour by the position in its input modulo a number, which follows: ``position_mod_8``."""
+
+LONGEST_CYCLE = 512
+
 EXPLAINED = "kl_explained"
 """How much of a head's attention the map explains, as a head score beside the metrics."""
 
@@ -129,12 +134,19 @@ def resolve(selection: Selection, facts: RunFacts) -> tuple[Selection, list[str]
         chosen["head"] = 0
     first_map = facts.maps[0] if facts.maps else None
     chosen["map"] = _check(selection.map, facts.maps, "map", facts.run, first_map, notes)
-    chosen["colour"] = _check(
-        selection.colour, (KIND_COLOUR, *facts.columns), "token column", facts.run, KIND_COLOUR, notes
-    )
+    colours = (KIND_COLOUR, *facts.columns, *([selection.colour] if cycle_of(selection.colour) else []))
+    chosen["colour"] = _check(selection.colour, colours, "token column", facts.run, KIND_COLOUR, notes)
     chosen["score"] = _check(selection.score, (EXPLAINED, *facts.scores), "head score", facts.run, None, notes)
     chosen |= _check_token(selection, facts, notes)
     return selection.having(**chosen), notes
+
+
+def cycle_of(colour: str) -> int | None:
+    """The k of a colouring by position modulo k, 2 to `LONGEST_CYCLE`; None for every other colouring."""
+    number = colour.removeprefix(CYCLE)
+    if number == colour or not (number.isascii() and number.isdigit() and len(number) <= 4):
+        return None
+    return int(number) if 2 <= int(number) <= LONGEST_CYCLE else None
 
 
 def _check(

@@ -68,9 +68,18 @@ def kept_points(
         hidden = [float(code) for code in codes.split(",") if code.lstrip("-").isdigit()]
         kept = [keep & ~np.isin(np.nan_to_num(each, nan=-1), hidden) for keep, each in zip(kept, values)]
     if ends and colouring.classes is None:
-        low, _, high = ends.partition("~")
-        kept = [keep & (each >= float(low)) & (each <= float(high)) for keep, each in zip(kept, values)]
+        low, high = _span(ends)
+        kept = [keep & (each >= low) & (each <= high) for keep, each in zip(kept, values)]
     return kept[0], kept[1]
+
+
+def _span(words: str) -> tuple[float, float]:
+    """``10~50`` as two numbers; everything where it is no such thing."""
+    low, _, high = words.partition("~")
+    try:
+        return float(low), float(high)
+    except ValueError:
+        return -np.inf, np.inf
 
 
 def _filter(word: str | None, name: str) -> str:
@@ -114,6 +123,15 @@ def by_column(
         low, high = np.quantile(finite, [0.005, 0.995]) if len(finite) else (0.0, 1.0)
     stops = TWILIGHT if kind == "cyclic" else VIRIDIS
     return Colouring(kind, title, unit, meaning, float(low), float(high), stops, numbers, numbers, name=name)
+
+
+def by_cycle(positions: pd.Series, length: int, name: str = "") -> Colouring:
+    """The position in its input modulo `length`, on the cyclic ramp: what repeats every `length` has one colour."""
+    steps = np.mod(positions.to_numpy(dtype=float), length)
+    meaning = f"Position in its input, modulo {length}: 0 to {length - 1}, then 0 again."
+    return Colouring(
+        "cyclic", f"position mod {length}", "tokens", meaning, 0.0, float(length), TWILIGHT, steps, steps, name=name
+    )
 
 
 def _cycle(finite: np.ndarray, unit: str) -> tuple[float, float]:

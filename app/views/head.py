@@ -10,6 +10,7 @@ import streamlit as st
 from analysis.errors import UserError
 from analysis.types import Site, head_name
 from app import cache, marks, widgets
+from app.cache import atlas
 from app.charts.fidelity import FIDELITY_HELP, fidelity_note, fidelity_sentence, sample_note
 from app.charts.head_table import leading
 from app.charts.neighbours import LINES
@@ -20,7 +21,7 @@ from app.views.head_parts import lasso, picks, render_top
 from app.views.head_parts.compare import beside, render_compare, walk_beside
 from app.views.head_parts.map_choice import say_no_map
 from app.views.head_parts.new_points import points_of_new
-from app.views.head_parts.picture import colouring, extra_message, map_message, patches_message, view_of
+from app.views.head_parts.picture import extra_message, map_message, patches_message, view_of
 from app.views.head_parts.similar import render_similar
 
 PICTURE, PANEL = "head_picture", "head_panel"
@@ -75,9 +76,7 @@ def draw(selection: Selection, site: Site) -> None:
         render_similar(selection, site)
         if held:
             lasso.tables(selection, held)
-        carry(extra_message(selection), "head_extra")
-        if selection.options.get("draw") == "patches" and not cache.input_texts(selection.run):
-            carry(patches_message(selection), "head_patches")
+        bring_more(selection)
     table(selection, site)
 
 
@@ -98,10 +97,18 @@ def draw_map(selection: Selection, side: str = "") -> None:
     )  # fmt: skip
 
 
+def bring_more(selection: Selection, side: str = "") -> None:
+    """What a picture needs a little later than its points: norms, ties, patches."""
+    carry(extra_message(selection), f"head_extra{side}")
+    if not side and selection.options.get("draw") == "patches" and not cache.input_texts(selection.run):
+        carry(patches_message(selection), "head_patches")
+
+
 def picture_of(selection: Selection, side: str) -> None:
     """One of two pictures, with its fidelity."""
     draw_map(selection, side)
     under_picture(selection)
+    bring_more(selection, side)
 
 
 def panel_of(selection: Selection, side: str) -> None:
@@ -118,7 +125,7 @@ def panel(selection: Selection, held: dict[str, Any] | None, key: str = PANEL) -
     options["labels"] = selection.option("labels", ("on", "off"), "on" if is_text else "off")
     words = lasso.panel_words(selection, held, view) if held else {}
     draw_panel(
-        picks.picked(selection), hint(), view=view, key=key, on_pick=partial(pick_on, key),
+        picks.picked(selection), hint() if key == PANEL else [], view=view, key=key, on_pick=partial(pick_on, key),
         on_without=partial(without, key), marked=found.tokens if found else None, said=said(found, held),
         options=options, **picks.further(selection), **words,
     )  # fmt: skip
@@ -203,7 +210,7 @@ def choose(key: str) -> None:
 def take_lasso(key: str) -> None:
     """A line was drawn round points."""
     drawn_on = _drawn_on(key)
-    lasso.take(drawn_on, st.session_state[key].lasso, colouring(drawn_on, cache.tokens(drawn_on.run)))
+    lasso.take(drawn_on, st.session_state[key].lasso, atlas.colouring(drawn_on.run, drawn_on.colour))
 
 
 def walk(key: str) -> None:

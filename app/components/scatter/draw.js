@@ -11,14 +11,14 @@ void main() {
   vec3 turned = turn * (place - middle);
   gl_Position = vec4(turned.xy * scale + shift, clamp(turned.z * 0.001, -1.0, 1.0) * -0.5, 1.0);
   part = patchSize > 0.0 && tile > -0.5 ? tile : -1.0;
-  wide = part > -0.5 ? patchSize * bulk : size * bulk;
+  wide = part > -0.5 ? patchSize * bulk * (state < 0.4 ? 0.5 : 1.0) : size * bulk;
   gl_PointSize = wide + 1.0;
   vec3 plain = step_ < 0.0 ? quiet : texelFetch(ramp, ivec2(int(step_ + 0.5), 0), 0).rgb;
   float strength = state < 0.1 ? ${TRACE} : state < 0.4 ? ${DIMMED} : state < 0.8 ? ${HALF} : part > -0.5 ? 1.0 : opacity;
   colour = vec4(plain, strength);
   shape = kind;
   bool strong = state > 0.4;
-  if (turnOf > -0.5 && strong != (turnOf > 0.5)) gl_Position = vec4(9.0);
+  if (turnOf > -0.5 && strong != (turnOf > 0.5)) gl_Position = vec4(3.0, 3.0, 0.0, 1.0);
 }`;
 const FRAGMENT = `#version 300 es
 precision highp float;
@@ -29,8 +29,8 @@ void main() {
   if (part > -0.5) {
     float reach = max(from.x, from.y), edge = wide * 0.5;
     vec2 corner = vec2(mod(part, across), floor(part / across));
-    vec2 within = clamp((gl_PointCoord - 0.5) * (wide + 1.0) / max(wide - 3.0, 1.0) + 0.5, 0.02, 0.98);
-    vec3 pixel = reach > edge - 1.6 ? edges[shape > 0.5 ? 1 : 0] : texture(sheet, (corner + within) / across).rgb;
+    vec2 within = clamp((gl_PointCoord - 0.5) * (wide + 1.0) / max(wide - 3.2, 1.0) + 0.5, 0.02, 0.98);
+    vec3 pixel = reach > edge - (wide > 9.0 ? 1.6 : 0.8) ? edges[shape > 0.5 ? 1 : 0] : texture(sheet, (corner + within) / across).rgb;
     drawn = vec4(pixel, 1.0) * (colour.a * clamp(edge - reach + 0.5, 0.0, 1.0));
     return;
   }
@@ -164,7 +164,7 @@ function plainDrawer(canvas) {
           if (left < 0 || top < 0 || left > canvas.width || top > canvas.height) continue;
           const state = states[at], step = Math.round(steps[at]) * 4, tile = sheet ? sheet.places[at] : -1;
           context.globalAlpha = state < 0.1 ? TRACE : state < 0.4 ? DIMMED : state < 0.8 ? HALF : tile >= 0 ? 1 : opacity;
-          const wide = (tile >= 0 ? patchSize : size) * (bulk ? bulk[at] : 1);
+          const wide = (tile >= 0 ? patchSize * (state < 0.4 ? 0.5 : 1) : size) * (bulk ? bulk[at] : 1);
           context.fillStyle = tile >= 0 ? sheet.colours[kinds[at]] : step < 0 ? "#8A9099" : `rgb(${pixels[step]} ${pixels[step + 1]} ${pixels[step + 2]})`;
           context.fillRect(left - wide / 2, top - wide / 2, wide, wide);
           if (tile < 0) continue;

@@ -9,7 +9,7 @@ function makeTip(scatter) {
     if (point === null) return;
     const left = x / ratio() + stage.clientWidth / 2, top = y / ratio() + stage.clientHeight / 2;
     const flipX = left > stage.clientWidth - tip.offsetWidth - 24, flipY = top > stage.clientHeight - tip.offsetHeight - 24;
-    tip.style.transform = `translate(${left + (flipX ? -tip.offsetWidth - 14 : 14)}px, ${Math.max(top + (flipY ? -tip.offsetHeight - 14 : 14), 0)}px)`;
+    tip.style.transform = `translate(${Math.max(left + (flipX ? -tip.offsetWidth - 14 : 14), 4)}px, ${Math.max(top + (flipY ? -tip.offsetHeight - 14 : 14), 0)}px)`;
   }
 
   function describe(point) {
@@ -21,7 +21,7 @@ function makeTip(scatter) {
     if (around) rows.push(around);
     rows.push(element("div", {class: "dim"}, `position ${data.positions[token]} · ${header.input_word} ${data.inputs[token]}${norm(token, isQuery)}`));
     if (colour.kind !== "kind") rows.push(element("div", {class: "dim"}, `${colour.title}: ${valueWords(point)}`));
-    if (header.size && data.sizes) rows.push(element("div", {class: "dim"}, `${header.size.title}: ${short(data.sizes[point])} ${header.size.unit}`.trim()));
+    if (header.size && header.size.name !== "norm" && data.sizes) rows.push(element("div", {class: "dim"}, `${header.size.title}: ${short(data.sizes[point])} ${header.size.unit}`.trim()));
     rows.push(...ties(token, isQuery));
     tip.replaceChildren(...rows);
   }

@@ -7,14 +7,13 @@ import pandas as pd
 
 from analysis.types import Site, head_name
 from app import cache
-from app.cache import attended
+from app.cache import atlas, attended
 from app.charts.attended import strongest_ties
-from app.charts.colouring import Colouring, by_column, by_kind
 from app.charts.fidelity import fidelity_warning
 from app.charts.patches import TILE_PIXELS, patch_sheet
 from app.components import pack
 from app.components.scatter import NewPoints, Sizing, pack_scatter
-from app.state import KIND_COLOUR, RunFacts, Selection
+from app.state import RunFacts, Selection
 
 SIZE = "size"
 SIZES = {"none": "the same", "norm": "norm", "value_norm": "value norm"}
@@ -52,21 +51,12 @@ def _pack_map(
     name, texts = head_name(site.depth, selection.head), cache.input_texts(selection.run)
     alt = f"Map of {len(tokens)} queries and {len(tokens)} keys of head {name} of {site.label}, {selection.map}"
     return pack_scatter(
-        queries, keys, tokens, colouring(selection, tokens), view=view_of(selection),
+        queries, keys, tokens, atlas.colouring(selection.run, selection.colour), view=view_of(selection),
         walk=neighbours(facts, site, selection.head), name=name, caution=fidelity_warning(figures), alt=alt,
         input_texts=texts, place={"run": selection.run, "site": site.label, "head": selection.head, "side": side},
         size=sizing(selection, tokens), size_choices=list(size_choices(selection).items()),
         line_choices=list(LINE_NAMES.items()), has_patches=not texts, new=new,
     )  # fmt: skip
-
-
-def colouring(selection: Selection, tokens: pd.DataFrame) -> Colouring:
-    """The colours that the left column asks for."""
-    if selection.colour == KIND_COLOUR:
-        return by_kind(len(tokens))
-    info = cache.run(selection.run).token_columns()[selection.colour]
-    title = selection.colour.replace("_", " ")
-    return by_column(tokens[selection.colour], info.kind, title, info.unit, info.description, name=selection.colour)
 
 
 def size_choices(selection: Selection) -> dict[str, str]:
