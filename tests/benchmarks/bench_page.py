@@ -25,8 +25,8 @@ def run(quick: bool = False) -> str:
     repeats = 3 if quick else 7
     with tempfile.TemporaryDirectory() as folder:
         runs = Path(folder) / "runs"
-        _make_run(runs, "matrix", n_layers=12, n_heads=12, n_inputs=50, n_tokens=118)
-        _make_run(runs, "large", n_layers=1, n_heads=2, n_inputs=500, n_tokens=118)
+        make_run(runs, "matrix", n_layers=12, n_heads=12, n_inputs=50, n_tokens=118)
+        make_run(runs, "large", n_layers=1, n_heads=2, n_inputs=500, n_tokens=118)
         with served(runs, Path(folder) / "log.txt") as address, chromium() as browser:
             rows = []
             for measure in (_first_paint, _matrix, _switch_and_pick, _large, _altair):
@@ -64,7 +64,7 @@ def _matrix(page: Page, address: str, runs: Path, repeats: int) -> list[tuple[st
     for _ in range(repeats):
         _go_to(page, "Head", "drawn")
         times.append(_go_to(page, "Atlas", "painted"))
-    points = _n_points(runs, "matrix")
+    points = n_points(runs, "matrix")
     return [
         (f"matrix of 144 heads x {points:,} points, from click to painted, warm", _ms(times), "500 ms"),
         ("its message", f"{largest / 1e6:.2f} MB", "0.5 MB"),
@@ -75,7 +75,7 @@ def _switch_and_pick(page: Page, address: str, runs: Path, repeats: int) -> list
     page.goto(f"{address}/head?run=matrix")
     page.wait_for_function("window.__qkAtlas?.drawn")
     settle(page)
-    points = _n_points(runs, "matrix")
+    points = n_points(runs, "matrix")
     switch = [_walk(page) for _ in range(repeats)]
     picks = [_pick(page, index) for index in range(repeats)]
     return [
@@ -89,7 +89,7 @@ def _large(page: Page, address: str, runs: Path, repeats: int) -> list[tuple[str
     page.wait_for_selector(".cell")
     settle(page)
     first = _go_to(page, "Head", "drawn")
-    points = _n_points(runs, "large")
+    points = n_points(runs, "large")
     return [
         (f"single view of {points:,} points, from click to drawn, first time", _ms([first]), "1 s"),
         ("pan, per step, software rendering", _ms(_pan(page, ".stage", 2 * repeats)), "150 ms"),
@@ -176,7 +176,7 @@ def _pan(page: Page, selector: str, steps: int) -> list[float]:
     return times[1:]
 
 
-def _make_run(runs: Path, run_id: str, **size: int) -> None:
+def make_run(runs: Path, run_id: str, **size: int) -> None:
     """A synthetic run with a map of clusters, and thumbnails as the pipeline draws them."""
     path = make_synthetic_run(runs, run_id, d_head=8, with_projection=False, **size)
     rng = np.random.default_rng(0)
@@ -195,7 +195,7 @@ def _make_run(runs: Path, run_id: str, **size: int) -> None:
         writer.publish({})
 
 
-def _n_points(runs: Path, run_id: str) -> int:
+def n_points(runs: Path, run_id: str) -> int:
     with open_run(run_id, runs) as opened:
         return 2 * len(opened.tokens())
 
