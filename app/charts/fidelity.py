@@ -34,6 +34,43 @@ def fidelity_sentence(figures: Mapping[str, Any], target: str) -> str:
     return "Map " + "; ".join(said) + "."
 
 
+def fidelity_short(figures: Mapping[str, Any], target: str) -> str:
+    """The leading figure and what it has to be compared with, in one line; empty where there are none."""
+    return fidelity_sentence({name: figures.get(name) for name in ("kl_explained", "key_only_kl")}, target)
+
+
+def fidelity_rows(figures: Mapping[str, Any], target: str) -> list[dict[str, str]]:
+    """Every figure of one head's map with one plain sentence, for a table; those that are not known are left out.
+
+    Returns:
+        ``name``, ``value`` (with its unit) and ``meaning`` of each.
+    """
+    what = "attention without its sinks" if target == "without_sinks" else "attention"
+    known = [(name, title, meaning, _number(figures, name)) for name, title, meaning in _FIGURES]
+    return [
+        {"name": title, "value": percent(value), "meaning": meaning.format(what=what)}
+        for _, title, meaning, value in known
+        if value is not None
+    ]
+
+
+_FIGURES = (
+    ("kl_explained", "KL explained", "How much of the {what} the map tells by distance: 0 % is no better "
+     "than uniform weights, 100 % exact, below 0 worse than uniform. 1 − KL({what} ‖ map) / KL({what} ‖ uniform)."),
+    ("key_only_kl", "Keys alone", "What is explained by how popular each key is, with no map at all: the map has to "
+     "beat it."),
+    ("mass3_skill", "Weight of the 3 nearest keys", "Attention held by the three keys nearest to a query: 0 % is "
+     "what chance gives, 100 % what the three strongest hold."),
+    ("recall3_content", "Recall@3, content", "Of a query's three strongest keys that are no special tokens, so many "
+     "are among its three nearest on the map."),
+    ("kept_queries", "Query neighbours kept", "Of the 15 nearest queries in the head's own space, so many are among "
+     "the 15 nearest on the map."),
+    ("kept_keys", "Key neighbours kept", "The same for keys."),
+    ("mix", "Mix", "Share of the other kind among the 15 nearest points: near 0 % queries and keys lie apart, near "
+     "50 % they are mixed."),
+)  # fmt: skip
+
+
 def fidelity_warning(figures: Mapping[str, Any]) -> str:
     """Why this map should be read with care, in one sentence; empty where it need not."""
     explained, keys_only = _number(figures, "kl_explained"), _number(figures, "key_only_kl")

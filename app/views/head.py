@@ -11,7 +11,6 @@ from analysis.errors import UserError
 from analysis.types import Site, head_name
 from app import cache, marks, widgets
 from app.cache import atlas
-from app.charts.fidelity import FIDELITY_HELP, fidelity_note, fidelity_sentence, sample_note
 from app.charts.head_table import leading
 from app.charts.neighbours import LINES
 from app.components.scatter import carry, draw_panel, draw_scatter
@@ -19,10 +18,12 @@ from app.state import Selection, resolve
 from app.views import View
 from app.views.head_parts import lasso, picks, render_top
 from app.views.head_parts.compare import beside, render_compare, walk_beside
+from app.views.head_parts.fidelity import under_picture
 from app.views.head_parts.map_choice import say_no_map
 from app.views.head_parts.new_points import points_of_new
 from app.views.head_parts.picture import extra_message, map_message, patches_message, view_of
 from app.views.head_parts.similar import render_similar
+from app.views.head_parts.strip import render_strip
 
 PICTURE, PANEL = "head_picture", "head_panel"
 RUN, SHOWN_MARKS = "head_run", "head_shown_marks"
@@ -61,6 +62,7 @@ def draw(selection: Selection, site: Site) -> None:
     name = head_name(site.depth, selection.head)
     sentence = f"{name} of {widgets.stack_title(site.stack_label)}: {head_sentence(figures_of(selection))}"
     right = beside(selection, facts)
+    render_strip(selection, facts)
     render_top(sentence, selection, right, facts)
     if right is not None:
         render_compare(selection, right, facts, picture_of, panel_of)
@@ -72,7 +74,7 @@ def draw(selection: Selection, site: Site) -> None:
     with column:
         panel(selection, held)
     with picture:
-        under_picture(selection)
+        under_picture(selection, figures_of(selection))
         render_similar(selection, site)
         if held:
             lasso.tables(selection, held)
@@ -107,7 +109,7 @@ def bring_more(selection: Selection, side: str = "") -> None:
 def picture_of(selection: Selection, side: str) -> None:
     """One of two pictures, with its fidelity."""
     draw_map(selection, side)
-    under_picture(selection)
+    under_picture(selection, figures_of(selection), side)
     bring_more(selection, side)
 
 
@@ -160,16 +162,6 @@ def head_sentence(figures: dict) -> str:
         unit = "" if each["is_share"] else f" {each['unit'].split(';')[0]}"
         said.append(f"{each['title'].lower()} {each['value']:.2f}{unit}")
     return f"mean weights {', '.join(said)}." if said else "no scores yet."
-
-
-def under_picture(selection: Selection) -> None:
-    """How far the map can be believed."""
-    figures = figures_of(selection)
-    sentence = fidelity_sentence(figures, cache.projection(selection.run, selection.map)["target"])
-    sample = sample_note(cache.head_parameters(selection.run, selection.map, selection.site, selection.head))
-    if sentence or sample:
-        said = (sentence, fidelity_note(figures), sample)
-        st.caption(" ".join(part for part in said if part), help=FIDELITY_HELP)
 
 
 def hint() -> list[str]:

@@ -19,6 +19,7 @@ _PARTS = ("weights", "colour", "camera", "draw", "glide", "overlay", "tip", "fil
 _mount_scatter = register("scatter", parts=_PARTS)
 _mount_panel = register("scatter", "panel", parts=("weights", "lassocard"))
 _mount_carrier = register("scatter", "carrier")
+_mount_strip = register("scatter", "strip")
 
 SHOWN_AT_FIRST = 0.9975
 """The view opens between this quantile of each axis and its mirror image, as the thumbnails do, so that a few far
@@ -197,3 +198,35 @@ def as_bits(flags: Bool[np.ndarray, " any"]) -> str:
 def carry(message: bytes, key: str) -> None:
     """Bring a packed message to the other parts; its header's ``subject`` says to whom."""
     _mount_carrier(key=key, data=message)
+
+
+def pack_strip(
+    row: bytes,
+    site: str,
+    layer: str,
+    names: Sequence[str],
+    layers: Sequence[Mapping[str, Any] | None],
+    n_columns: int,
+) -> bytes:
+    """The heads of one layer as one message.
+
+    Args:
+        row: Their thumbnails side by side as PNG, `n_columns` to the width; empty where the map has none.
+        site, layer: Of the heads, as the link and a reader say it.
+        names: Of the heads, as in ``L2H4``.
+        layers: ``{"site", "name", "n_heads"}`` of the layer above and of the one below; None where there is none.
+    """
+    header = {"site": site, "layer": layer, "names": list(names), "layers": list(layers), "n_columns": n_columns}
+    return pack(header, {"row": row})
+
+
+def draw_strip(message: bytes, *, key: str, on_go: Callable[[], None]) -> bool:
+    """Draw what `pack_strip` made; which head is framed it hears from the map.
+
+    Args:
+        on_go: ``session_state[key].go`` is ``{"site", "head"}``.
+
+    Returns:
+        Whether all heads are asked for.
+    """
+    return bool(_mount_strip(key=key, data=message, on_go_change=on_go, on_all_change=lambda: None).all)
