@@ -147,8 +147,11 @@ def _try_own(selection: Selection) -> None:
         if is_text:
             st.session_state.setdefault("input_own", new_input.asked_for(selection) or "")
             st.text_area("Try a text of your own", key="input_own", max_chars=new_input.LONGEST_TEXT, height=110)
-            said = st.session_state["input_own"].strip()
-            st.button("Show", key="input_own_go", type="primary", on_click=_show_new, args=(said,))
+            # The text is read when the button is heard: it may have been committed by the same click.
+            st.button(
+                "Show", key="input_own_go", type="primary",
+                on_click=lambda: _show_new(st.session_state["input_own"].strip()),
+            )  # fmt: skip
         else:
             dropped = st.file_uploader(
                 "Try an image of your own", ["png", "jpg", "jpeg", "webp"], key="input_own_image"
