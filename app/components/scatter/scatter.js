@@ -41,7 +41,7 @@ function makeScatter(host) {
   const outside = ([x, y]) => { const box = stage.getBoundingClientRect(); return [box.left + box.width / 2 + x / ratio(), box.top + box.height / 2 + y / ratio()]; };
   const where = (point) => outside(seen(camera, scatter.data.points, point));
   board().whereOn ??= {};
-  const lead = () => Object.assign(board(), {where, states: () => [...scatter.data.states], labelled: () => scatter.labelled ?? [], factors: () => (scatter.data.factors ? [...scatter.data.factors] : null)});
+  const lead = () => Object.assign(board(), {where, fresh: (point) => outside(seen(camera, scatter.data.fresh, point)), states: () => [...scatter.data.states], labelled: () => scatter.labelled ?? [], factors: () => (scatter.data.factors ? [...scatter.data.factors] : null)});
 
   scatter.show = (message) => {
     stage.classList.remove("waiting");
