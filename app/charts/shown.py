@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -47,6 +48,20 @@ class Shown:
     def seen(self) -> Float[np.ndarray, "query key"]:
         """The weights with NaN where a query may not attend."""
         return self.weights if self.allowed.all() else np.where(self.allowed, self.weights, np.nan)
+
+
+class Strongest(NamedTuple):
+    """The strongest keys of every query unit and the strongest queries of every key unit, largest first.
+
+    Attributes:
+        keys: Units, -1 where there are fewer.
+        key_weights: Their weights, 0 where there are fewer.
+    """
+
+    keys: Int[np.ndarray, "query n"]
+    key_weights: Float[np.ndarray, "query n"]
+    queries: Int[np.ndarray, "key n"]
+    query_weights: Float[np.ndarray, "key n"]
 
 
 def show_attention(
@@ -129,6 +144,11 @@ def hidden_tokens(said: str, is_special: Bool[np.ndarray, " token"]) -> Bool[np.
     return hidden
 
 
+def strongest_both_ways(shown: Shown, n: int = 3) -> Strongest:
+    """The `n` strongest of every row and of every column."""
+    return Strongest(*strongest(shown.weights, shown.allowed, n), *strongest(shown.weights.T, shown.allowed.T, n))
+
+
 def strongest(
     weights: Float[np.ndarray, "query key"], allowed: Bool[np.ndarray, "query key"], n: int = 3
 ) -> tuple[Int[np.ndarray, "query n"], Float[np.ndarray, "query n"]]:
@@ -139,4 +159,4 @@ def strongest(
     values = np.take_along_axis(seen, some, axis=1)
     order = np.argsort(-values, axis=1, kind="stable")
     keys, values = np.take_along_axis(some, order, axis=1), np.take_along_axis(values, order, axis=1)
-    return np.where(values < 0, -1, keys).astype(np.int32), np.maximum(values, 0)
+    return np.where(values < 0, -1, keys).astype(np.int32), np.maximum(values, 0).astype(np.float32)

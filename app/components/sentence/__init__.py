@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 from jaxtyping import Float
 
-from app.charts.shown import Shown, strongest
+from app.charts.shown import Shown, Strongest
 from app.components import pack, register
 from app.palette import KEY, QUERY
 
@@ -43,6 +43,7 @@ class Piece:
 def sentence(
     pieces: list[Piece],
     shown: Shown,
+    top: Strongest,
     resting: Float[np.ndarray, " unit"],
     picked: int | None,
     kind: str,
@@ -55,7 +56,8 @@ def sentence(
 
     Args:
         pieces: In the order of the text.
-        shown: The matrix; sent whole up to `WHOLE_MATRIX` units, of longer texts the strongest of each row and column.
+        shown: The matrix; sent whole up to `WHOLE_MATRIX` units.
+        top: The strongest of each row and column, told at the pointer at any length.
         resting: Weights shown while nothing is pointed at: the picked unit's, or the mean over queries.
         picked: The held unit.
         kind: ``query``: shade where the unit looks; ``key``: shade who looks at it.
@@ -76,15 +78,10 @@ def sentence(
         "n": len(shown),
     }
     matrix = shown.seen() if is_whole else shown.weights[:0]
-    keys, key_weights = strongest(shown.weights, shown.allowed)
-    queries, query_weights = strongest(shown.weights.T, shown.allowed.T)
     sections = {
         "resting": resting.astype(np.float32),
         "matrix": matrix.astype(np.float32),
-        "keys": keys,
-        "key_weights": key_weights.astype(np.float32),
-        "queries": queries,
-        "query_weights": query_weights.astype(np.float32),
+        **top._asdict(),
     }
 
     def pick() -> None:

@@ -13,7 +13,15 @@ from analysis.types import QUERY, Site, head_name
 from app import cache, widgets
 from app.cache.new_input import asked_for
 from app.charts.scales import SCALES, ColourScale, make_scale
-from app.charts.shown import Shown, each_alone, hidden_tokens, show_attention, word_groups
+from app.charts.shown import (
+    Shown,
+    Strongest,
+    each_alone,
+    hidden_tokens,
+    show_attention,
+    strongest_both_ways,
+    word_groups,
+)
 from app.charts.text_attention import token_gaps, visible_token
 from app.charts.words import percent
 from app.components.sentence import Piece
@@ -160,6 +168,17 @@ class OneInput:
 
         knots = np.frombuffer(cache.message(f"scale {name} {self.view_key}", self.run_id, make)).reshape(2, -1)
         return ColourScale(name, knots[0], knots[1])
+
+    @cached_property
+    def strongest(self) -> Strongest:
+        """Of every row and column; kept like `scale`."""
+
+        def make() -> bytes:
+            return b"".join(part.tobytes() for part in strongest_both_ways(self.shown))
+
+        kept = np.frombuffer(cache.message(f"strongest {self.view_key}", self.run_id, make), dtype=np.int32)
+        keys, key_weights, queries, query_weights = kept.reshape(4, len(self.shown), -1)
+        return Strongest(keys, key_weights.view(np.float32), queries, query_weights.view(np.float32))
 
     def pieces(self) -> list[Piece]:
         """The whole text, hidden tokens too."""

@@ -24,7 +24,7 @@ PICTURES = {"map": "Heat map", "lines": "Lines", "table": "Table", "all": "Over 
 def text_sentence(one: OneInput) -> None:
     """The text itself, shaded."""
     sentence(
-        one.pieces(), one.shown, one.weights(), one.picked, one.selection.kind,
+        one.pieces(), one.shown, one.strongest, one.weights(), one.picked, one.selection.kind,
         one.scale.name if one.selection.options.get(SCALE) else "linear", one.title,
         one.pick, key="input_sentence",
     )  # fmt: skip
