@@ -1,12 +1,9 @@
 """Train the demo language model: a GPT-2 of 4 layers x 8 heads with its own byte-level BPE, small enough for git.
 
 What it is for: a newcomer should meet a previous-token head, induction heads and first-token sinks at once, offline.
-Four choices make them appear within minutes on a CPU. Half of the rows are random spans that return, and only their
-return is scored, because what cannot be predicted is noise. Position embeddings start as sinusoids, so "one back" is
-the same direction everywhere. Short rows lie at random positions, so that all are learned. Last, the second phase
-charges a small price for attention: in the first layer for looking at many tokens at once, above it for looking
-anywhere but at the first token. Heads that earn less than the price come to rest on the first token, the others become
-clean. Large models arrive there by themselves, a small one would take hours.
+They arise here as in large models, from next-token prediction alone: no price, no special start, every token scored.
+Three choices make them appear within minutes on a CPU: few token types, short rows behind a fixed first token, and
+two thirds of the rows are random spans of 6 to 45 tokens that return, which nothing but induction can predict.
 
     python data/demo/train_language.py [--out data/demo/language]
 """
@@ -15,7 +12,6 @@ import argparse
 import json
 import math
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +22,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 BOS, EOS, N_SPECIAL = 0, 1, 2
-N_TYPES, N_POSITIONS, N_LAYERS, N_HEADS, WIDTH = 1536, 256, 4, 8, 192
+N_TYPES, N_POSITIONS, N_LAYERS, N_HEADS, WIDTH = 512, 128, 4, 8, 192
+N_STEPS, N_ROWS, RATE, SHORTEST_SPAN, LONGEST_SPAN = 2300, 24, 1e-3, 6, 45
 TRAIN_SEED, HELD_OUT_SEED, N_STORIES = 0, 10_000, 10_000
 
 
@@ -48,7 +45,7 @@ def train_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
 
 
 def make_model(seed: int) -> GPT2LMHeadModel:
-    """A GPT-2 before training, with sinusoids for positions."""
+    """A GPT-2 before training, initialised as GPT-2 is."""
     torch.manual_seed(seed)
     config = GPT2Config(
         vocab_size=N_TYPES, n_positions=N_POSITIONS, n_embd=WIDTH, n_layer=N_LAYERS, n_head=N_HEADS,
@@ -57,42 +54,21 @@ def make_model(seed: int) -> GPT2LMHeadModel:
     )
     model = GPT2LMHeadModel(config)
     model.set_attn_implementation("eager")  # the backward pass of the fused kernel is slow in bfloat16 on a CPU
-    angle = torch.arange(N_POSITIONS)[:, None] / 500 ** torch.linspace(0, 1, WIDTH // 2)[None]
-    model.transformer.wpe.weight.data = 0.04 * torch.cat([angle.sin(), angle.cos()], dim=1)
     return model
 
 
-class Batches:
-    """Rows of ids with targets (-100 = not scored) and positions, all from one generator."""
-
-    def __init__(self, stream: np.ndarray, seed: int):
-        self.stream, self.rng = stream, np.random.default_rng(seed)
-
-    def draw(self, n_rows: int, length: int, span: tuple[int, int]) -> tuple[torch.Tensor, ...]:
-        """Ids, targets and positions [row, position]: half random spans that return (`span` = bounds of their length
-        in tokens), half stories. The first occurrence of a span is no target.
-        """
-        rows = np.empty((n_rows, length), np.int64)
-        scored = np.ones((n_rows, length), bool)
-        for i in range(n_rows):
-            rows[i, 0] = BOS
-            if i % 2:
-                start = self.rng.integers(len(self.stream) - length)
-                rows[i, 1:] = self.stream[start:start + length - 1]
-            else:
-                rows[i, 1:], scored[i, 1:] = self._spans(length - 1, span)
-                scored[i, 0] = False
-        targets = np.where(scored, rows, -100)
-        offset = self.rng.integers(0, N_POSITIONS - length + 1, n_rows) * (self.rng.random(n_rows) < 0.6)
-        positions = np.arange(length)[None] + offset[:, None] * (np.arange(length) > 0)[None]
-        return torch.from_numpy(rows), torch.from_numpy(targets), torch.from_numpy(positions)
-
-    def _spans(self, length: int, bounds: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """A random span again and again, after a random lead, and which of its tokens can be known."""
-        n, lead = self.rng.integers(bounds[0], bounds[1] + 1), self.rng.integers(0, 6)
-        random = self.rng.integers(N_SPECIAL, N_TYPES, lead + n)
-        ids = np.concatenate([random, np.tile(random[lead:], math.ceil(length / n))])[:length]
-        return ids, np.arange(length) > lead + n
+def draw_rows(stream: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
+    """Ids [row, position], each row behind `<bos>`: a stretch of the stories, or a random span again and again."""
+    rows = np.full((N_ROWS, N_POSITIONS), BOS, np.int64)
+    n = N_POSITIONS - 1
+    for row in rows:
+        if rng.random() < 1 / 3:
+            start = rng.integers(len(stream) - n)
+            row[1:] = stream[start:start + n]
+        else:
+            span = rng.integers(N_SPECIAL, N_TYPES, rng.integers(SHORTEST_SPAN, LONGEST_SPAN + 1))
+            row[1:] = np.resize(span, n)
+    return torch.from_numpy(rows)
 
 
 def make_stream(tokenizer: PreTrainedTokenizerFast, seed: int, n_stories: int) -> np.ndarray:
@@ -100,53 +76,24 @@ def make_stream(tokenizer: PreTrainedTokenizerFast, seed: int, n_stories: int) -
     return np.concatenate([np.asarray(ids) for ids in encoded])
 
 
-@dataclass
-class Phase:
-    """`rate` is held, or falls along a cosine when `falling`. Prices are in nats, mean over heads and queries:
-    `price_of_looking` for attention wholly elsewhere than on the first token (above the first layer),
-    `price_of_spreading` for each nat of entropy of the attention (first layer).
-    """
-
-    steps: int
-    rate: float
-    falling: bool = False
-    price_of_looking: float = 0.0
-    price_of_spreading: float = 0.0
-
-    def rate_at(self, step: int) -> float:
-        fall = 0.5 * (1 + math.cos(math.pi * step / self.steps)) if self.falling else 1.0
-        return self.rate * min(1, (step + 1) / 50) * max(fall, 0.02)
-
-    def price(self, attentions: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        weights = torch.stack(attentions)[..., 1:, :].float()  # layer, row, head, query, key
-        spreading = -(weights[0] * (weights[0] + 1e-9).log()).sum(-1).mean()
-        looking = 1 - weights[1:, ..., 0].mean()
-        return self.price_of_looking * looking + self.price_of_spreading * spreading
-
-
-PHASES = [Phase(1000, 1.7e-3), Phase(600, 1e-3, falling=True, price_of_looking=0.06, price_of_spreading=0.15)]
-
-
-def train(model: GPT2LMHeadModel, batches: Batches, phase: Phase, report) -> None:
-    """Muon for the matrices, AdamW for the rest; every eighth batch is long. `report(step, loss)` every 100 steps."""
-    matrices = [p for p in model.transformer.h.parameters() if p.ndim == 2]
-    others = [p for p in model.parameters() if not any(p is m for m in matrices)]
-    optimizers = [torch.optim.Muon(matrices, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
-                  torch.optim.AdamW(others, betas=(0.9, 0.98), weight_decay=0.01)]
-    for step in range(phase.steps):
-        for group in [g for optimizer in optimizers for g in optimizer.param_groups]:
-            group["lr"] = phase.rate_at(step)
-        size = (12, 256, (20, 120)) if step % 8 == 7 else (48, 64, (6, 28))
-        ids, targets, positions = batches.draw(*size)
+def train(model: GPT2LMHeadModel, stream: np.ndarray, report) -> None:
+    """AdamW with warm-up and a cosine; calls `report(step, loss)` every 100 steps."""
+    matrices, others = ([p for p in model.parameters() if (p.ndim == 2) is flat] for flat in (True, False))
+    groups = [dict(params=matrices, weight_decay=0.1), dict(params=others, weight_decay=0.0)]
+    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98))
+    rng = np.random.default_rng(TRAIN_SEED)
+    for step in range(N_STEPS):
+        falling = max(0.02, 0.5 * (1 + math.cos(math.pi * step / N_STEPS)))
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * min(1, (step + 1) / 100) * falling
+        ids = draw_rows(stream, rng)
         with torch.autocast("cpu", torch.bfloat16):
-            out = model(ids, position_ids=positions, use_cache=False, output_attentions=True)
-        loss = F.cross_entropy(out.logits[:, :-1].float().flatten(0, 1), targets[:, 1:].flatten())
-        total = loss + phase.price(out.attentions) if phase.falling else loss
-        total.backward()
+            logits = model(ids, use_cache=False).logits
+        loss = F.cross_entropy(logits[:, :-1].float().flatten(0, 1), ids[:, 1:].flatten())
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
         if step % 100 == 99:
             report(step + 1, loss.item())
 
@@ -191,7 +138,7 @@ def main() -> None:
 
     def report(step: int, loss: float) -> None:
         line = dict(step=step, seconds=round(time.time() - start), train_loss=round(loss, 3))
-        if step % 500 == 0 or step == phase.steps:
+        if step % 500 == 0 or step == N_STEPS:
             scores = measure(model, tokenizer, held_out)
             line |= {name: round(float(np.max(value)), 3) for name, value in scores.items()}
             line["n_sinks"] = int((np.array(scores["sink"]) > 0.3).sum())
@@ -200,8 +147,7 @@ def main() -> None:
             (given.out / "training.json").write_text(json.dumps({**line, **scores}, indent=1) + "\n")
         print(json.dumps(line), flush=True)
 
-    for i, phase in enumerate(PHASES):
-        train(model, Batches(stream, TRAIN_SEED + i), phase, report)
+    train(model, stream, report)
 
 
 if __name__ == "__main__":
