@@ -10,7 +10,7 @@ from analysis.errors import UserError
 from app import cache, marks
 from app.glossary import meaning
 from app.sentences import plain, stack_title
-from app.state import CYCLE, KIND_COLOUR, LONGEST_CYCLE, RunFacts, Selection, cycle_of
+from app.state import CYCLE, KIND_COLOUR, LONGEST_CYCLE, OF_ONE_RUN, RunFacts, Selection, cycle_of
 from app.widgets import SEARCH_HELP, pick, search_for, select
 
 MAPS_HELP = "Each map says beside it how much it keeps."
@@ -74,7 +74,7 @@ def _run_name(run: str | None, status: dict[str, str]) -> str:
 
 def _other_run(run: str | None) -> dict[str, Any]:
     """Another run: what belonged to the last one goes, what is about looking stays."""
-    return {"run": run, "site": None, "head": None, "input": None, "token": None, "map": None}
+    return {**dict.fromkeys(OF_ONE_RUN), "run": run}
 
 
 def _pick_stack(selection: Selection, facts: RunFacts) -> None:

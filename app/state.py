@@ -24,6 +24,11 @@ LONGEST_CYCLE = 512
 EXPLAINED = "kl_explained"
 """How much of a head's attention the map explains, as a head score beside the metrics."""
 
+OF_ONE_RUN = tuple(
+    "site head input token map new with at spot also beside beside_map near near_words want".split()
+)  # fmt: skip
+"""Words of the link that mean nothing in another run."""
+
 _NUMBERS = ("head", "input", "token")
 _WORDS = ("run", "map", "site", "kind", "colour", "score")
 _DEFAULTS = {"kind": QUERY, "colour": KIND_COLOUR}

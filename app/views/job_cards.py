@@ -10,6 +10,7 @@ from analysis.errors import UserError
 from analysis.store import runs_dir
 from app import jobs, widgets
 from app.map_request import MapRequest
+from app.state import OF_ONE_RUN
 
 EVERY_SECONDS = 1.0
 STAGES = ("load", "encode", "capture", "project", "publish")
@@ -77,8 +78,7 @@ def _card(job: jobs.Job) -> None:
 
 def from_beginning(run_id: str) -> dict[str, str | None]:
     """The changes of the selection that show a run from its beginning."""
-    names = ("site", "head", "input", "token", "map", "new", "with", "at")
-    return {**dict.fromkeys(names), "run": run_id}
+    return {**dict.fromkeys(OF_ONE_RUN), "run": run_id}
 
 
 def title(job: jobs.Job) -> str:
