@@ -38,8 +38,17 @@ DESCENT: dict[str, Any] = dict(
     warm_up=10,
     exaggeration=3.0,
     exaggerated=0.3,
-    start_steps=40,
+    start_steps=120,
 )
+
+UNDER_START = 0.02
+"""Where the start alone explains more than the goal, the goal becomes what it explains less this much.
+
+The 28 MiniLM heads tried here are not among the 16 the other constants were found on. With 16 of them, KL explained /
+recall@3 / queries, keys kept: .820 / .558 / .413, .418, for .817 / .562 / .413, .416 from the start and goal of before
+(40 steps, no margin); nine heads of images .959 / .749 / .496, .446 for .950 / .704 / .487, .431. A margin of 0 keeps
+fewer neighbours (.401 for .428 on 12 heads), one of 0.04 explains less.
+"""
 
 
 SETTLING: dict[str, Any] = dict(n_iterations=120, rate=0.5, exaggeration=1.0, exaggerated=0.0)
@@ -90,7 +99,8 @@ def atlas(problem: HeadProblem, dims: int, seed: int, start: Layout | None = Non
     Sums run over keys of the same input that may be attended, ``w = (1 + d^2/sigma^2)^-a``. N is a t-SNE-like term
     inside each kind (`analysis.projection.kernels.forces.neighbour_pull`). A wide attention kernel with a narrow
     neighbour kernel keeps both. For the whole attention the pressure mu falls where more than `goal` of the KL is
-    explained, so that sharp heads keep their neighbours; where the start alone explains more, that is the goal.
+    explained, so that sharp heads keep their neighbours; where the start alone explains more, the goal is near that
+    (`UNDER_START`).
 
     Args:
         problem: The head; its target chooses the constants.
@@ -109,7 +119,7 @@ def atlas(problem: HeadProblem, dims: int, seed: int, start: Layout | None = Non
     begin = start or linear(problem, dims, seed, steps=constants["start_steps"])
     goal = constants["goal"]
     if goal > 0 and start is None:
-        goal = float(np.fmax(goal, kl_explained(problem, begin)))
+        goal = float(np.fmax(goal, kl_explained(problem, begin) - UNDER_START))
     x, y = centred_start(begin, seed)
     neighbours = problem.query_neighbours, problem.key_neighbours
     pressure = descended(problem, x, y, neighbours, constants, goal, seed)

@@ -131,7 +131,7 @@ def blended(before: Layout, problem: HeadProblem, dims: int, seed: int, share: f
     Both are centred and scaled alike, and the own start is turned (reflections included) onto the other first, by
     the orthogonal Procrustes solution, or the blend would cancel out.
     """
-    own = linear(problem, dims, seed, steps=15)
+    own = linear(problem, dims, seed)
     own_places, other_places = (unit_cloud(layout) for layout in (own, before))
     if own_places.shape != other_places.shape:
         return own
