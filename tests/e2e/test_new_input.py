@@ -1,0 +1,131 @@
+"""A text or image of one's own through the model of a run, in a browser, against the model's own attention."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+
+import analysis
+from analysis.models import BUNDLED_MODELS
+from analysis.pipeline.new_input import capture_new, map_new
+from analysis.store import open_run
+from tests.e2e.serving import eventually, served, settle
+from tests.model_folders import own_attention
+
+TEXTS = ["There was a red ball in the garden.", "The cat sat on the mat and the dog sat on the rug.", "One two three."]
+NEW = "The dog and the cat sat in the red garden."
+SCENE = BUNDLED_MODELS["demo-vision"].parent / "scenes" / "007.png"
+SLOW = 120_000
+"""Milliseconds that loading a model for the first time may take here."""
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> Path:
+    """Two runs made with the bundled models: a new input needs the model itself."""
+    folder = tmp_path_factory.mktemp("own")
+    data = folder / "texts.txt"
+    data.write_text("\n".join(TEXTS), encoding="utf-8")
+    asked = {"out_dir": folder / "runs", "layers": "0-1", "projection": ["pca", "linear"]}
+    analysis.extract(model="demo-language", data=data, run_id="words", **asked).close()
+    analysis.extract(model="demo-vision", data="demo-scenes", limit=3, run_id="scenes", **asked).close()
+    return folder / "runs"
+
+
+@pytest.fixture(scope="module")
+def address(serve, runs):
+    return serve(runs)
+
+
+def token_weights(page: Page) -> list[tuple[str, float]]:
+    """Text and shown weight of every token of the sentence, in order."""
+    page.locator(".token").first.wait_for(timeout=SLOW)
+    return page.locator(".token").evaluate_all("all => all.map(one => [one.textContent, Number(one.dataset.weight)])")
+
+
+def open_own(page: Page) -> None:
+    page.get_by_role("button").filter(has_text=re.compile("edit")).first.click()
+
+
+def test_a_typed_text_is_shown_with_the_models_own_attention_and_its_link_restores_it(go, browser):
+    page = go("/input?run=words&site=text.dec.self.1&head=2")
+    open_own(page)
+    page.get_by_role("textbox", name="Try a text of your own").fill(NEW)
+    page.get_by_role("button", name="Show").click()
+    page.wait_for_url("**new=The**")
+    own = own_attention(BUNDLED_MODELS["demo-language"], NEW)[1][2]
+    eventually(lambda: len(token_weights(page)) == len(own), SLOW / 1000)
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    other = context.new_page()
+    other.set_default_timeout(SLOW)
+    other.goto(page.url + "&token=6")
+    settle(other)
+    eventually(lambda: [weight for _, weight in token_weights(other)][:7] != [] and _is_row(other, own[6]), 60)
+    assert "".join(text.strip() for text, _ in token_weights(other)[1:]) == NEW.replace(" ", "")
+    context.close()
+
+
+def _is_row(page: Page, row: np.ndarray) -> bool:
+    shown = np.array([weight for _, weight in token_weights(page)][:7])
+    return bool(np.allclose(shown, row[:7], atol=1e-5))
+
+
+def test_the_new_points_stand_on_the_linear_map_where_its_matrices_place_them(go, runs):
+    page = go(f"/head?run=words&site=text.dec.self.1&head=2&map=linear-2d&new={NEW}")
+    page.get_by_text("placed by the matrices of this map").wait_for(timeout=SLOW)
+    page.wait_for_function("window.__qkAtlas?.drawn && window.__qkAtlas.fresh", timeout=SLOW)
+    with open_run("words", runs) as run:
+        new = capture_new(run, text=NEW)
+        placed = np.vstack(map_new(run, new, "text.dec.self.1", 2, "linear-2d"))
+        table = run.coordinates(projection="linear-2d", site="text.dec.self.1", head=2)
+        table = table[table["kind"] == "query"].sort_values(["input_id", "position"])
+    known = table[["x", "y"]].to_numpy()
+    expect(page.get_by_text(f"the {len(new.tokens)} queries and {len(new.tokens)} keys")).to_be_visible()
+    seen = np.array(page.evaluate("n => [...Array(n).keys()].map(window.__qkAtlas.where)", len(known)))
+    stars = np.array(page.evaluate("n => [...Array(n).keys()].map(window.__qkAtlas.fresh)", len(placed)))
+    scale = np.ptp(seen[:, 0]) / np.ptp(known[:, 0])
+    expected = seen[0] + scale * (placed - known[0]) * [1, -1]
+    np.testing.assert_allclose(stars, expected, atol=1)
+
+
+def test_another_map_says_that_it_takes_no_new_points_and_leads_to_the_linear_one(go):
+    page = go(f"/head?run=words&site=text.dec.self.1&head=2&map=pca-2d&new={NEW}")
+    page.get_by_text("Only a linear map takes points").wait_for(timeout=SLOW)
+    page.get_by_role("button", name="Show the linear map").click()
+    page.wait_for_url("**map=linear-2d**")
+    page.get_by_text("placed by the matrices of this map").wait_for(timeout=SLOW)
+    page.get_by_role("button", name="Take it away").click()
+    page.get_by_text("placed by the matrices of this map").wait_for(state="detached")
+    assert "new=" not in page.url
+
+
+def test_a_dropped_image_gets_a_link(go):
+    page = go("/input?run=scenes&site=vision.enc.self.1&head=0")
+    open_own(page)
+    page.locator("input[type=file]").set_input_files(SCENE)
+    page.get_by_role("button", name="Show", exact=True).click()
+    page.wait_for_url(re.compile("new=[0-9a-f]{32}"), timeout=SLOW)
+    page.get_by_text("On this image of 65 tokens").wait_for(timeout=SLOW)
+    go(page.url.split("/", 3)[3].join(["/", ""]))
+    page.get_by_text("On this image of 65 tokens").wait_for(timeout=SLOW)
+
+
+def test_a_link_to_nothing_kept_and_a_text_too_long_are_one_sentence(go):
+    page = go(f"/input?run=scenes&site=vision.enc.self.1&head=0&new={'0' * 32}")
+    page.get_by_text("not kept here any more").wait_for(timeout=SLOW)
+    page = go(f"/input?run=words&new={'a' * 401}")
+    page.get_by_text("at most 400 are taken").wait_for(timeout=SLOW)
+
+
+def test_a_public_page_offers_no_box_and_runs_no_model(page, runs, tmp_path, monkeypatch):
+    monkeypatch.setenv("QK_ATLAS_PUBLIC", "1")
+    with served(runs, tmp_path / "log.txt") as address:
+        page.goto(address + "/input?run=words&site=text.dec.self.1&head=2")
+        settle(page)
+        page.locator(".token").first.wait_for()
+        expect(page.get_by_role("button").filter(has_text=re.compile("edit"))).to_have_count(0)
+        page.goto(address + f"/input?run=words&new={NEW}")
+        page.get_by_text("runs no model").wait_for()
