@@ -220,9 +220,12 @@ def test_a_map_that_is_not_there_is_made_and_shown(page, own_runs, serve):
 def test_a_map_that_exists_is_shown_at_once_in_the_left_column_too(go):
     page = go(f"/head?run=text&site={SITE}&head={HEAD}")
     page.get_by_role("button", name="Map: atlas 2-D").click()
+    page.get_by_role("combobox", name="Method").click()
+    page.get_by_role("option", name="pca", exact=True).click()
+    page.wait_for_url("**want=pca-2d**")
     page.get_by_role("radio", name="3-D").click()
-    page.wait_for_url("**map=atlas-3d**")
-    expect(page.locator("[data-testid=stSidebar]")).to_contain_text("atlas-3d")
+    page.wait_for_url("**map=pca-3d**")
+    expect(page.locator("[data-testid=stSidebar]")).to_contain_text("pca-3d")
     expect(page.locator(".st-key-map_wanted")).to_have_count(0)
 
 
