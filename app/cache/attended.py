@@ -10,7 +10,7 @@ import streamlit as st
 from analysis.store.run import runs_dir
 from app import cache
 
-MOST_CELLS = 40_000_000
+MOST_CELLS = 20_000_000
 """Attention of all inputs of a head is held in memory up to so many weights; beyond, one input is read at a time."""
 
 

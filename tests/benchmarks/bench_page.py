@@ -78,9 +78,11 @@ def _switch_and_pick(page: Page, address: str, runs: Path, repeats: int) -> list
     points = n_points(runs, "matrix")
     switch = [_walk(page) for _ in range(repeats)]
     picks = [_pick(page, index) for index in range(repeats)]
+    lassos = [_lasso(page, 0.5 + 0.04 * index) for index in range(repeats)]
     return [
-        (f"another head of {points:,} points, from key to drawn", _ms(switch), "500 ms"),
-        ("pick to lines", _ms(picks), "(200 ms)"),
+        (f"another head of {points:,} points, from key to the first frame of it", _ms(switch), "500 ms"),
+        (f"pick to lines, {points:,} points", _ms(picks), "200 ms"),
+        (f"lasso to result, {points:,} points, from release to the findings", _ms(lassos), "400 ms"),
     ]
 
 
@@ -156,6 +158,28 @@ def _pick(page: Page, index: int) -> float:
     page.wait_for_function("before => (window.__qkAtlas.linked ?? 0) > before", arg=before)
     milliseconds = page.evaluate("window.__qkAtlas.linked - window.__start")
     page.wait_for_timeout(300)
+    settle(page)
+    return milliseconds
+
+
+def _lasso(page: Page, reach: float) -> float:
+    """Milliseconds from the end of a lasso round much of the map to the panel that tells what it holds."""
+    box = page.locator(".stage").bounding_box()
+    middle, half = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2), reach * box["height"] / 2
+    before = page.evaluate("window.__qkAtlas.lassoed?.at ?? 0")
+    page.keyboard.press("l")
+    page.mouse.move(middle[0] + half, middle[1])
+    page.mouse.down()
+    for turn in np.linspace(0, 2 * np.pi, 60)[1:]:
+        page.mouse.move(middle[0] + half * np.cos(turn), middle[1] + half * np.sin(turn))
+    page.evaluate(ON_EVENT, "pointerup")
+    page.mouse.up()
+    page.wait_for_function("before => (window.__qkAtlas.lassoed?.at ?? 0) > before", arg=before)
+    milliseconds = page.evaluate("window.__qkAtlas.lassoed.at - window.__start")
+    page.wait_for_timeout(400)
+    settle(page)
+    page.keyboard.press("Escape")
+    page.wait_for_timeout(400)
     settle(page)
     return milliseconds
 

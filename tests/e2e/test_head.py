@@ -32,6 +32,11 @@ def where(page: Page, point: int) -> tuple[float, float]:
     return tuple(page.evaluate("point => window.__qkAtlas.where(point)", point))
 
 
+def weight_words(weight: float) -> str:
+    """Three significant digits, and small ones are not all zero."""
+    return "<0.001" if weight < 0.001 else f"{weight:#.3g}"
+
+
 def token_row(runs, run_id: str, input_id: int, position: int) -> tuple[int, int]:
     """Row of the token in the token table, and the table's length."""
     with open_run(run_id, runs) as run:
@@ -96,7 +101,7 @@ def test_click_draws_lines_to_the_true_strongest_keys(go, runs):
     assert [end for end, _ in links(page)] == [len(tokens) + first + int(key) for key in strongest]
     np.testing.assert_allclose([weight for _, weight in links(page)], row[strongest], rtol=1e-5)
     shown = [line.locator(".figure").last.inner_text() for line in page.locator(".panel .row").all()]
-    assert shown == [f"{weight:.3f}" for weight in row[strongest]]
+    assert shown == [weight_words(weight) for weight in row[strongest]]
     query = parse_qs(urlparse(page.url).query)
     assert (query["input"], query["token"]) == ([str(token["input_id"])], [str(token["position"])])
 
@@ -255,9 +260,14 @@ def test_fidelity_of_this_head_stands_beside_the_map(go, runs):
     with open_run("text", runs) as run:
         table = run.fidelity("atlas-2d")
         mine = table[(table["site"] == run.site(SITE).key) & (table["head"] == HEAD)].iloc[0]
-    caption = page.locator("[data-testid=stCaptionContainer]").first
+    caption = page.locator(".st-key-head_fidelity [data-testid=stCaptionContainer]").first
     expect(caption).to_contain_text(f"explains {mine['kl_explained'] * 100:.0f}")
     expect(caption).to_contain_text(f"popularity of keys alone: {mine['key_only_kl'] * 100:.0f}")
+    page.get_by_role("button", name="All figures").click()
+    table = page.get_by_test_id("stPopoverBody").locator("table")
+    for name in ("kl_explained", "key_only_kl", "mass3_skill", "recall3_content", "kept_queries", "kept_keys", "mix"):
+        if np.isfinite(mine[name]):
+            expect(table).to_contain_text(f"{mine[name] * 100:.0f}\u00a0%")
     warning = page.locator(".warning")
     if mine["kl_explained"] < 0.25 or mine["kl_explained"] <= mine["key_only_kl"]:
         expect(warning).to_be_visible()

@@ -17,6 +17,7 @@ function makeGlide(scatter) {
     const begin = performance.now();
     data.points = moving;
     scatter.gliding = true;
+    window.__qkAtlas.glides = (window.__qkAtlas.glides ?? 0) + 1;
     const step = () => {
       if (mine !== running) return;
       const share = Math.min((performance.now() - begin) / GLIDE_MS, 1), eased = 1 - (1 - share) ** 3;

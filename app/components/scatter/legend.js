@@ -12,6 +12,8 @@ function makeLegend(scatter) {
     const plain = colour.kind === "kind";
     parts.push(chip("query", plain ? palette.query : null, scatter.filters.kinds, "query", n, "●"), chip("key", plain ? palette.key : null, scatter.filters.kinds, "key", n, "◆"));
     if (size) parts.push(sizes(size));
+    const sheet = scatter.options.draw === "patches" ? board().read("head.patches")?.header : null;
+    if (sheet && sheet.shown < sheet.n) parts.push(element("span", {class: "quiet"}, `patches of ${sheet.shown.toLocaleString("en")} of ${sheet.n.toLocaleString("en")}, the rest are points`));
     if (scatter.said) parts.push(element("span", {class: "said"}, scatter.said));
     root.replaceChildren(...parts);
   }

@@ -99,14 +99,14 @@ function makeOverlay(scatter) {
       if (context.font !== font) context.font = font;
       if (!widths.has(name)) widths.set(name, context.measureText(text).width);
       const box = {left: x + 9 * dot, top: y - 9 * dot, right: x + 9 * dot + widths.get(name), bottom: y + 9 * dot};
-      if (taken.some((other) => box.left - room < other.right && other.left < box.right + room && box.top - room / 4 < other.bottom && other.top < box.bottom + room / 4)) return false;
+      if (taken.some((other) => box.left - room < other.right && other.left < box.right + room && box.top - room / 4 < other.bottom && other.top < box.bottom + room / 4)) return null;
       taken.push(box);
       context.lineWidth = 3.5 * dot;
       context.strokeStyle = ground;
       context.fillStyle = tone;
       context.strokeText(text, box.left, y + 4.2 * dot);
       context.fillText(text, box.left, y + 4.2 * dot);
-      return true;
+      return box;
     }
 
     // Marked points first, then by importance; a word is not repeated close by; what is dimmed gets none.
@@ -121,22 +121,24 @@ function makeOverlay(scatter) {
         if (place[0] < 0 || place[1] < BAR * dot || place[0] > wide - 30 * dot || place[1] > tall) continue;
         tried += 1;
         const word = data.words[point % data.n];
-        if (said(word, place) || !write(data.texts[word], place, false, ink, 8 * dot)) continue;
+        const box = said(word, place) ? null : write(data.texts[word], place, false, ink, 8 * dot);
+        if (!box) continue;
         if (!places.has(word)) places.set(word, []);
         places.get(word).push(place);
-        found.push(point);
+        found.push({point, ...box});
       }
       return found;
     }
   }
 
-  // Keys by the attention they receive, queries by how sharply they attend, in turn; as the head's weights say.
+  // Keys by the attention they receive, queries by how sharply they attend, in turn; by norm where a run is too large
+  // to know.
   function importance() {
     const extra = scatter.extra?.sections ?? null;
     if (!extra) return [];
     if (order.extra !== extra) {
       const {n} = scatter.data, rank = (values) => Uint32Array.from(values.keys()).sort((a, b) => values[b] - values[a]);
-      const [keys, queries] = [rank(extra.received), rank(extra.focus)];
+      const [keys, queries] = [rank(extra.received ?? extra.key_norm), rank(extra.focus ?? extra.query_norm)];
       const points = new Uint32Array(2 * n);
       for (let at = 0; at < n; at++) { points[2 * at] = keys[at] + n; points[2 * at + 1] = queries[at]; }
       order = {extra, points};

@@ -83,17 +83,14 @@ function makeScatter(host) {
     if (scatter.data) redraw();
   }
 
-  function spread(places, dims) {
-    if (dims === 3) return places;
-    const points = new Float32Array(places.length / 2 * 3);
-    for (let at = 0; at < places.length / 2; at++) { points[3 * at] = places[2 * at]; points[3 * at + 1] = places[2 * at + 1]; }
-    return points;
-  }
-
   // Points as the patches themselves, once the sheet of patches is here and asked for.
   async function cover() {
     const {data, header} = scatter, sheet = scatter.options.draw === "patches" ? board().read("head.patches") : null;
-    if (!data || !header.has_patches || !sheet || sheet.header.run !== header.run) { scatter.drawer?.tiles(null); host.dataset.patches = ""; return redraw(); }
+    if (!data || !header.has_patches || !sheet || sheet.header.run !== header.run) {
+      scatter.drawer?.tiles(null);
+      host.dataset.patches = "";
+      return redraw();
+    }
     sheet.picture ??= await createImageBitmap(new Blob([sheet.sections.sheet], {type: "image/jpeg"}));
     if (scatter.data !== data) return null;
     const places = new Float32Array(2 * data.n);
@@ -101,6 +98,7 @@ function makeScatter(host) {
     places.set(sheet.sections.tiles, data.n);
     scatter.drawer.tiles(sheet.picture, places, sheet.header.across, [header.palette.query, header.palette.key]);
     host.dataset.patches = sheet.header.shown;
+    legend.draw();
     return redraw();
   }
 
@@ -151,12 +149,6 @@ function makeScatter(host) {
     bar.draw();
     legend.draw();
     mark();
-  }
-
-  function unpackBits(text, length) {
-    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)), bits = new Uint8Array(length);
-    for (let at = 0; at < length; at++) bits[at] = bytes[at >> 3] >> (7 - (at & 7)) & 1;
-    return bits;
   }
 
   function mark() {
