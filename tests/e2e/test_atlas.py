@@ -14,6 +14,9 @@ from playwright.sync_api import expect
 from analysis.store.run import open_run
 from tests.e2e.serving import settle
 
+PATIENCE = 30_000
+"""Milliseconds: several browsers may share the machine that runs the tests."""
+
 
 def figures(runs: Path, run_id: str, layer: int, head: int) -> dict[str, float]:
     with open_run(run_id, runs) as run:
@@ -96,6 +99,7 @@ def test_keyboard_alone_walks_and_opens(go):
     for key in ("ArrowDown", "ArrowRight", "ArrowRight"):
         page.keyboard.press(key)
     expect(page.locator(".card b")).to_have_text("L1H2")
+    expect(page.locator(".tip.on")).to_have_text(page.locator("[data-head=L1H2]").get_attribute("aria-label"))
     page.keyboard.press("Enter")
     page.wait_for_url("**/head?**")
     expect(page.locator(".walk b")).to_have_text("L1H2")
@@ -139,19 +143,31 @@ def test_link_restores_in_a_fresh_browser(go, browser, address):
     link = page.url
     other = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
     other.goto(link)
-    expect(other.locator("[data-head=L1H3]")).to_have_attribute("aria-selected", "true")
+    settle(other)
+    expect(other.locator("[data-head=L1H3]")).to_have_attribute("aria-selected", "true", timeout=PATIENCE)
     expect(other.locator(".card b")).to_have_text("L1H3")
     other.context.close()
 
 
+BACK_AT_ONCE = """cell => new Promise(done => { const before = location.href; cell.click();
+    const timer = setInterval(() => {
+        if (location.href !== before) { clearInterval(timer); history.back(); done(); } }, 1);
+})"""
+
+
 def test_back_returns_to_the_head_before(go):
+    """Also when it is pressed before the server has drawn the head that is left."""
     page = go("/?run=text")
     page.locator("[data-head=L0H1]").click()
     page.wait_for_url("**head=1**")
-    page.locator("[data-head=L0H2]").click()
-    page.wait_for_url("**head=2**")
-    page.go_back()
-    expect(page.locator("[data-head=L0H1]")).to_have_attribute("aria-selected", "true")
+    for name in ("L0H2", "L2H3", "L1H2", "L0H3"):
+        settle(page)
+        page.locator(f"[data-head={name}]").evaluate(BACK_AT_ONCE)
+        page.wait_for_url("**head=1**")
+        settle(page)
+        expect(page.locator("[data-head=L0H1]")).to_have_attribute("aria-selected", "true")
+        expect(page.locator(f"[data-head={name}]")).to_have_attribute("aria-selected", "false")
+        expect(page.locator(".card b")).to_have_text("L0H1")
 
 
 @pytest.mark.parametrize(

@@ -28,12 +28,14 @@ function makeMatrix(host) {
     board().listen("atlas.marks", (marks) => { matrix.marks = marks; draw(); }),
   ];
   const resized = new ResizeObserver(() => layOut());
-  resized.observe(host);
+  for (const each of [host, page?.firstElementChild]) if (each) resized.observe(each);
+  window.addEventListener("resize", layOut);
   const pageScrolled = () => remember("page", page);
   page?.addEventListener("scroll", pageScrolled, {passive: true});
   matrix.leave = () => {
     for (const each of forget) each();
     resized.disconnect();
+    window.removeEventListener("resize", layOut);
     page?.removeEventListener("scroll", pageScrolled);
     for (const subject of ["atlas.selected", "atlas.marks", "atlas.shown"]) board().post(subject, undefined);
   };
@@ -203,7 +205,9 @@ function makeMatrix(host) {
     const clamp = (low, value, high) => Math.floor(Math.min(Math.max(value, low), high));
     const wide = (host.clientWidth - LABEL) / columns - GAP, high = room / rows - GAP - extra;
     const tall = clamp(SMALLEST, Math.min(wide, high), LARGEST);
-    matrix.size = {tall, extra, wide: clamp(tall, wide, tall * WIDEST)};
+    const size = {tall, extra, wide: clamp(tall, wide, tall * WIDEST), of: matrix.header.digest};
+    if (JSON.stringify(size) === JSON.stringify(matrix.size)) return;
+    matrix.size = size;
     root.style.setProperty("--wide", `${matrix.size.wide}px`);
     root.style.setProperty("--tall", `${tall}px`);
     root.style.setProperty("--extra", `${extra}px`);
