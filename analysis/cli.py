@@ -163,7 +163,7 @@ def _serve(options: argparse.Namespace) -> None:
     command = [sys.executable, "-m", "app", "--server.port", str(options.port)]
     if options.address:
         command += ["--server.address", options.address]
-    link = f"http://localhost:{options.port}/" + (f"?run={options.run}" if options.run else "")
+    link = f"http://localhost:{options.port}/" + (f"?run={_whole_name(options)}" if options.run else "")
     print(f"QK Atlas at {link}  (Ctrl-C to stop)", flush=True)
     if not options.headless:
         subprocess.Popen(
@@ -171,6 +171,17 @@ def _serve(options: argparse.Namespace) -> None:
         )
     os.chdir(root)
     os.execve(sys.executable, command, environment)
+
+
+def _whole_name(options: argparse.Namespace) -> str:
+    """The id of the run to open first, of which the beginning will do.
+
+    Raises:
+        RunError: There is no such run, or there are several.
+    """
+    from analysis.store import locate
+
+    return locate(options.run, Path(options.out) if options.out else None).name
 
 
 _OPEN_BROWSER = """

@@ -3,7 +3,7 @@
 LAYOUT = """
 <style>
 [data-testid="stMainBlockContainer"] { padding: 4.1rem 1.5rem 1rem 1.5rem; max-width: 2200px; }
-[data-testid="stSidebar"] { min-width: 210px; max-width: 210px; }
+[data-testid="stSidebar"][data-collapsed="false"] { min-width: 210px; max-width: 210px; }
 [data-testid="stSidebarHeader"] { padding-bottom: 0.25rem; }
 [data-testid="stSidebarUserContent"] { padding-top: 0.5rem; }
 [data-testid="stSidebarUserContent"] [data-testid="stVerticalBlock"] { gap: 0.7rem; }
@@ -32,7 +32,7 @@ html:not([data-qk-welcome]) :has(> .st-key-welcome) { display: none; }
 .qk-quiet { font-size: 0.875rem; color: color-mix(in srgb, currentColor 66%, transparent); }
 .qk-term { text-decoration: underline dotted 1px; text-underline-offset: 3px; cursor: help; }
 .qk-term:focus-visible { outline: 2px solid currentColor; outline-offset: 2px; border-radius: 2px; }
-[data-testid="stCaptionContainer"] { opacity: 1; }
+[data-testid="stCaptionContainer"] { opacity: 1; color: color-mix(in srgb, currentColor 66%, transparent); }
 
 /* Where the left column would take the picture's room it lies over the page. */
 @media (max-width: 999px) {
@@ -40,6 +40,8 @@ html:not([data-qk-welcome]) :has(> .st-key-welcome) { display: none; }
     height: 100vh !important; z-index: 999995; box-shadow: 0 0 24px rgb(0 0 0 / .25); }
   .st-key-top, [data-testid="stApp"]:has([data-testid="stSidebar"]) .st-key-top { left: 88px; gap: 6px; }
   [data-testid="stMainBlockContainer"] { padding-left: 1rem; padding-right: 1rem; }
+  .st-key-run_steps [data-testid="stHorizontalBlock"]:has(> [data-testid="stColumn"]) { flex-wrap: wrap; }
+  .st-key-run_steps > div > [data-testid="stHorizontalBlock"] > [data-testid="stColumn"] { min-width: 320px; }
 }
 </style>
 """

@@ -75,6 +75,14 @@ def test_wrong_use_is_one_sentence_and_status_2(runs, arguments, words, capsys):
     assert words in error
 
 
+def test_serve_opens_a_run_by_the_beginning_of_its_name(runs, capsys, monkeypatch):
+    monkeypatch.setattr("analysis.cli.os.execve", lambda *_: None)
+    monkeypatch.setattr("analysis.cli.os.chdir", lambda *_: None)
+    assert main(["serve", "--run", "sma", "--headless"]) == 0
+    assert "?run=small " in capsys.readouterr().out
+    assert main(["serve", "--run", "nowhere", "--headless"]) == 2
+
+
 @pytest.mark.parametrize("arguments", [[], ["extract"], ["nonsense"], ["extract", "--limit", "0"]])
 def test_wrong_arguments_are_status_2(arguments):
     with pytest.raises(SystemExit) as stop:

@@ -76,9 +76,9 @@ def _card(job: jobs.Job) -> None:
     )
 
 
-def from_beginning(run_id: str) -> dict[str, str | None]:
+def from_beginning(run_id: str | None) -> dict[str, str | None]:
     """The changes of the selection that show a run from its beginning."""
-    return {**dict.fromkeys(OF_ONE_RUN), "run": run_id}
+    return {**dict.fromkeys((*OF_ONE_RUN, "form", "row", "tour")), "run": run_id}
 
 
 def title(job: jobs.Job) -> str:

@@ -16,7 +16,9 @@ from analysis.models import BUNDLED_MODELS
 from analysis.projection import PROJECTIONS
 from analysis.store import runs_dir
 from app import jobs, widgets
+from app.glossary import meaning
 from app.job_request import HUB_ID, JobRequest
+from app.map_request import MapChoice, about, seconds_to_make
 from app.views.job_cards import duration
 
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -34,18 +36,19 @@ def render_form(runs: pd.DataFrame) -> None:
         st.info("This is a public instance: it shows existing runs. Install QK Atlas to make your own.")
         return
     with st.container(border=True, key="run_form"):
-        first, second, third = st.columns(3, gap="large")
+        with st.container(key="run_steps"):
+            first, second, third = st.columns(3, gap="medium")
         with first:
             model = _pick_model(runs)
         with second:
             data = _pick_data(model)
         with third:
             limits = _pick_limits()
-            plan, start, _ = st.columns([0.3, 0.3, 0.2])
-            wants_plan = plan.button(
-                "Plan", key="form_plan", help="A dry run: what it will take. Writes no run.", width="stretch"
-            )
-            wants_start = start.button("Start", key="form_start", type="primary", width="stretch")
+            with st.container(horizontal=True):
+                wants_plan = st.button(
+                    "Estimate", key="form_plan", help="A dry run on the longest input. Writes no run."
+                )
+                wants_start = st.button("Start", key="form_start", type="primary")
         try:
             if wants_plan or wants_start:
                 request = JobRequest(model=model, data=_materialise(data), **limits)
@@ -137,7 +140,7 @@ def _pick_limits() -> dict:
         list(PROJECTIONS),
         default=["atlas"],
         key="form_maps",
-        help="How queries and keys are laid out; more can be added later.",
+        help=meaning("map", "More can be added later."),
     )
     return {"limit": limit, "layers": chosen or None, "projections": tuple(maps) or ("none",)}
 
@@ -177,19 +180,19 @@ def _start(request: JobRequest, dry_run: bool) -> None:
         st.session_state[_PLAN] = job.job_id
         return
     st.session_state.pop(_PLAN, None)
-    widgets.select(new=None)
+    widgets.select(form=None)
     st.rerun()
 
 
 def _plan(asked: tuple[str, str, dict]) -> None:
     job_id = st.session_state.get(_PLAN)
     if job_id is None:
-        st.caption("Plan tells the heads, tokens, time, memory and disk before anything is made.")
+        st.caption("Estimate tells heads, tokens, time, memory and disk before anything is made; it takes seconds.")
         return
     job = jobs.read_job(runs_dir(), job_id)
     running, model, data, limits = job.state == jobs.RUNNING, *asked
     if job.request != JobRequest(model=model, data=data, **limits):
-        st.caption("The form has changed since this plan was made: plan again.")
+        st.caption("The form has changed since this estimate was made: estimate again.")
     st.fragment(_plan_words, run_every=0.5 if running else None)(job_id, running)
 
 
@@ -204,19 +207,21 @@ def _plan_words(job_id: str, was_running: bool) -> None:
     elif was_running:
         st.rerun()
     elif job.plan:
-        _plan_figures(job.plan)
+        _plan_figures(job.plan, job.request.projections)
     else:
         widgets.say_problem(job.error or "The dry run printed no plan; its log is beside the runs.")
 
 
-def _plan_figures(plan: dict) -> None:
+def _plan_figures(plan: dict, maps: tuple[str, ...]) -> None:
     sites = plan["capture"]["sites"]
     heads = sum(site["n_heads"] for site in sites)
+    for_maps = _map_seconds(plan, maps)
     figures = {
         "heads": f"{heads:,}",
         "inputs": f"{plan['n_inputs']:,}",
         "tokens": f"{plan['n_tokens']:,}",
-        "time to capture, about": duration(plan["seconds"]),
+        "time to capture": f"about {duration(plan['seconds'])}",
+        "time for maps": f"about {about(for_maps)}" if for_maps else "no maps",
         "memory beside the model": size(plan["memory_bytes"]),
         "disk": size(plan["disk_bytes"]),
     }
@@ -228,9 +233,20 @@ def _plan_figures(plan: dict) -> None:
     certificate = (
         f"; recorded attention differs from the model's own by at most {exact:.1e}" if exact is not None else ""
     )
-    st.caption(f"{len(sites)} attention sites, reached by {routes}{certificate}. Maps take extra time.")
+    widgets.say(f"{len(sites)} attention sites, reached by {routes}{certificate}.", quiet=True)
     for note in plan.get("notes", []):
         st.text(f"Note: {note}")
+
+
+def _map_seconds(plan: dict, maps: tuple[str, ...]) -> float:
+    """About how long the chosen maps take here, one after the other."""
+    own = [site for site in plan["capture"]["sites"] if ".self." in str(site.get("label", ".self."))]
+    heads, cores = sum(site["n_heads"] for site in own), os.cpu_count() or 1
+    return sum(
+        seconds_to_make(MapChoice(name), plan["n_tokens"], heads, cores, is_concurrent=PROJECTIONS[name].concurrent)
+        for name in maps
+        if name in PROJECTIONS
+    )
 
 
 def size(n_bytes: float) -> str:

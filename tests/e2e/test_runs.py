@@ -6,6 +6,7 @@ import json
 import shutil
 
 import pytest
+from playwright.sync_api import expect
 
 from analysis.store import list_runs, open_run
 from app import jobs
@@ -37,7 +38,7 @@ def address(serve, runs):
 def choose_row(page, run_id: str) -> None:
     """Select the row of a run; the table is drawn on canvas, its cells are found by their place."""
     table = page.get_by_test_id("stDataFrame").first
-    table.wait_for()
+    table.locator('[role="gridcell"]').first.wait_for(state="attached")
     names = table.locator('[role="gridcell"][aria-colindex="1"]').all_text_contents()
     box = table.bounding_box()
     row = box["height"] / (len(names) + 1)
@@ -83,20 +84,71 @@ def test_the_table_names_every_run_and_why_one_cannot_be_opened(go, runs):
     page.wait_for_url("**run=whole**")
 
 
+def cells_of(page, run_id: str) -> list[str]:
+    """What the table says of one run, from the copy it keeps for screen readers."""
+    table = page.get_by_test_id("stDataFrame").first
+    table.locator('[role="gridcell"]').first.wait_for(state="attached")
+    names = table.locator('[role="gridcell"][aria-colindex="1"]').all_text_contents()
+    row = table.locator('[role="row"]').nth(names.index(run_id) + 1)
+    return row.locator('[role="gridcell"]').all_text_contents()
+
+
+def test_the_table_says_what_the_maps_explain_and_how_much_room_a_run_takes(go, page, runs):
+    page.set_viewport_size({"width": 1920, "height": 1080})
+    go("/runs")
+    with open_run("whole", runs) as run:
+        explained = run.fidelity(run.projections()["name"].iloc[0])["kl_explained"].median()
+    megabytes = sum(file.stat().st_size for file in (runs / "whole").iterdir()) / 1e6
+    said = cells_of(page, "whole")
+    assert float(said[8]) == pytest.approx(explained * 100)
+    assert float(said[7]) == pytest.approx(megabytes)
+
+
+def test_the_chosen_row_is_in_the_link_and_back_lets_go_of_it(go, page):
+    go("/runs?row=half")
+    page.get_by_text("half is unfinished").wait_for()
+    choose_row(page, "hurt")
+    page.wait_for_url("**row=hurt**")
+    page.get_by_text("hurt cannot be opened").wait_for()
+    page.go_back()
+    page.get_by_text("half is unfinished").wait_for()
+    page.go_forward()
+    page.get_by_text("hurt cannot be opened").wait_for()
+
+
+def test_deleting_asks_first_and_then_deletes_this_run_only(go, page, runs):
+    make_synthetic_run(runs, "doomed", n_inputs=2)
+    go("/runs?row=doomed")
+    page.get_by_role("button", name="Delete …").click()
+    page.get_by_text("Delete doomed,").wait_for()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Delete for good")).to_have_count(0)
+    assert (runs / "doomed").is_dir()
+    page.get_by_role("button", name="Delete …").click()
+    page.get_by_role("button", name="Delete for good").click()
+    page.get_by_text("doomed is deleted").wait_for()
+    assert not (runs / "doomed").exists()
+    assert {"whole", "hurt", "half", "known"} <= set(list_runs(runs)["run_id"])
+    expect(page.get_by_role("button", name="Delete …")).to_have_count(0)
+
+
 def test_a_plan_comes_before_the_run_and_writes_none(go, runs):
     before = set(list_runs(runs)["run_id"])
-    page = go("/runs?new=1")
-    page.get_by_role("button", name="Plan").click()
+    page = go("/runs?form=1")
+    page.get_by_role("button", name="Estimate").click()
     page.get_by_text("reached by interface").wait_for(timeout=FINISHED_MS)
     assert page.get_by_text("32", exact=True).count() >= 1  # heads of the bundled language model
+    figures = page.locator(".st-key-run_form").inner_text()
+    for word in ("time to capture", "time for maps", "memory beside the model", "disk"):
+        assert word in figures
     assert set(list_runs(runs)["run_id"]) == before
     page.get_by_label("Layers").fill("0")
     page.get_by_label("Layers").press("Enter")
-    page.get_by_text("The form has changed since this plan was made").wait_for()
+    page.get_by_text("The form has changed since this estimate was made").wait_for()
 
 
 def test_pasted_texts_become_a_run_that_opens_on_exactly_these_texts(go, runs):
-    page = go("/runs?new=1")
+    page = go("/runs?form=1")
     paste_and_start(page, TEXTS)
     page.get_by_role("button", name="Cancel").wait_for()
     job_id = jobs.list_jobs(runs)[0].job_id
@@ -113,7 +165,7 @@ def test_pasted_texts_become_a_run_that_opens_on_exactly_these_texts(go, runs):
 
 
 def test_a_cancelled_job_is_seen_by_another_session_and_can_be_resumed(go, page, browser, address, runs):
-    go("/runs?new=1")
+    go("/runs?form=1")
     page.get_by_label("Inputs, at most").fill("40")
     page.get_by_label("Inputs, at most").press("Enter")
     settle(page)
@@ -140,7 +192,7 @@ def test_a_cancelled_job_is_seen_by_another_session_and_can_be_resumed(go, page,
 
 def test_what_no_command_could_use_is_said_in_one_sentence(go, runs):
     before = len(jobs.list_jobs(runs))
-    page = go("/runs?new=1")
+    page = go("/runs?form=1")
     page.get_by_text("Hub id", exact=True).first.click()
     box = page.get_by_placeholder("owner/name")
     box.fill("../../etc")
@@ -153,7 +205,7 @@ def test_what_no_command_could_use_is_said_in_one_sentence(go, runs):
 
 
 def test_a_model_that_is_not_there_fails_with_the_commands_own_sentence(go, runs):
-    page = go("/runs?new=1")
+    page = go("/runs?form=1")
     page.get_by_text("Hub id", exact=True).first.click()
     box = page.get_by_placeholder("owner/name")
     box.fill("nobody/nothing")

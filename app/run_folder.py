@@ -1,0 +1,53 @@
+"""A run as files: how much room it takes, and how it is deleted. No streamlit in here."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from pathlib import Path
+
+from analysis.errors import RunError
+from analysis.store.locking import WriterLock
+from analysis.store.paths import check_name, lock_path, partial_path
+
+
+def size_bytes(folder: Path) -> int:
+    """Bytes of all files of a run's folder, later additions among them; 0 where it is gone."""
+    try:
+        return sum(entry.stat().st_size for entry in folder.iterdir() if entry.is_file())
+    except OSError:
+        return 0
+
+
+def find_folder(runs_dir: Path, run_id: str) -> Path:
+    """Where the files of a run are, finished, damaged or partial.
+
+    Raises:
+        RunError: The name is none, or there is no such run.
+    """
+    check_name(run_id)
+    for path in (runs_dir / run_id, partial_path(runs_dir, run_id)):
+        if path.is_dir():
+            return path
+    raise RunError(f"There is no run {run_id!r} here any more: it may have been deleted in another window.")
+
+
+def delete_run(runs_dir: Path, run_id: str) -> int:
+    """Delete a run for good, whatever its state; it leaves the list at once, then its files go.
+
+    Returns:
+        Bytes that were freed.
+
+    Raises:
+        RunError: There is no such run, or a job is writing it.
+    """
+    path = find_folder(runs_dir, run_id)
+    lock = WriterLock(lock_path(runs_dir, run_id), f"Run {run_id!r}")
+    try:
+        freed = size_bytes(path)
+        away = runs_dir / f".deleted-{secrets.token_hex(6)}"
+        path.rename(away)
+        shutil.rmtree(away, ignore_errors=True)
+    finally:
+        lock.release(remove=True)
+    return freed
