@@ -160,3 +160,31 @@ def popularity(first, length, offset, target, n_iterations):
             for j in range(n_points):
                 popular[j] = max(received[j], 1e-12) / exposure[j] if exposure[j] > 0 else 0.0
     return cross_entropy
+
+
+@compiled
+def count_within_reach(vectors, near, farthest, slack):
+    """How many of the points in `near` are no farther from their point than its farthest true neighbour.
+
+    Args:
+        vectors: ``[point, d]``.
+        near: ``[point, neighbour]``, rows of `vectors`.
+        farthest: ``[point]``, the row of the farthest true neighbour.
+        slack: Distance by which one may be farther.
+    """
+    count = 0
+    for i in range(near.shape[0]):
+        reach = distance_between(vectors, i, farthest[i]) + slack
+        for k in range(near.shape[1]):
+            count += distance_between(vectors, i, near[i, k]) <= reach
+    return count
+
+
+@compiled
+def distance_between(vectors, i, j):
+    """Euclidean distance of two rows."""
+    square = 0.0
+    for dim in range(vectors.shape[1]):
+        step = np.float64(vectors[i, dim]) - np.float64(vectors[j, dim])
+        square += step * step
+    return np.sqrt(square)
