@@ -99,8 +99,7 @@ def compare_columns(
     told = []
     for name in columns:
         values = tokens[name]
-        is_number = pd.api.types.is_float_dtype(values)
-        if not is_number and values.nunique() <= MOST_VALUES:
+        if values.nunique() <= MOST_VALUES:
             told += [{"column": name, **each} for each in over_represented(values, inside, 3)]
     return sorted(told, key=lambda each: -each["z"])[:n_listed]
 

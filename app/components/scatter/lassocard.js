@@ -3,13 +3,13 @@ function lassoCard(lasso, ramp) {
   const {n_queries: queries, n_keys: keys, tokens, columns, numbers, attention} = lasso;
   const count = (number, one, many) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
   return [
-    element("div", {class: "headline"}, element("b", {}, "Selection")),
     element("div", {class: "counts"}, `${count(queries, "query", "queries")} and ${count(keys, "key", "keys")} in ${count(lasso.n_inputs, "input", "inputs")}`),
     ...(lasso.note ? [element("p", {class: "note quiet"}, lasso.note)] : []),
-    ...shares("Tokens commoner inside than in the rest", tokens, (each) => visibleToken(each.value)),
-    ...shares("Columns", columns, (each) => `${each.column.replaceAll("_", " ")}: ${each.value}`),
-    ...means(numbers),
     ...matrix(attention, ramp),
+    ...(tokens.length + columns.length ? [element("p", {class: "note quiet"}, "Commoner inside than in the rest, the clearest first (shares of points):")] : []),
+    ...shares("Tokens", tokens.slice(0, 6), (each) => visibleToken(each.value)),
+    ...shares("Columns", columns.slice(0, 6), (each) => `${each.column.replaceAll("_", " ")}: ${each.value}`),
+    ...means(numbers),
   ];
 }
 
@@ -40,6 +40,7 @@ function matrix(attention, ramp) {
       cell.addEventListener("pointerenter", () => { says.textContent = `${cut(visibleToken(row), 10)} → ${cut(visibleToken(column), 10)}: ${words}`; });
       return cell;
     }))));
+  table.style.setProperty("--cell", `${columns.length <= 6 ? 22 : 15}px`);
   const rest = elsewhere === null ? "" : `; the same queries give any key ${weightWords(elsewhere)}`;
   return [element("p", {class: "note"}, "Mean attention between them ", element("b", {class: "figure mean"}, weightWords(mean)), element("span", {class: "quiet"}, ` (${pairs.toLocaleString("en")} pairs of the same input${rest})`)),
     element("div", {class: "scroll"}, table), says, element("div", {class: "quiet key"}, `by ${by}; 0 to ${weightWords(top)}, square-root colours`)];

@@ -76,7 +76,8 @@ def findings(selection: Selection, flags: np.ndarray) -> dict[str, Any]:
     tokens = cache.tokens(selection.run)
     queries, keys = flags[: len(tokens)], flags[len(tokens) :]
     inside = queries.astype(int) + keys
-    columns, group = list(cache.run(selection.run).token_columns()), _group(selection)
+    columns, group = cache.run(selection.run).token_columns(), _group(selection)
+    named = [name for name, info in columns.items() if info.kind == "categorical"]
     attention = None
     if queries.any() and keys.any():
         inputs = attended.by_input(selection.run, selection.site, selection.head)
@@ -84,8 +85,9 @@ def findings(selection: Selection, flags: np.ndarray) -> dict[str, Any]:
     return {
         "n_queries": int(queries.sum()), "n_keys": int(keys.sum()),
         "n_inputs": int(tokens.loc[inside > 0, "input_id"].nunique()), "note": _note(queries, keys),
-        "tokens": over_represented(tokens["text"], inside), "columns": compare_columns(tokens, columns, inside),
-        "numbers": compare_numbers(tokens, columns, inside), "attention": attention,
+        "tokens": over_represented(tokens["text"], inside), "columns": compare_columns(tokens, named, inside),
+        "numbers": compare_numbers(tokens, [name for name in columns if name not in named], inside),
+        "attention": attention,
     }  # fmt: skip
 
 
