@@ -86,8 +86,8 @@ def _project(options: argparse.Namespace) -> None:
 
     with _report(options.progress_file) as report:
         name = project(
-            options.run, method=options.method, dims=options.dims, target=options.target, seed=options.seed,
-            runs_dir=options.out, report=report,
+            options.run, method=options.method, dims=options.dims, target=options.target, aligned=options.aligned,
+            seed=options.seed, runs_dir=options.out, report=report,
         )  # fmt: skip
     print(f"{options.run}: added {name}.")
 
@@ -269,8 +269,9 @@ def _add_extract(commands) -> None:
         "stored in any case where recomputing would not be exact",
     )  # fmt: skip
     parser.add_argument(
-        "--projection", nargs="+", metavar="NAME", default=["atlas"], help="maps to make (default: atlas); none: no map"
-    )
+        "--projection", nargs="+", metavar="NAME", default=["atlas"],
+        help="maps to make (default: atlas), as METHOD[-2d|-3d][-without-sinks][-aligned]; none: no map",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of maps and intervals (default: 0)")
     parser.add_argument("--engine", choices=("local", "ray"), default="local", help="where the work runs")
     parser.add_argument("--run-id", help="name of the run (default: made from model, data and settings)")
@@ -290,7 +291,8 @@ def _add_runs(commands) -> None:
 def _add_project(commands) -> None:
     parser = _command(
         commands, "project", _project, "Add a joint query-key map to a run.",
-        "python -m analysis project demo-language --method umap --dims 3",
+        "python -m analysis project demo-language --method umap --dims 3\n"
+        "  python -m analysis project demo-language --method atlas --target without_sinks --aligned",
     )  # fmt: skip
     parser.set_defaults(stopped="Stopped. Nothing was added to the run.")
     parser.add_argument("run", metavar="RUN", help="id of the run or its folder")
@@ -300,6 +302,9 @@ def _add_project(commands) -> None:
         "--target", choices=("attention", "without_sinks"), default="attention",
         help="what the map explains: the whole attention, or attention without sinks and special tokens",
     )  # fmt: skip
+    parser.add_argument(
+        "--aligned", action="store_true", help="start each head towards the head before it, to compare heads by eye"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--progress-file", metavar="FILE", help="write progress as JSON here instead of showing a bar")
     _add_runs_dir(parser)

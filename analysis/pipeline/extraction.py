@@ -65,7 +65,8 @@ def extract(
         limit: Only the first inputs.
         layers: Only these layers of each stack, as in ``"0-3,11"``.
         attention: ``auto``, ``store`` or ``recompute``: whether attention is kept on disk.
-        projection: Names of joint maps to make.
+        projection: Joint maps to make, each by method or by name: ``"atlas"``, ``"umap-3d"``,
+            ``"atlas-2d-without-sinks-aligned"``; see `analysis.projection.naming.MapKind.parse`.
         seed: Of maps and intervals.
         engine: Where the work runs; ``local`` is this process.
         run_id: Name of the run. By default it is made from model, data and settings, so that the same call finds
@@ -78,6 +79,7 @@ def extract(
     Raises:
         UserError: Something about the request, the model or the data; the message says what to do.
     """
+    from analysis.projection.naming import MapKind
     from analysis.store import RunWriter, open_run, runs_dir
     from analysis.store.paths import partial_path
 
@@ -94,7 +96,7 @@ def extract(
         _capture(writer, prepared, plan, report)
         _score_heads(writer, seed)
         for name in request.projection:
-            make_map(writer, writer.reader(), name, seed=seed, report=report)
+            make_map(writer, writer.reader(), MapKind.parse(name), seed=seed, report=report)
         report(Progress("publish", message="Writing the manifest", run_id=prepared.run_id))
         path = writer.publish(_manifest(prepared, plan))
     report(Progress("done", run_id=prepared.run_id))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +16,8 @@ from analysis.errors import RunError
 from analysis.progress import Progress, Report, silent
 
 if TYPE_CHECKING:
-    from analysis.projection.problem import HeadProblem
+    from analysis.projection.naming import MapKind
+    from analysis.projection.problem import HeadProblem, Layout
     from analysis.store import AddonWriter, RunWriter
     from analysis.store.reading import Reader
     from analysis.types import Site
@@ -29,6 +32,7 @@ def project(
     method: str,
     dims: int = 2,
     target: str = "attention",
+    aligned: bool = False,
     seed: int = 0,
     runs_dir: str | Path | None = None,
     report: Report = silent,
@@ -40,6 +44,7 @@ def project(
         method: A name in `PROJECTIONS`.
         dims: 2 or 3.
         target: ``attention``, or ``without_sinks`` for attention without sinks and special tokens.
+        aligned: Start each head towards the head before it, so that neighbouring heads can be compared by eye.
         seed: Of the method.
         runs_dir: Folder of the runs, when `run` is an id.
         report: Told how far the work has come.
@@ -50,54 +55,66 @@ def project(
     Raises:
         UserError: Unknown method, unknown run, or a map of these settings is already there.
     """
-    from analysis.projection import PROJECTIONS
+    from analysis.projection.naming import MapKind
     from analysis.store import add_to_run, open_run
 
-    PROJECTIONS[method]
-    apart = ["without-sinks"] if target == "without_sinks" else []
-    name = "-".join([method, f"{dims}d", *apart, *([f"seed{seed}"] if seed else [])])
+    kind = MapKind(method, dims, target, aligned)
+    kind.check()
+    name = kind.name + (f"-seed{seed}" if seed else "")
     with open_run(run, runs_dir) as opened:
-        made = opened.projections()
-        same = (made["method"] == method) & (made["dims"] == dims) & (made["target"] == target) & (made["seed"] == seed)
-        if same.any():
+        if (kind, seed) in _made(opened):
             raise RunError(f"{opened.run_id} already has the map {name}; choose another seed, target or method.")
         with add_to_run(opened.path, name) as addition:
-            make_map(addition, opened, method, dims=dims, target=target, seed=seed, report=report)
+            make_map(addition, opened, kind, seed=seed, report=report)
             made_from = {part: opened.manifest.get(part) for part in ("model", "model_revision", "data", "data_hash")}
-            made_by = {"method": method, "dims": dims, "target": target, "seed": seed, "code_version": __version__}
+            made_by = {**asdict(kind), "seed": seed, "code_version": __version__}
             addition.publish({**made_from, **made_by})
     report(Progress("done"))
     return name
 
 
+def _made(run: Reader) -> set[tuple[MapKind, int]]:
+    """The kinds and seeds of the maps a run has."""
+    from analysis.projection.naming import MapKind
+
+    return {
+        (MapKind(row.method, row.dims, row.target, bool(json.loads(row.parameters).get("aligned"))), row.seed)
+        for row in run.projections().itertuples()
+    }
+
+
 def make_map(
     writer: RunWriter | AddonWriter,
     reader: Reader,
-    method: str,
+    kind: MapKind,
     *,
-    dims: int = 2,
-    target: str = "attention",
     seed: int = 0,
     report: Report = silent,
 ) -> str:
     """Lay out every self-attention head of a run, with its fidelity, and draw the thumbnails of every stack."""
     from analysis.projection import PROJECTIONS
     from analysis.projection.fit import fit_heads
+    from analysis.projection.problem import Layout
 
     sites = [site for site in reader.sites if site.role == "self"]
-    parameters = {**PROJECTIONS[method].parameters(target), "code_version": __version__}
-    projection_id = writer.put_projection("", method, target, dims, seed, parameters)
+    parameters = {**PROJECTIONS[kind.method].parameters(kind.target), "code_version": __version__}
+    parameters |= {"aligned": True} if kind.aligned else {}
+    projection_id = writer.put_projection("", kind.method, kind.target, kind.dims, seed, parameters)
     done = writer.done_heads(projection_id)
     heads = [(site, head) for site in sites for head in range(site.n_heads)]
     is_special = reader.tokens()["is_special"].to_numpy(dtype=bool)
     waiting = [
         (site.key, head, partial(_head_problem, reader, site, head, is_special))
         for site, head in heads
-        if (site.key, head) not in done
+        if kind.aligned or (site.key, head) not in done
     ]
     n_done = len(done)
     report(Progress("project", n_done, len(heads), "heads", message=f"Making the map {projection_id}"))
-    for key, head, layout, fidelity in fit_heads(waiting, method, dims=dims, seed=seed, target=target):
+
+    def known(key: str, head: int) -> Layout | None:
+        return Layout(*writer.layout(projection_id, key, head)) if (key, head) in done else None
+
+    for key, head, layout, fidelity in fit_heads(waiting, **asdict(kind), seed=seed, known=known):
         # Coordinates last: a head that has them is done.
         writer.put_head_parameters(projection_id, key, head, layout.parameters)
         writer.put_fidelity(projection_id, key, head, fidelity)

@@ -40,7 +40,7 @@ def checked(
     Raises:
         UserError: An unknown map, layers that cannot be read, an engine that is not there.
     """
-    from analysis.projection import PROJECTIONS
+    from analysis.projection.naming import MapKind
 
     if engine != "local":
         raise UserError(f"The engine {engine!r} is not available yet; use --engine local.")
@@ -48,7 +48,7 @@ def checked(
         raise UserError(f"Attention can be kept as auto, store or recompute; got {attention!r}.")
     names = tuple(dict.fromkeys(name for name in projection if name != "none"))
     for name in names:
-        PROJECTIONS[name]
+        MapKind.parse(name)
     return Request(str(model), str(data), limit, parse_layers(layers), attention, names, seed, run_id)
 
 

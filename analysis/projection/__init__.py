@@ -49,6 +49,11 @@ class Projection:
     settle: Callable[..., Layout] | None = None
     constants: Callable[[str], dict[str, Any]] | None = None
 
+    @property
+    def can_be_aligned(self) -> bool:
+        """It takes ``towards``, the map of a neighbouring head to start near."""
+        return "towards" in inspect.signature(self.function).parameters
+
     def parameters(self, target: str = "attention") -> dict[str, Any]:
         """Everything the method runs with when nothing is changed, as plain values, to be stored with the map."""
         arguments = inspect.signature(self.function).parameters.values()

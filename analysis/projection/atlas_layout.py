@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from analysis.projection import projection
+from analysis.projection.alignment import blended
 from analysis.projection.fidelity import kl_explained
 from analysis.projection.linear import linear
 from analysis.projection.problem import HeadProblem, Layout, attention_extent
@@ -92,7 +93,7 @@ def settled(
     constants=constants_for,
     settle=settled,
 )
-def atlas(problem: HeadProblem, dims: int, seed: int, start: Layout | None = None, **changed: Any) -> Layout:
+def atlas(problem: HeadProblem, dims: int, seed: int, towards: Layout | None = None, **changed: Any) -> Layout:
     """Attention pulls across kinds while neighbours pull within each kind.
 
     Queries x and keys y minimise ``lambda mu sum_i [-sum_j A_ij log w_ij + log(eps + sum_j w_ij)] + N_q + kappa N_k``.
@@ -106,7 +107,8 @@ def atlas(problem: HeadProblem, dims: int, seed: int, start: Layout | None = Non
         problem: The head; its target chooses the constants.
         dims: 2 or 3.
         seed: For the sampled repulsion, the only random part.
-        start: Where to start instead of the `linear` map; centred and scaled to `RADIUS` all the same.
+        towards: The map of a neighbouring head: the start is then halfway between the `linear` map and it
+            (`analysis.projection.alignment.blended`).
         **changed: Any of `CONSTANTS` and `DESCENT`, under the same names.
 
     Raises:
@@ -116,16 +118,17 @@ def atlas(problem: HeadProblem, dims: int, seed: int, start: Layout | None = Non
     if unknown := set(changed) - set(constants):
         raise TypeError(f"atlas has no constant {', '.join(sorted(unknown))}; known: {', '.join(sorted(constants))}")
     constants.update(changed)
-    begin = start or linear(problem, dims, seed, steps=constants["start_steps"])
+    begin = linear(problem, dims, seed, steps=constants["start_steps"])
     goal = constants["goal"]
-    if goal > 0 and start is None:
+    if goal > 0:
         goal = float(np.fmax(goal, kl_explained(problem, begin) - UNDER_START))
-    x, y = centred_start(begin, seed)
+    x, y = centred_start(begin if towards is None else blended(begin, towards), seed)
     neighbours = problem.query_neighbours, problem.key_neighbours
     pressure = descended(problem, x, y, neighbours, constants, goal, seed)
     reading = {"power": constants["power"], "sigma": constants["sigma"]}
     parameters = {**constants, "seed": seed, "target": problem.target, "reading": reading}
     parameters |= {"goal_of_head": goal, "pressure": float(pressure)}
+    parameters |= {} if towards is None else {"aligned": True}
     return Layout(np.ascontiguousarray(x.T), np.ascontiguousarray(y.T), parameters)
 
 

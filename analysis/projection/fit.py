@@ -12,7 +12,6 @@ import numpy as np
 
 from analysis.projection import PROJECTIONS, Projection
 from analysis.projection.fidelity import attention_figures, measure, neighbour_figures
-from analysis.projection.linear import linear
 from analysis.projection.problem import HeadProblem, Layout
 from analysis.projection.sample import neighbours_in_sample, part_of, placed_beside, stratified_rows
 
@@ -33,6 +32,7 @@ def fit_heads(
     progress: Callable[[int], None] | None = None,
     max_tokens: int = MAX_TOKENS,
     aligned: bool = False,
+    known: Callable[[str, int], Layout | None] | None = None,
     **parameters: Any,
 ) -> Iterator[Fitted]:
     """Lay out and measure heads, in the order given.
@@ -47,8 +47,11 @@ def fit_heads(
         n_jobs: Heads at a time; all cores without it. Methods that are not `concurrent` take one.
         progress: Called with the number of heads finished.
         max_tokens: See `MAX_TOKENS`.
-        aligned: Start each head halfway between its own start and the head before it, so that neighbouring heads can
-            be compared by eye. One head at a time.
+        aligned: Start each head halfway between its own start and the head to its left (the first of a site: the
+            first head of the site before), so that neighbouring heads can be compared by eye. One head at a time;
+            the method must take ``towards``.
+        known: ``(site key, head) -> layout``, or None for a head that is not made yet. Only asked when aligned:
+            known heads are not yielded but lead the next ones, so that a map resumed is the map made at once.
         **parameters: For the method.
 
     Yields:
@@ -56,20 +59,24 @@ def fit_heads(
 
     Raises:
         UnknownName: No such method or target.
+        UserError: The method cannot be aligned.
     """
     from threadpoolctl import threadpool_limits
 
+    from analysis.projection.naming import MapKind
+
+    MapKind(method, dims, target, aligned).check()
     entry = PROJECTIONS[method]
     n_workers = (n_jobs or os.cpu_count() or 1) if entry.concurrent and not aligned else 1
 
     def fit(job: Job, before: Layout | None = None) -> Fitted:
         site_key, head, build = job
         problem = build().with_target(target)
-        options = dict(parameters) if before is None else {**parameters, "start": blended(before, problem, dims, seed)}
+        options = dict(parameters) if before is None else {**parameters, "towards": before}
         return (site_key, head, *fit_one(problem, entry, dims, seed, max_tokens, options))
 
     with threadpool_limits(1), ThreadPoolExecutor(n_workers) as pool:
-        finished = in_a_chain(problems, fit) if aligned else in_order(problems, fit, pool, n_workers + 1)
+        finished = in_a_chain(problems, fit, known) if aligned else in_order(problems, fit, pool, n_workers + 1)
         for number, fitted in enumerate(finished, start=1):
             if progress is not None:
                 progress(number)
@@ -85,14 +92,13 @@ def fit_one(
         return layout, measure(problem, layout)
     rows = stratified_rows(problem, max_tokens, seed)
     part = part_of(problem, rows)
-    if "start" in options:
-        start = options["start"]
-        options = {**options, "start": Layout(start.queries[rows], start.keys[rows], start.parameters)}
+    if "towards" in options:
+        options = {**options, "towards": layout_of(options["towards"], rows)}
     fitted = entry(part, dims, seed, **options)
     layout = placed_beside(problem, rows, fitted)
     if entry.settle is not None:
         layout = entry.settle(problem, layout, *neighbours_in_sample(problem, part, rows), seed)
-        fitted = Layout(layout.queries[rows], layout.keys[rows], layout.parameters)
+        fitted = layout_of(layout, rows)
     return layout, {**attention_figures(problem, layout), **neighbour_figures(part, fitted)}
 
 
@@ -113,35 +119,27 @@ def in_order(
             future.cancel()
 
 
-def in_a_chain(jobs: Iterable[Job], fit: Callable[[Job, Layout | None], Fitted]) -> Iterator[Fitted]:
-    """One head after the other, each started from the head to its left, or from the first head of the site above."""
+def in_a_chain(
+    jobs: Iterable[Job],
+    fit: Callable[[Job, Layout | None], Fitted],
+    known: Callable[[str, int], Layout | None] | None = None,
+) -> Iterator[Fitted]:
+    """One head after the other, each started towards the head to its left, or the first head of the site above."""
     before, leading, site = None, None, None
     for job in jobs:
         begins_site = job[0] != site
-        fitted = fit(job, leading if begins_site else before)
-        site, before = job[0], fitted[2]
+        layout = known(job[0], job[1]) if known is not None else None
+        fitted = None
+        if layout is None:
+            fitted = fit(job, leading if begins_site else before)
+            layout = fitted[2]
+        site, before = job[0], layout
         if begins_site:
             leading = before
-        yield fitted
+        if fitted is not None:
+            yield fitted
 
 
-def blended(before: Layout, problem: HeadProblem, dims: int, seed: int, share: float = 0.5) -> Layout:
-    """A start between this head's own (`linear`) and another head's map.
-
-    Both are centred and scaled alike, and the own start is turned (reflections included) onto the other first, by
-    the orthogonal Procrustes solution, or the blend would cancel out.
-    """
-    own = linear(problem, dims, seed)
-    own_places, other_places = (unit_cloud(layout) for layout in (own, before))
-    if own_places.shape != other_places.shape:
-        return own
-    left, _, right = np.linalg.svd(own_places.T @ other_places)
-    mixed = ((1 - share) * own_places @ (left @ right) + share * other_places).astype(np.float32)
-    return Layout(mixed[: problem.n_points], mixed[problem.n_points :], {"aligned": True})
-
-
-def unit_cloud(layout: Layout) -> np.ndarray:
-    """Queries and keys together, centred, with root mean square radius 1."""
-    union = np.vstack([layout.queries, layout.keys]).astype(np.float64)
-    union -= union.mean(axis=0)
-    return union / max(float(np.sqrt((union**2).sum(axis=1).mean())), 1e-12)
+def layout_of(layout: Layout, rows: np.ndarray) -> Layout:
+    """The places of some tokens."""
+    return Layout(layout.queries[rows], layout.keys[rows], layout.parameters)

@@ -75,7 +75,7 @@ class AddonWriter(ResultsWriter):
         tokens = self.run.sql("SELECT input_id, position FROM tokens ORDER BY ALL")
         return tokens["input_id"].to_numpy(np.int32), tokens["position"].to_numpy(np.int32)
 
-    def projection_name(self, method: str, target: str, dims: int, seed: int) -> str:
+    def projection_name(self, method: str, target: str, dims: int, seed: int, aligned: bool = False) -> str:
         """The name of the add-on, which no other map has; numbered from the second map on."""
         taken = {name for (name,) in self.database.execute("SELECT projection_id FROM projections")}
         taken |= set(self.run.projections()["projection_id"])

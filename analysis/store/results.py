@@ -35,7 +35,7 @@ class ResultsWriter(ABC):
         """input_id and position of every token, in token-table order."""
 
     @abstractmethod
-    def projection_name(self, method: str, target: str, dims: int, seed: int) -> str:
+    def projection_name(self, method: str, target: str, dims: int, seed: int, aligned: bool = False) -> str:
         """A name for a new map that no other map of the run has."""
 
     def put_projection(
@@ -49,19 +49,22 @@ class ResultsWriter(ABC):
             target: ``attention`` or ``without_sinks``.
             dims: 2 or 3.
             seed: Of the method.
-            parameters: Everything else that made it.
+            parameters: Everything else that made it; ``aligned`` among them tells two maps apart.
 
         Returns:
-            The projection's id, for `put_coordinates` and for readers. A map with the same method, target, dimensions
-            and seed is already there after an interrupted run: its id comes back, and its heads are in `done_heads`.
+            The projection's id, for `put_coordinates` and for readers. A map with the same method, target, dimensions,
+            seed and alignment is already there after an interrupted run: its id comes back, and its heads are in
+            `done_heads`.
         """
-        same = self.database.execute(
-            "SELECT projection_id FROM projections WHERE method = ? AND target = ? AND dims = ? AND seed = ?",
+        aligned = bool(parameters.get("aligned"))
+        alike = self.database.execute(
+            "SELECT projection_id, parameters FROM projections WHERE method = ? AND target = ? AND dims = ? "
+            "AND seed = ?",
             [method, target, dims, seed],
         )
-        if same:
-            return same[0][0]
-        chosen = self.projection_name(name or method, target, dims, seed)
+        if same := [made for made, stored in alike if bool(json.loads(stored).get("aligned")) == aligned]:
+            return same[0]
+        chosen = self.projection_name(name or method, target, dims, seed, aligned)
         values = [chosen, method, target, dims, seed, json.dumps(dict(parameters), default=_plain), _now()]
         with self.database.transaction():
             self.database.execute(

@@ -188,10 +188,11 @@ class RunWriter(ResultsWriter):
             self._points = rows[:, 0].copy(), rows[:, 1].copy()
         return self._points
 
-    def projection_name(self, method: str, target: str, dims: int, seed: int) -> str:
-        """``atlas-2d``, ``atlas-3d-without_sinks``; with the seed behind it when the name is taken."""
+    def projection_name(self, method: str, target: str, dims: int, seed: int, aligned: bool = False) -> str:
+        """``atlas-2d``, ``atlas-3d-without_sinks``, ``atlas-2d-aligned``; the seed behind it if the name is taken."""
         taken = {name for (name,) in self.database.execute("SELECT projection_id FROM projections")}
-        name = "-".join([method, f"{dims}d", *([] if target == "attention" else [target])])
+        endings = [target] * (target != "attention") + ["aligned"] * aligned
+        name = "-".join([method, f"{dims}d", *endings])
         return name if name not in taken else f"{name}-seed{seed}"
 
     def publish(self, manifest_fields: Mapping[str, Any]) -> Path:

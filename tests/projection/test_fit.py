@@ -112,20 +112,6 @@ def test_placed_points_settle():
     np.testing.assert_array_equal(settled.queries, again.queries)
 
 
-def test_a_chain_makes_neighbouring_heads_alike():
-    near = random_head(lengths=(25,) * 8, seed=0)
-    twin = replace(near, queries=near.queries[:, ::-1].copy(), keys=near.keys[:, ::-1].copy())
-    heads = [("site", 0, lambda: near), ("site", 1, lambda: twin), ("next", 0, lambda: near)]
-    a, b, c = (fitted[2] for fitted in fit_heads(heads, "atlas", aligned=True))
-
-    def gap(one, two):
-        return np.linalg.norm(one.keys - two.keys) / np.linalg.norm(one.keys - one.keys.mean(axis=0))
-
-    free = [fitted[2] for fitted in fit_heads(heads, "atlas")]
-    assert gap(a, c) < 0.5
-    assert gap(a, b) < max(gap(free[0], free[1]), 0.8)
-
-
 def cloud(x, y, n=50):
     return np.tile(np.array([[x, y]], dtype=np.float32), (n, 1))
 
