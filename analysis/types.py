@@ -114,13 +114,14 @@ def head_name(depth: int, head: int) -> str:
 
 @dataclass(frozen=True)
 class SiteCapture:
-    """What one site did on one input, padding already trimmed, before any rounding.
+    """What one site did on one input, padding already trimmed.
 
     Attributes:
         site: Where it was captured.
         input_id: Which input of the run.
-        queries: After rotary embedding.
-        keys: After rotary embedding, not repeated for grouped queries.
+        queries: After rotary embedding, fp32; or fp16, where only what is stored was asked for.
+        keys: After rotary embedding, not repeated for grouped queries, fp32; or fp16 with the plan's key offset
+            subtracted, where only what is stored was asked for.
         value_norms: Euclidean norm of each value vector.
         allowed: True where the query may attend to the key.
         attention: After the softmax, in fp32. None when nobody asked for it.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from analysis.capture.interface import Call, Capture
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 Encoded = dict[str, np.ndarray]
 """One input's tensors for the model, without the batch axis, as in ``{"input_ids": [token]}``."""
 
+LARGEST_HALF = 65504.0
+"""The largest number of fp16."""
+
 
 def run_batch(
     loaded: LoadedModel,
@@ -28,6 +32,7 @@ def run_batch(
     batch: list[tuple[int, Encoded]],
     want_attention: bool = True,
     stores_attention: bool = False,
+    rounded: bool = False,
 ) -> list[list[SiteCapture]]:
     """Run a batch once and return what was captured, per input in order and per site in the plan's order.
 
@@ -47,8 +52,9 @@ def run_batch(
         CaptureRefused: A site of the plan did not call, or called with other tokens than the dry run showed.
     """
     captured: dict[int, list[SiteCapture]] = {}
+    wanted = _Wanted(want_attention or stores_attention, not stores_attention, rounded)
     for members in _equal_shapes(loaded, batch):
-        captured.update(_run_padded(loaded, plan, members, want_attention or stores_attention, not stores_attention))
+        captured.update(_run_padded(loaded, plan, members, wanted))
     return [captured[input_id] for input_id, _ in batch]
 
 
@@ -79,44 +85,52 @@ def pad(loaded: LoadedModel, inputs: list[Encoded]) -> tuple[dict[str, Tensor], 
     return tensors, lengths
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """What is to be made of a call: see `run_batch`."""
+
+    attention: bool
+    checks_rounding: bool
+    rounded: bool
+
+
 def _run_padded(
-    loaded: LoadedModel,
-    plan: CapturePlan,
-    batch: list[tuple[int, Encoded]],
-    want_attention: bool,
-    checks_rounding: bool,
+    loaded: LoadedModel, plan: CapturePlan, batch: list[tuple[int, Encoded]], wanted: _Wanted
 ) -> dict[int, list[SiteCapture]]:
     inputs, lengths = pad(loaded, [encoded for _, encoded in batch])
-    with Capture(loaded.module) as capture:
-        forward(loaded, inputs)
-    calls = {call.key: call for call in capture.recorded}
+    sites = {site.key: site for site in plan.sites}
     masks = _Masks(lengths)
-    captured: dict[int, list[SiteCapture]] = {input_id: [] for input_id, _ in batch}
+    fields: dict[str, list[dict[str, Any]]] = {}
+
+    def take(call: Call) -> None:
+        site = sites.get(call.key)
+        if site is not None:
+            _check(call, site, len(batch), lengths)
+            offset = torch.from_numpy(plan.key_offsets[site.key]).to(call.k.device)
+            checks = wanted.checks_rounding and _is_close(plan, site)
+            fields[site.key] = _split(call, site, offset, masks, lengths, replace(wanted, checks_rounding=checks))
+
+    with Capture(loaded.module, on_call=take):
+        forward(loaded, inputs)
     for site in plan.sites:
-        call = calls.pop(site.key, None)
-        _check(call, site, len(batch), lengths)
-        is_checked = checks_rounding and _is_close(plan, site)
-        fields = _split(call, site, plan.key_offsets[site.key] if is_checked else None, masks, lengths, want_attention)
-        for (input_id, _), one in zip(batch, fields, strict=True):
-            captured[input_id].append(SiteCapture(site=site, input_id=input_id, **one))
-    return captured
+        if site.key not in fields:
+            raise CaptureRefused(f"{site.label} made no attention call on this input, though it did in the dry run.")
+    return {
+        input_id: [SiteCapture(site=site, input_id=input_id, **fields[site.key][row]) for site in plan.sites]
+        for row, (input_id, _) in enumerate(batch)
+    }
 
 
 def _split(
-    call: Call,
-    site: Site,
-    offset: np.ndarray | None,
-    masks: _Masks,
-    lengths: list[int] | None,
-    want_attention: bool,
+    call: Call, site: Site, offset: Tensor, masks: _Masks, lengths: list[int] | None, wanted: _Wanted
 ) -> list[dict[str, Any]]:
-    """The fields of a `SiteCapture` for each input of the batch; rounding is checked where a key `offset` is given."""
+    """The fields of a `SiteCapture` for each input of the batch."""
     with torch.inference_mode():
-        queries, keys = _numpy(call.q), _numpy(call.k)
+        queries, keys = (_rounded(call, offset) if wanted.rounded else None) or (_numpy(call.q), _numpy(call.k))
         value_norms = _numpy(torch.linalg.vector_norm(call.v, dim=-1, dtype=torch.float32))
         allowed, must_store = masks.of(call, site)
-        weights = call.attention() if want_attention or any(must_store) else None
-        if offset is not None and not all(must_store):
+        weights = call.attention() if wanted.attention or any(must_store) else None
+        if wanted.checks_rounding and not all(must_store):
             fine = survives_rounding(call, masks.raw(call), offset, lengths)
             must_store = [must or not is_fine for must, is_fine in zip(must_store, fine, strict=True)]
             weights = call.attention() if weights is None and any(must_store) else weights
@@ -124,7 +138,7 @@ def _split(
     fields = []
     for row, mask in enumerate(allowed):
         n = lengths[row] if lengths else queries.shape[2]
-        keep = want_attention or must_store[row]
+        keep = wanted.attention or must_store[row]
         fields.append(
             {
                 "queries": queries[row, :, :n],
@@ -138,6 +152,18 @@ def _split(
     return fields
 
 
+def _rounded(call: Call, offset: Float[Tensor, "kv_head d_head"]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Queries, and keys less the offset, as fp16; None where a value is beyond its range or not finite."""
+    halves = []
+    for vectors, moved in ((call.q, 0.0), (call.k, float(offset.abs().max()))):
+        low, high = torch.aminmax(vectors)
+        if not max(-float(low), float(high)) + moved < LARGEST_HALF:  # also where it is NaN
+            return None
+        halves.append(torch.empty(vectors.shape, dtype=torch.float16, device=vectors.device))
+    torch.sub(call.k.float(), offset[:, None], out=halves[1])
+    return halves[0].copy_(call.q).cpu().numpy(), halves[1].cpu().numpy()
+
+
 def _is_close(plan: CapturePlan, site: Site) -> bool:
     """True when the dry run came near the tolerance for rounding, so that every input is checked by itself."""
     dry = plan.certificate.get("sites", {}).get(site.key, {}).get("recomputed_max_abs_diff")
@@ -149,7 +175,7 @@ class _Masks:
 
     def __init__(self, lengths: list[int] | None) -> None:
         self.lengths = lengths
-        self._raw: dict[tuple, tuple[Tensor, bool]] = {}
+        self._raw: dict[tuple, tuple[Tensor, bool, Any]] = {}
         self._trimmed: dict[tuple, list[np.ndarray]] = {}
         self._irregular: dict[tuple, list[bool]] = {}
 
@@ -178,13 +204,12 @@ class _Masks:
         if key not in self._raw:
             allowed, is_weighed = call.allowed()
             heads_differ = allowed.shape[1] > 1 and not bool((allowed == allowed[:, :1]).all())
-            self._raw[key] = allowed, is_weighed or heads_differ
-        return key, *self._raw[key]
+            # The mask itself is held, so that no other can come to have its id while this pass lasts.
+            self._raw[key] = allowed, is_weighed or heads_differ, call.mask
+        return key, *self._raw[key][:2]
 
 
-def _check(call: Call | None, site: Site, n_inputs: int, lengths: list[int] | None) -> None:
-    if call is None:
-        raise CaptureRefused(f"{site.label} made no attention call on this input, though it did in the dry run.")
+def _check(call: Call, site: Site, n_inputs: int, lengths: list[int] | None) -> None:
     n_tokens = max(lengths) if lengths else call.q.shape[2]
     if call.q.shape[0] != n_inputs or call.q.shape[2] != n_tokens or call.k.shape[2] != n_tokens:
         raise CaptureRefused(

@@ -119,6 +119,8 @@ class Capture:
     Args:
         model: A transformers model, or any module that holds one.
         keep_outputs: Also keep what each attention function returned.
+        on_call: Given every call as it happens, which is then not kept: the tensors are still in the caches, and
+            their memory is free for the next layer.
 
     Example:
         >>> with Capture(model) as capture:
@@ -126,10 +128,16 @@ class Capture:
         >>> capture.calls[0].site.label, capture.calls[0].attention().shape
     """
 
-    def __init__(self, model: torch.nn.Module, keep_outputs: bool = False) -> None:
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        keep_outputs: bool = False,
+        on_call: Callable[[Call], None] | None = None,
+    ) -> None:
         self.model = model
         self.keep_outputs = keep_outputs
         self.recorded: list[Call] = []
+        self._take = self.recorded.append if on_call is None else on_call
         self._names = {id(module): name for name, module in model.named_modules()}
         self._ordinals: dict[str, int] = {}
         self._forward_pass = -1
@@ -197,7 +205,7 @@ class Capture:
         scale = given.get("scaling")
         sinks = given.get("s_aux")
         output, weights = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
-        self.recorded.append(
+        self._take(
             Call(
                 module_name=name,
                 ordinal=ordinal,

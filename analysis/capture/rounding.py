@@ -7,7 +7,6 @@ nobody asked for the attention.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -29,7 +28,7 @@ the bundled language model, every query of texts of 3 to 500 tokens, 420 pairs o
 def survives_rounding(
     call: Call,
     allowed: Bool[Tensor, "#batch #head query key"],
-    offset: Float[np.ndarray, "kv_head d_head"],
+    offset: Float[Tensor, "kv_head d_head"],
     lengths: list[int] | None,
 ) -> list[bool]:
     """Per input of a batch, whether fp16 queries and keys give its attention back within the tolerance.
@@ -46,7 +45,7 @@ def survives_rounding(
     device = call.q.device
     ends = torch.tensor(lengths or [n_tokens] * batch, device=device)
     is_token = torch.arange(n_tokens, device=device) < ends[:, None]
-    centred = call.k.float() - torch.from_numpy(offset).to(device)[:, None]
+    centred = call.k.float() - offset[:, None]
     reach = _reach(call, centred, is_token)
     n_at_risk = (reach * LARGEST_FACTOR > STORED_TOLERANCE).sum(dim=-1).amax(dim=0).tolist()
     drift = torch.zeros(batch, device=device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
     from analysis.models import LoadedModel
     from analysis.store import RunWriter
 
-BATCH_TOKENS = 2048
-"""Padded tokens in a batch: large enough to keep two cores busy, small enough to lose little when killed."""
+BATCH_TOKENS = 1024
+"""Padded tokens in a batch: large enough to keep two cores busy, small enough to lose little when killed. Two batches
+are on their way at most: one that is being stored and one that is being captured."""
 
-BATCH_ATTENTION_BYTES = 256 * 2**20
-"""Attention of all sites held at once. An input over this alone is scored one head at a time."""
+BATCH_ATTENTION_BYTES = 128 * 2**20
+"""Attention of all sites held by a batch. An input over this alone is scored one head at a time."""
 
 
 def capture_into(
@@ -56,18 +58,32 @@ def capture_into(
     n_heads = sum(site.n_heads for site in plan.sites)
     must_keep = attention == "store" or not all(site.recomputable for site in plan.sites)
     may_use = bool(metrics) or attention != "recompute"
-    for batch in batches(waiting, inputs.n_tokens, n_heads):
-        small = len(batch) * attention_bytes(inputs.n_tokens(batch[0]), n_heads) <= BATCH_ATTENTION_BYTES
-        tensors = [(input_id, inputs.tensors(input_id)) for input_id in batch]
+
+    def capture(batch: list[int]) -> list[list[SiteCapture]]:
         longest = inputs.n_tokens(batch[0])
-        kept = small and all(keeps_attention(site, longest, attention) for site in plan.sites)
-        captures = run_batch(
-            loaded, plan, tensors, want_attention=must_keep or (may_use and small), stores_attention=kept
-        )
+        small = len(batch) * attention_bytes(longest, n_heads) <= BATCH_ATTENTION_BYTES
+        return run_batch(
+            loaded, plan, [(input_id, inputs.tensors(input_id)) for input_id in batch],
+            want_attention=must_keep or (may_use and small),
+            stores_attention=small and all(keeps_attention(site, longest, attention) for site in plan.sites),
+            # Attention that is too large to hold is scored from the exact queries and keys.
+            rounded=small or not metrics,
+        )  # fmt: skip
+
+    def store(captures: list[list[SiteCapture]]) -> int:
         scores = score_captures([site for of_input in captures for site in of_input], metrics, plan.sink_logits)
         writer.put_batch(captures, scores, stores_attention(attention))
-        done += len(batch)
-        report(Progress("capture", done, len(inputs), "inputs", run_id=writer.run_id))
+        return len(captures)
+
+    # One batch is stored while the next one is captured. What is reported is stored.
+    with ThreadPoolExecutor(1) as storing:
+        pending: Future[int] | None = None
+        for batch in (*batches(waiting, inputs.n_tokens, n_heads), None):
+            captures = capture(batch) if batch else None
+            if pending is not None:
+                done += pending.result()
+                report(Progress("capture", done, len(inputs), "inputs", run_id=writer.run_id))
+            pending = storing.submit(store, captures) if captures else None
 
 
 def batches(waiting: Sequence[int], n_tokens: Callable[[int], int], n_heads: int) -> Iterator[list[int]]:

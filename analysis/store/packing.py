@@ -10,13 +10,16 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Float16
 
 from analysis.errors import RunError
 
 _HALF = np.dtype("<f2")
 _SINGLE = np.dtype("<f4")
 _NOT_FINITE = 0x7C00
+_INLINE = 12
+_VIEW = np.dtype([("bytes", "<i4"), ("prefix", "<u4"), ("buffer", "<i4"), ("start", "<i4")])
+"""Arrow's variable-size binary view layout; up to `_INLINE` bytes stand in the view itself."""
 
 
 def pack_rows(
@@ -55,6 +58,41 @@ def pack_rows(
             half, is_wide = single, True
         packed.append(half)
     return _binary(packed, groups or [1] * len(packed), None if is_wide else whole)
+
+
+def view_rows(arrays: Sequence[Float16[np.ndarray, "row token width"]], groups: Sequence[int]) -> pa.Array | None:
+    """Blobs of arrays that are rounded already, as one Arrow column that copies no vector.
+
+    Args:
+        arrays: As in `pack_rows`, of fp16 and known to be finite.
+        groups: As in `pack_rows`.
+
+    Returns:
+        The blobs, in order, looking into the memory of the arrays; None where Arrow's layout for that does not fit
+        them (rows of up to 12 bytes are no views there, nor rows that are not in one piece).
+    """
+    views = np.zeros(sum(len(array) * group for array, group in zip(arrays, groups)), dtype=_VIEW)
+    is_there = np.zeros(len(views), dtype=bool)
+    buffers: dict[int, tuple[int, int, pa.Buffer]] = {}
+    start = 0
+    for array, group in zip(arrays, groups, strict=True):
+        row_bytes = array[0].nbytes
+        root = array if array.base is None else array.base
+        in_one_piece = isinstance(root, np.ndarray) and root.flags.c_contiguous and array[0].flags.c_contiguous
+        if not in_one_piece or row_bytes <= _INLINE or array.shape[2] < 2 or root.nbytes >= 2**31:
+            return None
+        if id(root) not in buffers:
+            buffers[id(root)] = len(buffers), root.__array_interface__["data"][0], pa.py_buffer(root)
+        index, address, _ = buffers[id(root)]
+        rows = slice(start, start + len(array) * group, group)
+        views["bytes"][rows], views["buffer"][rows] = row_bytes, index
+        views["start"][rows] = array.__array_interface__["data"][0] - address + array.strides[0] * np.arange(len(array))
+        views["prefix"][rows] = np.ascontiguousarray(array[:, 0, :2]).view("<u4")[:, 0]
+        is_there[rows] = True
+        start += len(array) * group
+    valid = None if is_there.all() else pa.py_buffer(np.packbits(is_there, bitorder="little"))
+    data = [buffer for _, _, buffer in buffers.values()]
+    return pa.Array.from_buffers(pa.binary_view(), len(views), [valid, pa.py_buffer(views), *data])
 
 
 class NotFinite(RunError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import numpy as np
@@ -11,7 +10,7 @@ import pyarrow as pa
 from jaxtyping import Bool, Float
 
 from analysis.errors import RunError
-from analysis.store.packing import NotFinite, pack_attention, pack_rows
+from analysis.store.packing import NotFinite, pack_attention, pack_rows, view_rows
 from analysis.types import Band, SiteCapture
 
 
@@ -25,13 +24,16 @@ def vector_rows(
     """
     groups = [capture.site.n_heads // capture.site.n_kv_heads for capture in captures]
     offsets = [key_offsets[capture.site.key] for capture in captures]
-    # The casts work outside the interpreter's lock: q on one core, k on another.
-    with ThreadPoolExecutor(2) as pool:
-        q = pool.submit(_packed, [capture.queries for capture in captures], "queries", captures)
-        k = pool.submit(_packed, [capture.keys for capture in captures], "keys", captures, groups, offsets)
-        norms = [capture.value_norms[:, :, None] for capture in captures]
-        v_norm = _packed(norms, "value norms", captures, groups)
-        return pa.table({**_places(captures), "q": q.result(), "k": k.result(), "v_norm": v_norm})
+    norms = _packed([capture.value_norms[:, :, None] for capture in captures], "value norms", captures, groups)
+    queries, keys = ([getattr(capture, name) for capture in captures] for name in ("queries", "keys"))
+    q = k = None
+    if all(array.dtype == np.float16 for array in (*queries, *keys)):
+        q, k = view_rows(queries, [1] * len(queries)), view_rows(keys, groups)
+    q = _packed(queries, "queries", captures) if q is None else q
+    # Keys that are rounded already are less their offset already.
+    offsets = [np.zeros_like(o) if array.dtype == np.float16 else o for o, array in zip(offsets, keys, strict=True)]
+    k = _packed(keys, "keys", captures, groups, offsets) if k is None else k
+    return pa.table({**_places(captures), "q": q, "k": k, "v_norm": norms})
 
 
 def attention_rows(captures: Sequence[SiteCapture], chosen: Callable[[SiteCapture], bool]) -> pa.Table | None:
