@@ -40,6 +40,11 @@ def address(serve, runs):
     return serve(runs)
 
 
+@pytest.fixture(autouse=True)
+def patient(page) -> None:
+    page.set_default_timeout(SLOW)
+
+
 def token_weights(page: Page) -> list[tuple[str, float]]:
     """Text and shown weight of every token of the sentence, in order."""
     page.locator(".token").first.wait_for(timeout=SLOW)
@@ -54,7 +59,7 @@ def test_a_typed_text_is_shown_with_the_models_own_attention_and_its_link_restor
     page = go("/input?run=words&site=text.dec.self.1&head=2")
     open_own(page)
     page.get_by_role("textbox", name="Try a text of your own").fill(NEW)
-    page.get_by_role("button", name="Show").click()
+    page.locator(".st-key-input_own_go button").click()
     page.wait_for_url("**new=The**")
     own = own_attention(BUNDLED_MODELS["demo-language"], NEW)[1][2]
     eventually(lambda: len(token_weights(page)) == len(own), SLOW / 1000)
@@ -106,7 +111,7 @@ def test_a_dropped_image_gets_a_link(go):
     page = go("/input?run=scenes&site=vision.enc.self.1&head=0")
     open_own(page)
     page.locator("input[type=file]").set_input_files(SCENE)
-    page.get_by_role("button", name="Show", exact=True).click()
+    page.locator(".st-key-input_own_go button").click()
     page.wait_for_url(re.compile("new=[0-9a-f]{32}"), timeout=SLOW)
     page.get_by_text("On this image of 65 tokens").wait_for(timeout=SLOW)
     go(page.url.split("/", 3)[3].join(["/", ""]))
