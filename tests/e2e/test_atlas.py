@@ -14,8 +14,7 @@ from playwright.sync_api import expect
 from analysis.store.run import open_run
 from tests.e2e.serving import settle
 
-PATIENCE = 30_000
-"""Milliseconds: several browsers may share the machine that runs the tests."""
+expect.set_options(timeout=30_000)  # Several browsers may share the machine that runs the tests.
 
 
 def figures(runs: Path, run_id: str, layer: int, head: int) -> dict[str, float]:
@@ -144,7 +143,7 @@ def test_link_restores_in_a_fresh_browser(go, browser, address):
     other = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
     other.goto(link)
     settle(other)
-    expect(other.locator("[data-head=L1H3]")).to_have_attribute("aria-selected", "true", timeout=PATIENCE)
+    expect(other.locator("[data-head=L1H3]")).to_have_attribute("aria-selected", "true")
     expect(other.locator(".card b")).to_have_text("L1H3")
     other.context.close()
 

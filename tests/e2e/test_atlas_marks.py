@@ -15,7 +15,7 @@ from tests.e2e.serving import eventually, settle
 PX = 16
 """Width of the thumbnails of synthetic runs."""
 
-PATIENCE = 30_000
+expect.set_options(timeout=30_000)  # Several browsers may share the machine that runs the tests.
 QUERY, KEY, PICKED = (0x00, 0x9E, 0x73), (0xCC, 0x33, 0x99), (0xD5, 0x5E, 0x00)
 HEADS = ((0, 0), (1, 2), (2, 3))
 
@@ -102,7 +102,7 @@ def test_search_lights_the_tokens_in_every_head_and_clearing_restores(go, runs):
     search(page, "cat")
     with open_run("text", runs) as run:
         found = run.tokens()["text"].str.contains("cat").to_numpy()
-        expect(page.locator(".legend")).to_contain_text(f"{found.sum()} queries", timeout=PATIENCE)
+        expect(page.locator(".legend")).to_contain_text(f"{found.sum()} queries")
         expect(page.locator(".legend")).to_contain_text("search “cat”")
         for layer, head in HEADS:
             queries, keys = (set(where[found]) for where in pixels(run, layer, head))
@@ -115,7 +115,7 @@ def test_search_lights_the_tokens_in_every_head_and_clearing_restores(go, runs):
             assert len(others) > PX
             assert is_grey(seen[others]).all()
     page.get_by_role("button", name="Clear").click()
-    expect(page.locator(".legend")).not_to_contain_text("search", timeout=PATIENCE)
+    expect(page.locator(".legend")).not_to_contain_text("search")
     for place, was in before.items():
         np.testing.assert_array_equal(painted(page, *place), was)
 
@@ -124,7 +124,7 @@ def test_a_search_that_finds_nothing_or_cannot_be_read_says_so(go):
     page = go("/?run=text&find=nosuchword")
     expect(page.locator(".legend")).to_contain_text("nothing found")
     search(page, "/(/")
-    expect(page.locator("[data-testid=stSidebar]")).to_contain_text("not a regular expression", timeout=PATIENCE)
+    expect(page.locator("[data-testid=stSidebar]")).to_contain_text("not a regular expression")
     expect(page.locator(".cell")).to_have_count(12)
     expect(page.locator(".legend")).to_contain_text("query")
 
@@ -132,7 +132,7 @@ def test_a_search_that_finds_nothing_or_cannot_be_read_says_so(go):
 def test_a_lasso_on_the_head_page_stands_out_in_every_head(go):
     page = go("/head?run=text&site=text.dec.self.1&head=2")
     stage = page.locator(".stage").first
-    expect(stage).to_be_visible(timeout=PATIENCE)
+    expect(stage).to_be_visible()
     page.wait_for_function("window.__qkAtlas?.drawn")
     box = stage.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
@@ -144,10 +144,10 @@ def test_a_lasso_on_the_head_page_stands_out_in_every_head(go):
     page.mouse.up()
     page.keyboard.up("Shift")
     column = page.locator("[data-testid=stSidebar]")
-    expect(column).to_contain_text("lasso in L1H2", timeout=PATIENCE)
+    expect(column).to_contain_text("lasso in L1H2")
     page.locator("nav a", has_text="Atlas").click()
     legend = page.locator(".legend")
-    expect(legend).to_contain_text("lasso in L1H2", timeout=PATIENCE)
+    expect(legend).to_contain_text("lasso in L1H2")
     counted = column.inner_text().split("lasso in L1H2")[1].split("queries")[0].strip(" :\n")
     expect(legend).to_contain_text(f"{counted} queries")
     for place in HEADS:
@@ -223,7 +223,7 @@ def test_coming_back_leads_to_the_same_place(go):
     page.wait_for_url("**/head?**")
     settle(page)
     page.locator("nav a", has_text="Atlas").click()
-    expect(cell).to_be_focused(timeout=PATIENCE)
+    expect(cell).to_be_focused()
     eventually(lambda: cell.evaluate(SCROLLED) == was)
     settle(page)
     page.keyboard.press("ArrowLeft")
@@ -231,7 +231,7 @@ def test_coming_back_leads_to_the_same_place(go):
     page.wait_for_url("**/head?**")
     settle(page)
     page.go_back()
-    expect(page.locator("[data-head=L15H29]")).to_be_focused(timeout=PATIENCE)
+    expect(page.locator("[data-head=L15H29]")).to_be_focused()
     eventually(lambda: cell.evaluate(SCROLLED) == was)
 
 
@@ -250,7 +250,7 @@ def test_nothing_jumps_when_something_is_marked_picked_or_coloured(go):
     expect(page.locator(".cell")).to_have_count(12)
     page.evaluate(WATCH)
     search(page, "dog")
-    expect(page.locator(".legend")).to_contain_text("search “dog”", timeout=PATIENCE)
+    expect(page.locator(".legend")).to_contain_text("search “dog”")
     page.locator("[data-head=L1H1]").click()
     expect(page.locator(".card b")).to_have_text("L1H1")
     settle(page)
