@@ -8,7 +8,7 @@ from pathlib import Path
 
 from analysis.errors import RunError
 from analysis.store.locking import WriterLock
-from analysis.store.paths import check_name, lock_path, partial_path
+from analysis.store.paths import check_name, lock_path, partial_path, retire
 
 
 def size_bytes(folder: Path) -> int:
@@ -46,6 +46,8 @@ def delete_run(runs_dir: Path, run_id: str) -> int:
     try:
         freed = size_bytes(path)
         away = runs_dir / f".deleted-{secrets.token_hex(6)}"
+        if path.name == run_id:  # a partial run was never published: its id is still free
+            retire(runs_dir, run_id)
         path.rename(away)
         shutil.rmtree(away, ignore_errors=True)
     finally:

@@ -17,6 +17,7 @@ from analysis.errors import CaptureRefused, InputError, ModelError, RunError, Us
 from analysis.models import BUNDLED_MODELS
 from analysis.pipeline import parse_layers, plan_extraction, project
 from analysis.progress import Progress
+from app.run_folder import delete_run
 from tests.model_folders import minilm, own_attention, save_tiny_llama
 
 ROOT = Path(__file__).parents[1]
@@ -106,6 +107,17 @@ def test_the_same_request_opens_the_finished_run_and_another_is_refused_its_name
         assert first.manifest["created"] == second.manifest["created"]
     with pytest.raises(RunError, match="already a run 'mine'"):
         analysis.extract(**request, layers="0")
+
+
+def test_the_same_request_after_a_deletion_is_a_run_of_another_name(texts, tmp_path):
+    ids = []
+    for _ in range(2):
+        with analysis.extract(
+            model="demo-language", data=texts, out_dir=tmp_path, limit=2, layers="0", projection=[]
+        ) as run:
+            ids.append(run.run_id)
+        delete_run(tmp_path, run.run_id)
+    assert ids[1] == f"{ids[0]}-2"
 
 
 def test_layers_and_limit(texts, tmp_path):

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +85,7 @@ def extract(
 
     request = checked(model, data, limit, layers, attention, projection, seed, engine, run_id)
     folder = Path(out_dir) if out_dir else runs_dir()
-    prepared = prepare(request, report)
+    prepared = _with_free_id(prepare(request, report), folder)
     finished = _finished(folder, prepared)
     if finished is not None:
         return finished
@@ -138,6 +138,15 @@ def _run_id(spec: dict[str, Any]) -> str:
     names = (re.sub(r"[^a-z0-9]+", "-", Path(spec[part]).stem.lower()).strip("-")[:30] for part in ("model", "data"))
     digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:8]
     return "-".join([*(name for name in names if name), digest])
+
+
+def _with_free_id(prepared: Prepared, folder: Path) -> Prepared:
+    """An id made from the spec goes on to ``-2``, ``-3`` ... where a run that had it is deleted."""
+    from analysis.store.paths import retired
+
+    taken = () if prepared.request.run_id else retired(folder)
+    names = (prepared.run_id, *(f"{prepared.run_id}-{number}" for number in range(2, len(taken) + 2)))
+    return replace(prepared, run_id=next(name for name in names if name not in taken))
 
 
 def _finished(folder: Path, prepared: Prepared) -> Run | None:

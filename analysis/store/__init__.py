@@ -2,7 +2,7 @@
 
 from analysis.store.addon import AddonWriter, add_to_run
 from analysis.store.export import export_run
-from analysis.store.paths import locate, new_run_id, runs_dir
+from analysis.store.paths import locate, runs_dir
 from analysis.store.publish import verify
 from analysis.store.run import Run, list_runs, open_run
 from analysis.store.write import RunWriter
@@ -15,7 +15,6 @@ __all__ = [
     "export_run",
     "list_runs",
     "locate",
-    "new_run_id",
     "open_run",
     "runs_dir",
     "verify",

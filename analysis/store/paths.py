@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
-from datetime import UTC, datetime
 from pathlib import Path
 
 from analysis.errors import RunError
@@ -14,6 +12,7 @@ RUN_FILE = "run.duckdb"
 MANIFEST = "manifest.json"
 SPEC_FILE = "spec.json"
 PARTIAL = ".partial"
+RETIRED_FILE = ".retired"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _PROJECT_ROOT = Path(__file__).resolve().parents[2]
@@ -39,10 +38,18 @@ def check_name(name: str, what: str = "run id") -> str:
     return name
 
 
-def new_run_id(*words: str) -> str:
-    """A run id nobody used before: the words, the time (UTC) and four random characters."""
-    slug = "-".join(re.sub(r"[^a-z0-9]+", "-", word.lower()).strip("-") for word in words)
-    return f"{slug[:50].strip('-') or 'run'}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+def retire(folder: Path, run_id: str) -> None:
+    """Remember that this id belonged to a run that is deleted: links to it must never lead to another run."""
+    with open(folder / RETIRED_FILE, "a", encoding="utf-8") as file:
+        file.write(f"{run_id}\n")
+
+
+def retired(folder: Path) -> frozenset[str]:
+    """Ids of deleted runs, which no run may have again."""
+    try:
+        return frozenset((folder / RETIRED_FILE).read_text(encoding="utf-8").split())
+    except OSError:
+        return frozenset()
 
 
 def partial_path(folder: Path, run_id: str) -> Path:

@@ -17,7 +17,7 @@ from analysis.errors import RunError
 from analysis.store.database import Database, write_failure
 from analysis.store.frames import arrow_table
 from analysis.store.locking import WriterLock
-from analysis.store.paths import MANIFEST, RUN_FILE, SPEC_FILE, check_name, lock_path, partial_path
+from analysis.store.paths import MANIFEST, RUN_FILE, SPEC_FILE, check_name, lock_path, partial_path, retired
 from analysis.store.plan_tables import StoredPlan, read_plan, write_plan
 from analysis.store.publish import flush, seal, write_whole
 from analysis.store.reading import Reader
@@ -48,6 +48,8 @@ class RunWriter(ResultsWriter):
         try:
             if (folder / run_id).exists():
                 raise RunError(f"Run {run_id!r} is finished, and runs are never changed: choose another run id.")
+            if run_id in retired(folder):
+                raise RunError(f"Run {run_id!r} was deleted, and no id is used twice: choose another run id.")
             self._path.mkdir(exist_ok=True)
             self._check_spec()
             self.database = Database(self._path / RUN_FILE)

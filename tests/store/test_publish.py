@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from analysis.errors import RunError
-from analysis.store import RunWriter, add_to_run, list_runs, new_run_id, open_run, runs_dir, schema, verify
+from analysis.store import RunWriter, add_to_run, list_runs, open_run, runs_dir, schema, verify
+from analysis.store.paths import retire, retired
 from analysis.store.publish import manifest_bytes
 from analysis.store.schema import Migration
 from tests.store import batches
@@ -234,10 +235,13 @@ def test_the_folder_of_runs(monkeypatch, path):
     assert list_runs()["run_id"].tolist() == ["run"]
 
 
-def test_run_ids_differ():
-    ids = {new_run_id("org/Some Model", "../data.txt") for _ in range(20)}
-    assert len(ids) == 20
-    assert all(name.startswith("org-some-model-data-txt-") for name in ids)
+def test_the_id_of_a_deleted_run_is_never_used_again(tmp_path):
+    retire(tmp_path, "gone")
+    retire(tmp_path, "gone-2")
+    assert retired(tmp_path) == {"gone", "gone-2"}
+    with pytest.raises(RunError, match="deleted"):
+        RunWriter.open(tmp_path, "gone", {})
+    RunWriter.open(tmp_path, "gone-3", {}).close()
 
 
 HOSTILE = [
