@@ -57,6 +57,9 @@ def test_over_represented_values_lead_by_evidence_not_by_ratio():
     assert (told[0]["inside"], told[0]["outside"]) == (60, 20)
     assert told[0]["share_inside"] == pytest.approx(60 / 71)
     assert told[0]["share_outside"] == pytest.approx(20 / 91)
+    prior = 20 * 80 / 162  # as if 20 points with the mix of all had been seen on either side
+    odds = [(60 + prior) / (71 + 20 - 60 - prior), (20 + prior) / (91 + 20 - 20 - prior)]
+    assert told[0]["z"] == pytest.approx(np.log(odds[0] / odds[1]) / np.sqrt(1 / (60 + prior) + 1 / (20 + prior)))
     assert over_represented(values, np.zeros(81, dtype=int)) == []
     assert over_represented(values, np.full(81, 1)) == []  # the same mix on both sides
 
@@ -68,7 +71,7 @@ def test_numbers_that_differ_are_told_in_standard_deviations():
 
 
 def test_mean_attention_counts_allowed_pairs_of_one_input():
-    attention = np.array([[1.0, 0.0], [0.4, 0.6]])
+    attention = np.array([[1.0, 9.0], [0.4, 0.6]])  # what is not allowed must not count
     causal = np.tril(np.ones((2, 2), dtype=bool))
     inputs = [(slice(0, 2), attention, causal), (slice(2, 4), attention, causal)]
     everything = np.ones(4, dtype=bool)

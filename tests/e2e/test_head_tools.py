@@ -117,6 +117,51 @@ def test_lasso_finds_the_points_and_their_attention(go, runs):
     expect(page.locator("[data-testid=stSidebar]")).not_to_contain_text("lasso in L1H2")
 
 
+def test_lasso_on_a_turned_map_takes_what_it_is_seen_to_hold(go, runs):
+    page = go(f"/head?run=text&map=pca-3d&site={SITE}&head={HEAD}&labels=off")
+    drawn(page)
+    box = page.locator(".stage").bounding_box()
+    page.mouse.move(box["x"] + 300, box["y"] + 300)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 400, box["y"] + 340, steps=3)
+    page.mouse.up()
+    drawn(page)
+    n = len(tokens_of(runs))
+    places = all_places(page, n)
+    page.keyboard.press("l")
+    polygon = draw_lasso(page)
+    inside, sure = winding_inside(places, polygon), clear_of_border(places, polygon)
+    counts = page.locator(".panel .counts")
+    expect(counts).to_contain_text("in")
+    shown = [int(number.replace(",", "")) for number in re.findall(r"[\d,]+", counts.inner_text())]
+    assert inside.sum() > 5
+    assert abs(shown[0] - inside[:n].sum()) <= (~sure[:n]).sum()
+    assert abs(shown[1] - inside[n:].sum()) <= (~sure[n:]).sum()
+    eventually(lambda: (states(page)[inside & sure] == 1).all())
+
+
+def test_keys_go_from_one_labelled_point_to_the_next_and_menus_keep_the_focus(go):
+    page = go(OPEN)
+    drawn(page)
+    eventually(lambda: page.evaluate("window.__qkAtlas.labelled().length") > 5)
+    first, second = [each["point"] for each in page.evaluate("window.__qkAtlas.labelled()")][:2]
+    host = page.locator(".qk-host[data-picked]")
+    page.keyboard.press(".")
+    expect(host).to_have_attribute("data-picked", str(first))
+    page.wait_for_url("**token=**")
+    settle(page)
+    page.keyboard.press(".")
+    expect(host).to_have_attribute("data-picked", str(second))
+    page.keyboard.press(",")
+    expect(host).to_have_attribute("data-picked", str(first))
+    lines = page.get_by_label("Lines")
+    lines.select_option("top5")
+    lines.focus()
+    page.wait_for_url("**lines=top5**")
+    settle(page)
+    expect(lines).to_be_focused()
+
+
 def test_lasso_by_shift_leaves_out_what_the_legend_hides(go, runs):
     page = go(OPEN + "&kinds=key")
     drawn(page)

@@ -2,9 +2,11 @@
 function makeBar(scatter) {
   const root = element("div", {class: "top"}), tools = element("div", {class: "tools"}), warning = element("div", {class: "warning", role: "note"});
 
-  function draw() {
+  const draw = () => keepFocus(root, () => keepFocus(tools, build));
+
+  function build() {
     const {name, walk: ways, caution, size_choices: sizes, has_patches: hasPatches, line_choices: lines} = scatter.header, {options} = scatter;
-    const step = (way, sign, words) => element("button", {type: "button", "aria-label": words, title: ways[way] ? `${words}: ${ways[way].name}` : "", disabled: !ways[way], onclick: () => scatter.walk(way)}, sign);
+    const step = (way, sign, words) => element("button", {type: "button", "aria-label": words, "data-focus": way, title: ways[way] ? `${words}: ${ways[way].name}` : "", disabled: !ways[way], onclick: () => scatter.walk(way)}, sign);
     root.replaceChildren(
       element("span", {class: "walk"}, step("left", "‹", "Previous head"), element("b", {class: "figure"}, name), step("right", "›", "Next head")),
       menu("Size", "size", sizes, scatter.header.size?.name ?? "none", "What the size of a point says"),
@@ -13,7 +15,7 @@ function makeBar(scatter) {
       ...(hasPatches ? [toggle("Patches", "draw", options.draw === "patches", ["patches", "points"], "Draw every point as its patch, queries framed green, keys magenta")] : []));
     warning.textContent = caution;
     warning.hidden = !caution;
-    const button = (sign, title, act, pressed) => element("button", {type: "button", title, "aria-label": title, "aria-pressed": pressed, onclick: act}, sign);
+    const button = (sign, title, act, pressed) => element("button", {type: "button", title, "aria-label": title, "data-focus": title, "aria-pressed": pressed, onclick: act}, sign);
     const {camera} = scatter;
     tools.replaceChildren(button("+", "Zoom in (+)", () => camera.zoomAt(1.6, 0, 0)), button("−", "Zoom out (-)", () => camera.zoomAt(1 / 1.6, 0, 0)),
       button("⤢", "Show everything (0)", () => { camera.fit(true); scatter.redraw(); }),
@@ -21,13 +23,13 @@ function makeBar(scatter) {
   }
 
   function menu(title, word, choices, chosen, help) {
-    const select = element("select", {"aria-label": title, title: help, onchange: (event) => scatter.choose(word, event.target.value)},
+    const select = element("select", {"aria-label": title, "data-focus": word, title: help, onchange: (event) => scatter.choose(word, event.target.value)},
       choices.map(([value, words]) => element("option", {value, selected: value === chosen}, words)));
     return element("label", {class: "menu"}, element("span", {class: "quiet"}, title), select);
   }
 
   function toggle(words, word, on, [yes, no], help) {
-    return element("button", {type: "button", class: "toggle", "aria-pressed": String(on), title: help, onclick: () => scatter.choose(word, on ? no : yes)}, words);
+    return element("button", {type: "button", class: "toggle", "data-focus": word, "aria-pressed": String(on), title: help, onclick: () => scatter.choose(word, on ? no : yes)}, words);
   }
 
   return {root, tools, warning, draw};

@@ -2,7 +2,9 @@
 function makeLegend(scatter) {
   const root = element("div", {class: "legend"});
 
-  function draw() {
+  const draw = () => keepFocus(root, build);
+
+  function build() {
     const {colour, palette, n, size} = scatter.header, parts = [];
     if (colour.kind !== "kind") {
       parts.push(element("span", {class: "legend-title", title: colour.meaning}, colour.title));
@@ -20,7 +22,7 @@ function makeLegend(scatter) {
 
   function chip(name, tone, set, code, count, sign) {
     const swatch = sign ? element("span", {class: "sign", style: tone ? {color: tone} : {}}, sign) : element("span", {class: "swatch", style: {background: tone}});
-    return element("button", {type: "button", class: "chip", "aria-pressed": String(!set.has(code)), title: `${count.toLocaleString("en")} points; click to hide or show`,
+    return element("button", {type: "button", class: "chip", "data-focus": name, "aria-pressed": String(!set.has(code)), title: `${count.toLocaleString("en")} points; click to hide or show`,
       onclick: () => { if (set.has(code)) set.delete(code); else set.add(code); tell(); }}, swatch, cut(name, 24));
   }
 
@@ -34,7 +36,7 @@ function makeLegend(scatter) {
   function ramp(colour) {
     const {filters} = scatter, span = colour.high - colour.low || 1;
     const window_ = element("span", {class: "window"});
-    const bar = element("span", {class: "bar", tabindex: "0", role: "group", title: "Drag to keep a range, click to show everything",
+    const bar = element("span", {class: "bar", "data-focus": "range", tabindex: "0", role: "group", title: "Drag to keep a range, click to show everything",
       "aria-label": `Range of ${colour.title}: drag, or arrow keys for the lower end, with shift for the upper; Delete shows everything`,
       style: {background: `linear-gradient(90deg, ${colour.stops.join(", ")})`}}, window_);
     const ends = element("span", {class: "figure"});

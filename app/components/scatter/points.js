@@ -11,3 +11,19 @@ function unpackBits(text, length) {
   for (let at = 0; at < length; at++) bits[at] = bytes[at >> 3] >> (7 - (at & 7)) & 1;
   return bits;
 }
+
+// The point under the pointer; dimmed ones have to be nearer, filtered ones are not found.
+const NEAR = 9;
+
+function nearest(scatter, x, y) {
+  const {camera} = scatter, {points, states, n} = scatter.data, m = camera.turn, {zoom} = camera;
+  let best = null, closest = (NEAR * ratio()) ** 2;
+  for (let at = 0; at < 2 * n; at++) {
+    if (states[at] === 0) continue;
+    const px = points[3 * at] - camera.middle[0], py = points[3 * at + 1] - camera.middle[1], pz = points[3 * at + 2] - camera.middle[2];
+    const dx = (m[0] * px + m[3] * py + m[6] * pz) * zoom + camera.x - x, dy = -(m[1] * px + m[4] * py + m[7] * pz) * zoom + camera.y - y;
+    const far = (dx * dx + dy * dy) / (states[at] > 0.9 ? 1 : 0.5);
+    if (far < closest) { closest = far; best = at; }
+  }
+  return best;
+}

@@ -1,5 +1,5 @@
 // One head: all its queries and keys. Pan, zoom (and turn, in 3-D), tooltip, pick, lasso, lines of attention, legend.
-const NEAR = 9, STILL = 4;
+const STILL = 4;
 
 export default function (component) {
   const scatter = mount(component.parentElement, makeScatter);
@@ -21,7 +21,7 @@ function makeScatter(host) {
   scatter.decorate = makeOverlay(scatter);
   stage.append(tip.tip, bar.root, bar.tools, bar.warning);
   host.append(stage, legend.root, spoken);
-  let waiting = false, drag = null;
+  let waiting = false, drag = null, round = [];
   const extras = new Map();
 
   const forget = [
@@ -188,19 +188,6 @@ function makeScatter(host) {
     return [(event.clientX - box.left - box.width / 2) * ratio(), (event.clientY - box.top - box.height / 2) * ratio()];
   };
 
-  function nearest(x, y) {
-    const {points, states, n} = scatter.data, m = camera.turn, {zoom} = camera;
-    let best = null, closest = (NEAR * ratio()) ** 2;
-    for (let at = 0; at < 2 * n; at++) {
-      if (states[at] === 0) continue;
-      const px = points[3 * at] - camera.middle[0], py = points[3 * at + 1] - camera.middle[1], pz = points[3 * at + 2] - camera.middle[2];
-      const dx = (m[0] * px + m[3] * py + m[6] * pz) * zoom + camera.x - x, dy = -(m[1] * px + m[4] * py + m[7] * pz) * zoom + camera.y - y;
-      const far = (dx * dx + dy * dy) / (states[at] > 0.9 ? 1 : 0.5);
-      if (far < closest) { closest = far; best = at; }
-    }
-    return best;
-  }
-
   stage.addEventListener("pointerdown", (event) => {
     if (event.target.closest(".tools, .top") || !scatter.data) return;
     const [x, y] = spot(event), flat = scatter.header.dims === 2;
@@ -210,7 +197,7 @@ function makeScatter(host) {
   stage.addEventListener("pointermove", (event) => {
     if (!scatter.data) return;
     const [x, y] = spot(event);
-    if (!drag) { hover(event.target.closest(".tools, .top") ? null : nearest(x, y), x, y); return; }
+    if (!drag) { hover(event.target.closest(".tools, .top") ? null : nearest(scatter, x, y), x, y); return; }
     if (!drag.moved && Math.hypot(x - drag.startX, y - drag.startY) < STILL * ratio()) return;
     if (!drag.moved && drag.draws) lasso.begin(drag.startX, drag.startY);
     drag.moved = true;
@@ -228,7 +215,7 @@ function makeScatter(host) {
     stage.classList.remove("dragging");
     if (lasso.on()) { lasso.finish(); return; }
     if (!ended || ended.moved || !scatter.data) return;
-    const point = nearest(...spot(event));
+    const point = nearest(scatter, ...spot(event));
     if (point !== null) pick(point, ended.shift);
   });
   stage.addEventListener("pointercancel", () => { drag = null; lasso.stop(); });
@@ -271,9 +258,19 @@ function makeScatter(host) {
     else if (event.key === "+" || event.key === "=") camera.zoomAt(1.4, 0, 0);
     else if (event.key === "-") camera.zoomAt(1 / 1.4, 0, 0);
     else if (event.key === "0") { camera.fit(true); redraw(); }
+    else if (event.key === "." || event.key === ",") step(event.key === "." ? 1 : -1);
     else if (event.key === "l" || event.key === "L") scatter.arm(!scatter.armed);
     else return;
     event.preventDefault();
+  }
+
+  // Without a pointer: from one labelled point to the next, the most important first.
+  function step(by) {
+    if (scatter.picked === null || !round.includes(scatter.picked)) round = (scatter.labelled ?? []).map((each) => each.point);
+    if (!round.length) return;
+    const at = round.indexOf(scatter.picked), point = round[at < 0 ? 0 : (at + by + round.length) % round.length], token = point % scatter.data.n;
+    spoken.textContent = `${scatter.data.texts[scatter.data.words[token]]}, ${point < scatter.data.n ? "query" : "key"} at position ${scatter.data.positions[token]}`;
+    pick(point, false);
   }
 
   scatter.arm = (armed) => {
