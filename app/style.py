@@ -36,6 +36,7 @@ html:not([data-qk-welcome]) :has(> .st-key-welcome) { display: none; }
 
 /* Where the left column would take the picture's room it lies over the page. */
 @media (max-width: 999px) {
+  html:not([data-qk-folded]) [data-testid="stSidebar"] { visibility: hidden; }
   [data-testid="stSidebar"][data-collapsed="false"] { position: fixed !important;
     height: 100vh !important; z-index: 999995; box-shadow: 0 0 24px rgb(0 0 0 / .25); }
   .st-key-top, [data-testid="stApp"]:has([data-testid="stSidebar"]) .st-key-top { left: 88px; gap: 6px; }

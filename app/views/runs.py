@@ -29,12 +29,17 @@ def render_runs(selection: Selection) -> None:
     """Draw the page."""
     runs = cache.runs()
     ask = selection.options.get(FORM) == "1"
-    with st.container(horizontal=True, vertical_alignment="center"):
+    sentence, button = st.columns([1, 0.19], vertical_alignment="center")
+    with sentence:
         widgets.say(_summary(runs))
+    with button:
         if ask:
-            st.button("Close the form", on_click=_set_form, args=(None,), key="runs_close")
+            st.button("Close the form", on_click=_set_form, args=(None,), key="runs_close", width="stretch")
         else:
-            st.button("New run", type="primary", icon=":material/add:", on_click=_set_form, args=("1",), key="runs_new")
+            st.button(
+                "New run", type="primary", icon=":material/add:", on_click=_set_form, args=("1",), key="runs_new",
+                width="stretch",
+            )  # fmt: skip
     render_jobs()
     if ask:
         render_form(runs)
@@ -96,22 +101,22 @@ def _choose(ids: list[str]) -> None:
 def _columns() -> dict:
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     return {
-        "run_id": text("run", pinned=True, width=200, help=meaning("run")),
-        "state": text("state", width=80),
-        "model": text("model", width=112),
-        "data": text("data", width=118),
-        "n_inputs": number("inputs", format="localized", width=58, help=meaning("input")),
-        "n_tokens": number("tokens", format="localized", width=64, help=meaning("token")),
-        "n_heads": number("heads", format="localized", width=56, help=meaning("head")),
-        "megabytes": number("MB", format="%.1f", width=58, help="Size of its files on disk, in millions of bytes."),
+        "run_id": text("run", pinned=True, width=180, help=meaning("run")),
+        "state": text("state", width=76),
+        "model": text("model", width=104),
+        "data": text("data", width=112),
+        "n_inputs": number("inputs", format="localized", width=54, help=meaning("input")),
+        "n_tokens": number("tokens", format="localized", width=60, help=meaning("token")),
+        "n_heads": number("heads", format="localized", width=54, help=meaning("head")),
+        "megabytes": number("MB", format="%.1f", width=52, help="Size of its files on disk, in millions of bytes."),
         "explains": number(
-            "map explains", format="%.0f %%", width=92, help=meaning("map explains", "Median over the heads.")
+            "map explains", format="%.0f %%", width=90, help=meaning("map explains", "Median over the heads.")
         ),
         "differs": number(
-            "certificate", format="%.0e", width=84,
+            "certificate", format="%.0e", width=80,
             help=meaning("certificate", "The figure is the largest difference of a weight, which is 0 to 1."),
         ),
-        "created": st.column_config.DatetimeColumn("created (UTC)", format="YYYY-MM-DD HH:mm", width=126),
+        "created": st.column_config.DatetimeColumn("created (UTC)", format="YYYY-MM-DD HH:mm", width=122),
     }  # fmt: skip
 
 

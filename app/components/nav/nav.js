@@ -62,11 +62,17 @@ function copyButton() {
   return made;
 }
 
-// On a tablet the left column would take the picture's room: it starts folded, and opens over the page.
-function foldLeftColumn() {
-  if (window.__qkFolded || window.innerWidth >= 1000) return;
-  const button = document.querySelector("[data-testid=stSidebar][data-collapsed=false] [data-testid=stSidebarCollapseButton] button");
-  if (!button) return;
+// On a tablet the left column would take the picture's room: it starts folded, and opens over the page. It is drawn
+// after this row, so it is waited for; until then the style keeps it out of sight.
+const WAIT_MS = 60, WAITS = 100;
+
+function foldLeftColumn(waited = 0) {
+  if (window.__qkFolded && waited === 0) return;
   window.__qkFolded = true;
-  button.click();
+  const column = document.querySelector("[data-testid=stSidebar]");
+  const button = column?.querySelector("[data-testid=stSidebarCollapseButton] button");
+  const isDone = window.innerWidth >= 1000 || column?.dataset.collapsed === "true" || waited > WAITS;
+  if (!isDone && button) button.click();
+  if (!isDone && !button) return setTimeout(foldLeftColumn, WAIT_MS, waited + 1);
+  document.documentElement.toggleAttribute("data-qk-folded", true);
 }

@@ -38,8 +38,10 @@ function makeStrip(host) {
   // "queries and keys" with a dot of its colour before each.
   function dotted(rest, first, second) {
     const at = rest.indexOf("queries and keys");
-    return at < 0 ? [rest] : [rest.slice(0, at), first, "queries and ", second, "keys", rest.slice(at + 16)];
+    return at < 0 ? [rest] : [rest.slice(0, at), whole(first, "queries"), " and ", whole(second, "keys"), rest.slice(at + 16)];
   }
+
+  const whole = (dot, word) => element("span", {class: "whole"}, dot, word);
 
   function close() {
     set(false);
