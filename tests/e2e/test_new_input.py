@@ -66,7 +66,7 @@ def test_a_typed_text_is_shown_with_the_models_own_attention_and_its_link_restor
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     other = context.new_page()
     other.set_default_timeout(SLOW)
-    other.goto(page.url + "&token=6")
+    other.goto(page.url + "&spot=6")
     settle(other)
     eventually(lambda: [weight for _, weight in token_weights(other)][:7] != [] and _is_row(other, own[6]), 60)
     assert "".join(text.strip() for text, _ in token_weights(other)[1:]) == NEW.replace(" ", "")
@@ -113,9 +113,9 @@ def test_a_dropped_image_gets_a_link(go):
     page.locator("input[type=file]").set_input_files(SCENE)
     page.locator(".st-key-input_own_go button").click()
     page.wait_for_url(re.compile("new=[0-9a-f]{32}"), timeout=SLOW)
-    page.get_by_text("On this image of 65 tokens").wait_for(timeout=SLOW)
+    page.get_by_text(re.compile("image of 65 tokens")).wait_for(timeout=SLOW)
     go(page.url.split("/", 3)[3].join(["/", ""]))
-    page.get_by_text("On this image of 65 tokens").wait_for(timeout=SLOW)
+    page.get_by_text(re.compile("image of 65 tokens")).wait_for(timeout=SLOW)
 
 
 def test_a_link_to_nothing_kept_and_a_text_too_long_are_one_sentence(go):
