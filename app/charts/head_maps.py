@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from app.charts.ramps import viridis
-from app.charts.scales import ColourScale
+from app.charts.scales import ColourScale, make_scale
 
 TILE_PIXELS = 48
 """Longer side of a small map at most; larger matrices are reduced so that the strongest weight of a block stays."""
@@ -46,7 +46,9 @@ def tile_shape(sprite: bytes, n_rows: int, n_columns: int) -> tuple[int, int]:
 
 def make_overview(attention: Float[np.ndarray, "query key"], scale: ColourScale) -> bytes:
     """The whole matrix as a PNG in the colours of the window beside it, the strongest weight of a block kept."""
-    shares = scale.share(reduce_to(attention, OVERVIEW_PIXELS))
+    blocks = reduce_to(attention, OVERVIEW_PIXELS)
+    # Nearly every block has a weight that ranks high among single weights: blocks are ranked among blocks.
+    shares = (make_scale(blocks, scale.name) if scale.name == "rank" else scale).share(blocks)
     return _png(np.where(np.isnan(shares), 0, 1 + np.round(np.nan_to_num(shares) * 254)).astype(np.uint8))
 
 

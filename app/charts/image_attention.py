@@ -12,7 +12,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from app.charts.ramps import share_colour, viridis
-from app.charts.scales import ColourScale
+from app.charts.scales import ColourScale, weight_exactly
 from app.palette import QUIET, SELECTED
 
 PICTURE_PIXELS = 310
@@ -174,11 +174,6 @@ def _told(weights: pd.Series) -> list[str]:
     return ["hidden" if np.isnan(weight) else weight_exactly(weight) for weight in weights]
 
 
-def weight_exactly(weight: float) -> str:
-    """Four significant digits, as everywhere that a weight is told at the pointer."""
-    return "0" if weight == 0 else np.format_float_positional(weight, precision=4, unique=False, fractional=False)
-
-
 def _grey(picture: bytes) -> bytes:
     from PIL import Image
 
@@ -249,8 +244,9 @@ def _arrows(
     kind: str,
 ) -> list[alt.Chart]:
     faint = "true" if picked is None else f"datum.{kind} === {picked}"
-    colour = share_colour(scale, None)
-    drawn = arrows.assign(share=scale.share(arrows["weight"].to_numpy()))
+    shares = viridis(scale.share(arrows["weight"].to_numpy()))
+    drawn = arrows.assign(colour=[f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in shares.tolist()])
+    colour = alt.Color("colour:N", scale=None)
     tips = [
         alt.Tooltip("query_name:N", title="query"),
         alt.Tooltip("key_name:N", title="key"),

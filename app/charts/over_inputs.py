@@ -26,7 +26,7 @@ def offset_table(means: Averages) -> pd.DataFrame:
     return pd.DataFrame({name: values[occurs] for name, values in columns.items()})
 
 
-def make_position_map(table: pd.DataFrame, scale_name: str = "linear", pixels: int = 300) -> alt.Chart:
+def make_position_map(table: pd.DataFrame, scale_name: str = "linear", pixels: int = 280) -> alt.Chart:
     """Rows are query positions, columns key positions, colour is the mean weight."""
     scale: ColourScale = make_scale(table["weight"].to_numpy(), scale_name)
     shown = table.assign(share=scale.share(table["weight"].to_numpy()))
@@ -53,12 +53,14 @@ def make_position_map(table: pd.DataFrame, scale_name: str = "linear", pixels: i
                 alt.Tooltip("inputs:Q", title="inputs"),
             ],
         )
-        .properties(autosize="pad", width=pixels, height=pixels, description=f"Mean weight by position. Largest: {said}.")
+        .properties(
+            autosize="pad", width=pixels, height=pixels, description=f"Mean weight by position. Largest: {said}."
+        )
         .configure_view(strokeWidth=0)
     )  # fmt: skip
 
 
-def make_offset_bars(table: pd.DataFrame, pixels: tuple[int, int] = (250, 300)) -> alt.Chart:
+def make_offset_bars(table: pd.DataFrame, pixels: tuple[int, int] = (250, 280)) -> alt.Chart:
     """A bar an offset: how much a query puts on the key so many tokens before it (after it, below 0)."""
     axis = dict(labelFontSize=12, titleFontWeight="normal", grid=False, domainColor=QUIET, tickColor=QUIET)
     top = table.nlargest(1, "weight").iloc[0]

@@ -19,18 +19,18 @@ def viridis(shares: Float[np.ndarray, ...]) -> UInt8[np.ndarray, "... 3"]:
     return np.stack([np.round(np.interp(shares, at, part)) for part in stops.T], axis=-1).astype(np.uint8)
 
 
-def share_colour(scale: ColourScale, title: str | None) -> alt.Color:
-    """The colour of a column ``share`` that holds places on the ramp; the legend says the weights they stand for.
-
-    Args:
-        title: Of the legend; None for a further layer of a chart that has one.
-    """
-    if title is None:
-        return alt.Color("share:Q", scale=alt.Scale(scheme="viridis", domain=[0, 1]), legend=None)
+def share_colour(scale: ColourScale, title: str) -> alt.Color:
+    """The colour of a column ``share`` that holds places on the ramp; the legend says the weights they stand for."""
     places = np.linspace(0, 1, N_TICKS).tolist()
     words = ", ".join(f"'{tick}'" for tick in scale.ticks(N_TICKS))
     legend = alt.Legend(
-        type="gradient", title=title, gradientLength=160, titleFontWeight="normal", labelFontSize=12, values=places, titleLimit=120,
+        type="gradient",
+        title=title,
+        titleLimit=120,
+        titleFontWeight="normal",
+        gradientLength=160,
+        labelFontSize=12,
+        values=places,
         labelExpr=f"[{words}][round(datum.value * {N_TICKS - 1})]",
-    )  # fmt: skip
+    )
     return alt.Color("share:Q", scale=alt.Scale(scheme="viridis", domain=[0, 1]), legend=legend)

@@ -86,3 +86,13 @@ def weight_words(weight: float) -> str:
         return np.format_float_positional(weight, precision=3, unique=False, fractional=False, trim="-")
     digits, _, power = f"{weight:.1e}".partition("e")
     return f"{digits}e{int(power)}"
+
+
+def weight_exactly(weight: float) -> str:
+    """Four significant digits, as everywhere that a weight is told at the pointer: ``0.04736``, ``4.674e-6``."""
+    if weight == 0 or np.isnan(weight):
+        return "0" if weight == 0 else ""
+    if abs(weight) >= 1e-4:
+        return f"{weight:.{max(0, 3 - int(np.floor(np.log10(abs(weight)))))}f}"
+    digits, _, power = f"{weight:.3e}".partition("e")
+    return f"{digits}e{int(power)}"

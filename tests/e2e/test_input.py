@@ -167,9 +167,10 @@ def test_the_heat_map_tells_the_stored_weight_at_the_pointer_and_a_click_picks(r
     assert shown == pytest.approx(np.sort(attention[-1])[::-1][:3], rel=6e-4)
     column = [float(text) for text in page.locator(".side ol").last.locator("li .figure").all_text_contents()]
     assert column == pytest.approx(np.sort(attention[5:, 5])[::-1][:3], rel=6e-4)
-    page.locator("canvas.cells").click(position=page.locator("canvas.cells").evaluate(
-        "canvas => ({x: +canvas.dataset.left + 5.5 * canvas.dataset.wide, y: +canvas.dataset.top + 8.5 * canvas.dataset.high})"
-    ))  # fmt: skip
+    canvas = page.locator("canvas.cells")
+    size = canvas.evaluate("canvas => Object.values(canvas.dataset).map(Number)")
+    left, top, wide, high = size
+    canvas.click(position={"x": left + 5.5 * wide, "y": top + 8.5 * high})
     page.wait_for_url("**token=8**")
 
 
@@ -199,7 +200,7 @@ def test_a_long_text_is_windowed_and_exact(runs, go):
     expect(page.locator(".side")).to_contain_text(f"of {len(attention)}")
     box = page.locator("canvas.cells").bounding_box()
     assert box["y"] + box["height"] <= 800
-    page.locator(".whole").click(position={"x": 140, "y": 140})
+    page.locator(".whole").click(position={"x": 106, "y": 106})
     page.wait_for_url("**at=**")
     page.get_by_text(f"queries {len(attention) - 30}–{len(attention) - 1}").wait_for()
     page.go_back()
@@ -413,7 +414,7 @@ def test_the_keyboard_walks_the_tokens_and_picks(go):
     page.keyboard.press("Enter")
     page.wait_for_url("**token=4**")
     page.keyboard.press("Escape")
-    eventually(lambda: "token=" not in page.url)
+    expect(page).not_to_have_url(re.compile("token="), timeout=20_000)
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,7 @@ function shown(text) {
 // A weight in four digits, however small.
 function exact(weight) {
   if (Number.isNaN(weight)) return "may not attend";
-  return weight === 0 ? "0" : Math.abs(weight) >= 0.1 ? weight.toFixed(4) : weight.toPrecision(4);
+  return weight === 0 ? "0" : Math.abs(weight) >= 1e-4 ? weight.toPrecision(4) : weight.toExponential(3);
 }
 
 function fill(place) {
@@ -150,7 +150,7 @@ function bothWays(place, unit, name) {
   const {sections, header} = place, width = sections.keys.length / header.n;
   const list = (others, weights) => Array.from({length: width}, (_, at) => unit * width + at)
     .filter((at) => others[at] >= 0).map((at) => `“${shown(place.byUnit[others[at]].text)}” ${exact(weights[at])}`).join(", ");
-  return `${name(unit)} looks at ${list(sections.keys, sections.key_weights) || "nothing"}; is looked at by ${list(sections.queries, sections.query_weights) || "none"}`;
+  return `${name(unit)} looks most at ${list(sections.keys, sections.key_weights) || "nothing"}; is looked at most by ${list(sections.queries, sections.query_weights) || "none"}`;
 }
 
 function choose(place, unit) {

@@ -1,4 +1,4 @@
-const LEFT = 92, TOP = 74, RIGHT = 34, HELD = "#D55E00", QUIET = "#8A9099";
+const LEFT = 92, TOP = 74, RIGHT = 34, SIDE = 164, NARROW = 640, HELD = "#D55E00", QUIET = "#8A9099";
 
 export default function (component) {
   const {header, sections} = unpack(component.data);
@@ -23,12 +23,20 @@ export default function (component) {
 function build(host) {
   const canvas = element("canvas", {class: "cells", tabindex: 0, role: "img"});
   const image = element("img", {alt: "", draggable: "false"}), box = element("div", {class: "frame"});
-  const whole = element("div", {class: "whole", title: "The whole matrix: drag the frame"}, image, box);
+  const whole = element("div", {class: "whole", title: "The whole matrix, the largest weight of each block of cells: drag the frame"}, image, box);
   const says = element("div", {class: "says", "aria-live": "polite"}), range = element("div", {class: "quiet"});
   const strip = element("div", {class: "ramp"}), ends = element("div", {class: "ends quiet figure"}), title = element("div", {class: "quiet"});
   const bar = element("div", {}, title, element("div", {class: "bar"}, strip, ends));
-  host.append(element("div", {class: "map"}, element("div", {class: "roll"}, canvas), element("div", {class: "side"}, bar, whole, range, says)));
-  const place = {canvas, image, box, whole, says, range, strip, ends, title, at: null};
+  const map = element("div", {class: "map"}, element("div", {class: "roll"}, canvas), element("div", {class: "side"}, bar, whole, range, says));
+  host.append(map);
+  const place = {canvas, image, box, whole, says, range, strip, ends, title, at: null, width: host.clientWidth};
+  new ResizeObserver(() => {
+    if (place.width === host.clientWidth) return;
+    place.width = host.clientWidth;
+    map.classList.toggle("narrow", place.width < NARROW);
+    if (place.header) draw(place);
+  }).observe(host);
+  map.classList.toggle("narrow", place.width < NARROW);
   canvas.addEventListener("pointermove", (event) => look(place, cellAt(place, event)));
   canvas.addEventListener("pointerleave", () => look(place, null));
   canvas.addEventListener("click", (event) => choose(place, cellAt(place, event)));
@@ -43,13 +51,15 @@ function stretch({first, rows, columns, n}) {
 }
 
 // Pixels of a cell: few tokens get large cells, and all of it is seen on a screen 800 pixels high.
-function sizes({rows, columns}) {
-  const high = Math.max(7, Math.min(30, Math.floor(360 / rows.length)));
-  return [high, Math.max(7, Math.min(1.8 * high, Math.floor(500 / columns.length)))].map(Math.floor);
+function sizes({header, width}) {
+  const {rows, columns} = header, beside = width >= NARROW ? SIDE : 0;
+  const room = Math.max(160, (width || 800) - beside - LEFT - RIGHT), down = Math.max(372, window.innerHeight - 440);
+  const most = Math.max(7, room / columns.length), high = Math.max(7, Math.min(30, 1.5 * most, down / rows.length));
+  return [Math.floor(high), Math.floor(Math.min(1.8 * high, most))];
 }
 
 function draw(place) {
-  const {canvas, header, cells} = place, {rows, columns} = header, zoom = window.devicePixelRatio || 1, [high, wide] = sizes(header);
+  const {canvas, header, cells} = place, {rows, columns} = header, zoom = window.devicePixelRatio || 1, [high, wide] = sizes(place);
   const width = LEFT + columns.length * wide + RIGHT, height = TOP + rows.length * high + 2;
   Object.assign(canvas, {width: width * zoom, height: height * zoom});
   Object.assign(canvas.style, {width: `${width}px`, height: `${height}px`});
@@ -88,10 +98,10 @@ function labels(place, pen, high, wide) {
     pen.globalAlpha = marked === false && !held && !pointed ? 0.5 : 1;
     pen.fillStyle = held ? HELD : pointed || marked ? style.color : quiet;
     pen.save();
-    if (axis) { pen.translate(LEFT + (index + 0.5) * wide, TOP - 5); pen.rotate(-Math.PI / 3); pen.textAlign = "left"; }
+    if (axis) { pen.translate(LEFT + (index + 0.5) * wide, TOP - 5); pen.rotate(wide < 18 ? -Math.PI / 2 : -Math.PI / 3); pen.textAlign = "left"; }
     else { pen.translate(LEFT - 6, TOP + (index + 0.5) * high); pen.textAlign = "right"; }
     pen.textBaseline = "middle";
-    pen.fillText((marked ? "• " : "") + (label.length > 12 ? label.slice(0, 11) + "…" : label), 0, 0);
+    pen.fillText((marked ? "• " : "") + (label.length > 11 ? label.slice(0, 10) + "…" : label), 0, 0);
     pen.restore();
   });
   write(header.rows, 0);
@@ -112,8 +122,8 @@ function marks({header, at}, pen, high, wide) {
 }
 
 // The cell under the pointer as [query, key]; null for one of them over a label, which stands for its whole row or column.
-function cellAt({canvas, header}, event) {
-  const box = canvas.getBoundingClientRect(), [high, wide] = sizes(header);
+function cellAt(place, event) {
+  const {canvas, header} = place, box = canvas.getBoundingClientRect(), [high, wide] = sizes(place);
   const column = Math.floor((event.clientX - box.left - LEFT) / wide), row = Math.floor((event.clientY - box.top - TOP) / high);
   const query = row >= 0 && row < header.rows.length ? header.first[0] + row : null;
   const key = column >= 0 && column < header.columns.length ? header.first[1] + column : null;
@@ -140,8 +150,8 @@ function tell(place) {
     parts.push(element("div", {class: "quiet"}, title), element("ol", {}, names[index].map((one, at_) =>
       element("li", {}, element("span", {}, one), element("span", {class: "figure"}, exact(weights[index * width + at_]))))));
   };
-  if (row !== null) list(column === null ? `${name(0, row)} looks at` : "row: it looks at", header.keys, sections.keys_weights, row);
-  if (column !== null) list(row === null ? `${name(1, column)} is looked at by` : "column: looked at by", header.queries, sections.queries_weights, column);
+  if (row !== null) list(column === null ? `${name(0, row)} looks most at` : "row: looks most at", header.keys, sections.keys_weights, row);
+  if (column !== null) list(row === null ? `${name(1, column)} is looked at most by` : "column: looked at most by", header.queries, sections.queries_weights, column);
   says.replaceChildren(...parts);
 }
 
@@ -179,7 +189,7 @@ function drag(place, event) {
 
 function exact(weight) {
   if (Number.isNaN(weight)) return "may not attend";
-  return weight === 0 ? "0" : Math.abs(weight) >= 0.1 ? weight.toFixed(4) : weight.toPrecision(4);
+  return weight === 0 ? "0" : Math.abs(weight) >= 1e-4 ? weight.toPrecision(4) : weight.toExponential(3);
 }
 
 // Straight lines between knots, as `ColourScale.share` of charts/scales.py.

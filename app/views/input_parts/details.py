@@ -8,6 +8,7 @@ import streamlit as st
 
 from analysis.types import KEY, QUERY
 from app import widgets
+from app.charts.scales import weight_exactly
 from app.views.input_parts.one_input import OneInput
 
 LISTED = 8
@@ -31,9 +32,9 @@ def details(one: OneInput, labels: list[str]) -> None:
     order = np.argsort(-np.nan_to_num(weights, nan=-1), kind="stable")[:LISTED]
     order = order[np.isfinite(weights[order])]
     if picked is None:
-        st.caption("No token picked: mean over queries")
+        st.caption(f"No token picked: the {LISTED} largest means over queries")
     else:
-        way = "its strongest keys" if kind == QUERY else "who looks at it most"
+        way = f"its {LISTED} strongest keys" if kind == QUERY else f"the {LISTED} that look at it most"
         st.caption(f"**{widgets.plain(labels[picked])}** · position {one.places[picked]} · {way}")
     frame = pd.DataFrame(
         {
@@ -43,14 +44,14 @@ def details(one: OneInput, labels: list[str]) -> None:
         }
     )
     st.dataframe(
-        frame,
+        frame.style.format({"weight": weight_exactly}),
         hide_index=True,
         width="stretch",
         height="content",
         column_config={
             "token": st.column_config.TextColumn("key" if kind == QUERY else "query", width=90),
             "at": st.column_config.TextColumn("at", help="Position in the input, from 0.", width=44),
-            "weight": st.column_config.NumberColumn("weight", format="%.4g", width=74),
+            "weight": st.column_config.NumberColumn("weight", width=74),
         },
     )
     if picked is not None and st.button("Let go", key="input_release", help="Pick no token", type="tertiary"):

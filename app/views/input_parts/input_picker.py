@@ -20,6 +20,9 @@ from app.views.input_parts.sources import leaves_new
 LISTED_INPUTS = 2000
 """Up to so many inputs are offered in one list; beyond, a search narrows them first."""
 
+_NEW_ONE = -1
+"""In the list: the text or image that the link holds."""
+
 ORDER, ONLY = "order", "only"
 """Words of the link: ``order=first_token`` (highest first), ``order=-first_token``, and ``only=marked``."""
 
@@ -28,33 +31,25 @@ def pick_row(selection: Selection, inputs: pd.DataFrame, site: Site, stack: list
     """One row: the input, its neighbours, their order, a new one, the head and those it is averaged with."""
     ids, scores = listed_inputs(selection, inputs, facts)
     names = dict(zip(inputs["input_id"].astype(int), (_input_name(row) for row in inputs.to_dict("records"))))
-    widths = [1, 0.085, 0.085, 0.085, 0.12, 0.12, 0.155, 0.155, 0.24]
-    box, *others = st.columns(widths, vertical_alignment="bottom", gap="small")
-    before, after, chance, order, own, layer, head, average = others
-    with box:
-        _pick_input(selection, ids, names, scores, len(inputs))
     here = ids.index(selection.input) if selection.input in ids else 0
-    steps = ((before, "‹", ids[here - 1], "Previous input"), (after, "›", ids[(here + 1) % len(ids)], "Next input"))
-    for column, sign, other, says in steps:
-        column.button(sign, key=f"input_{says}", help=says, on_click=_go_to, args=(other,), width="stretch")
     rest = [each for each in ids if each != selection.input] or ids
-    chance.button(
-        "", icon=":material/shuffle:", key="input_random", help="A random input", width="stretch",
-        on_click=lambda: _go_to(random.choice(rest)),
-    )  # fmt: skip
-    with order:
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="input_row"):
+        _pick_input(selection, ids, names, scores, len(inputs))
+        steps = (("‹", ids[here - 1], "Previous input"), ("›", ids[(here + 1) % len(ids)], "Next input"))
+        for sign, other, says in steps:
+            st.button(sign, key=f"input_{says}", help=says, on_click=_go_to, args=(other,))
+        st.button(
+            "", icon=":material/shuffle:", key="input_random", help="A random input",
+            on_click=lambda: _go_to(random.choice(rest)),
+        )  # fmt: skip
         _pick_order(selection, facts)
-    with own:
         _try_own(selection)
-    with layer:
         widgets.pick(
             "Layer", [each.label for each in stack], site.label, lambda label: {"site": label}, key="input_layer",
-            format_func=lambda label: str(next(each.depth for each in stack if each.label == label)),
+            format_func=lambda label: str(next(each.depth for each in stack if each.label == label)), width=76,
         )  # fmt: skip
-    with head:
         heads = list(range(site.n_heads))
-        widgets.pick("Head", heads, selection.head, lambda chosen: {"head": chosen}, key="input_head")
-    with average:
+        widgets.pick("Head", heads, selection.head, lambda chosen: {"head": chosen}, key="input_head", width=76)
         _pick_average(selection, stack)
 
 
@@ -95,19 +90,19 @@ def _pick_input(
         listed = [selection.input, *listed]
     few = f"{len(ids):,} of {n_all:,}" if len(ids) < n_all else f"{n_all:,}"
     key = "input_pick"
-    choices = [None, *listed] if is_new else listed
-    st.session_state[key] = None if is_new else selection.input
+    choices = [_NEW_ONE, *listed] if is_new else listed
+    st.session_state[key] = _NEW_ONE if is_new else selection.input
 
-    def name(each: int | None) -> str:
-        if each is None:
-            return "a new one, not in this run"
+    def name(each: int) -> str:
+        if each == _NEW_ONE:
+            return "new · not in this run, through its model"
         score = "" if scores is None else f" · {weight_words(scores[each]) if each in scores else 'no score'}"
         number, _, rest = names[each].partition(" · ")
         return f"{number}{score} · {rest}"
 
     st.selectbox(
         f"Input ({few} in this run; type to search)", choices, key=key, format_func=name,
-        on_change=lambda: None if st.session_state[key] is None else _go_to(st.session_state[key]),
+        on_change=lambda: None if st.session_state[key] == _NEW_ONE else _go_to(st.session_state[key]),
     )  # fmt: skip
 
 
@@ -117,7 +112,7 @@ def _pick_order(selection: Selection, facts: RunFacts) -> None:
     for metric in facts.scores:
         title = metrics.get(metric, {}).get("title", metric.replace("_", " ")).lower()
         words |= {metric: f"{title}, highest first", f"-{metric}": f"{title}, lowest first"}
-    with st.popover("", icon=":material/sort:", help="Order and choice of the inputs", width="stretch"):
+    with st.popover("", icon=":material/sort:", help="Order and choice of the inputs"):
         said = selection.options.get(ORDER, "")
         widgets.pick(
             "Inputs by", list(words), said if said in words else "", lambda name: {ORDER: name or None},
@@ -137,8 +132,7 @@ def _try_own(selection: Selection) -> None:
         return
     is_text = cache.run(selection.run).modality == "text"
     what = "text" if is_text else "image"
-    with st.popover("", icon=":material/edit:", help=f"Try {'a text' if is_text else 'an image'} of your own",
-                    width="stretch"):  # fmt: skip
+    with st.popover("", icon=":material/edit:", help=f"Try {'a text' if is_text else 'an image'} of your own"):
         if new_input.lacks_model(selection.run):
             folder = st.text_input("Folder of the run's model", key="input_own_model")
             if not folder:
@@ -170,7 +164,7 @@ def _show_new(said: str) -> None:
 def _pick_average(selection: Selection, stack: list[Site]) -> None:
     names = [head_name(each.depth, head) for each in stack for head in range(each.n_heads)]
     chosen = [name for name in averaged_with(selection) if name in names]
-    with st.popover(f"Mean of {len(chosen) + 1}" if chosen else "Average", width="stretch"):
+    with st.popover(f"Mean of {len(chosen) + 1}" if chosen else "Average"):
         st.session_state["input_with"] = chosen
         st.multiselect(
             "Average the head with", names, key="input_with", placeholder="no other head",

@@ -82,7 +82,7 @@ class OneInput:
         """Position of the picked token, whether it is shown or hidden."""
         if asked_for(self.selection) is None:
             return self.selection.token
-        said = self.selection.options.get(SPOT, "")
+        said = self.selection.options.get(SPOT, "" if self.selection.token is None else str(self.selection.token))
         is_place = said.isascii() and said.isdigit() and len(said) < 9 and int(said) < len(self.tokens)
         return int(said) if is_place else None
 

@@ -18,7 +18,7 @@ def over_all(one: OneInput) -> None:
     """Mean weight by position and by offset, of the shown heads, and their tables."""
     means = mean_of([pictures.averages(one.run_id, site.label, head) for site, head in one.heads])
     positions, offsets = position_table(means), offset_table(means)
-    left, right = st.columns([1.2, 1], gap="small")
+    left, right = st.columns([1.35, 1], gap="small")
     with left:
         st.altair_chart(make_position_map(positions, one.scale.name), width="content", key="input_positions")
     with right:

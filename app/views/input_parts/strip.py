@@ -23,7 +23,7 @@ STRIP = "strip"
 
 def strip(one: OneInput, stack: list[Site], facts: RunFacts) -> None:
     """The strip, its order and one line of words."""
-    title, order = st.columns([1, 0.32], vertical_alignment="bottom")
+    title, order = st.columns([1, 0.32], vertical_alignment="center")
     title.markdown("###### All heads on this input")
     with order:
         metric = _pick_order(one, facts)
@@ -42,6 +42,8 @@ def strip(one: OneInput, stack: list[Site], facts: RunFacts) -> None:
     shown = "queries down, keys across"
     if one.is_image:
         shown = "the weights of the picked token" if one.token is not None else "the mean weight on each patch"
+    if n > TILE_PIXELS and not one.is_image:
+        shown += ", the largest weight of each block of cells"
     st.caption(f"{said}: {shown}. Each map runs from 0 to its own largest weight, square-root scale.")
     shape = tile_shape(sprite, len(stack), n_columns)
     headstrip(
