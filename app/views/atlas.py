@@ -38,7 +38,7 @@ def render_atlas(selection: Selection) -> None:
     facts = cache.facts(selection.run)
     heads = cache.heads(selection.run, selection.map)
     st.html(LAYOUT)
-    st.markdown(widgets.plain(summary(heads)))
+    widgets.say(summary(heads))
     picture, side = st.columns([4, 1])
     with side, st.container(key="atlas_controls"):
         tint, order, by = pick_frame(selection, facts, heads)

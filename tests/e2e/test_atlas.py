@@ -121,7 +121,9 @@ def test_sentence_counts_from_the_run(go, runs):
     with open_run("text", runs) as run:
         first = run.head_scores().query("metric == 'first_token'")["value"]
         median = run.fidelity("atlas-2d")["kl_explained"].median()
-    said = page.locator("[data-testid=stMarkdownContainer]", has_text="12 heads").first.inner_text()
+    sentence = page.locator(".qk-sentence", has_text="12 heads")
+    expect(sentence.locator("[data-term]").first).to_be_visible()
+    said = sentence.inner_text()
     assert f"{int((first >= 0.5).sum())} put most of their weight on the first token" in said
     assert f"explain {median * 100:.0f}\xa0% of" in said
 
