@@ -6,12 +6,15 @@ import json
 import re
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from app.chosen_run import first_look
 from app.components import pack
 from app.views import VIEWS
 from tests.store.synthetic import make_synthetic_run
@@ -33,6 +36,17 @@ def test_no_page_imports_anything_heavy():
     code = f"import sys, app.widgets, app.views, app.cache; print([name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_first_look_is_the_language_demo_until_there_is_a_run_of_ones_own():
+    runs = pd.DataFrame({
+        "run_id": ["v", "l", "old-l"], "status": ["complete"] * 3, "model": ["demo-vision", *["demo-language"] * 2],
+        "created": ["2026-03", "2026-02", "2026-01"],
+    })  # fmt: skip
+    assert first_look(runs) == "l"
+    assert first_look(runs.assign(model=["mine", "demo-language", "demo-language"])) == "v"
+    assert first_look(runs.assign(status=["complete", "damaged: x", "partial"])) == "v"
+    assert first_look(runs.iloc[:0]) is None
 
 
 def test_main_stays_short():
@@ -93,6 +107,11 @@ def open_page(**query: str) -> AppTest:
     return app.run()
 
 
+def sentences(app: AppTest) -> list[str]:
+    """What `widgets.say` wrote, as it is read."""
+    return [unescape(re.sub(r"<[^>]+>", "", each.proto.body)) for each in app.get("html")]
+
+
 def test_without_runs_the_page_points_to_a_new_one(runs):
     app = open_page()
     assert not app.exception
@@ -105,8 +124,7 @@ def test_the_newest_run_is_shown_and_its_sentence_is_counted(runs):
     app = open_page()
     assert not app.exception
     assert app.selectbox(key="pick_run").value in (None, "one")
-    said = [re.sub("<[^>]+>", "", each.proto.body) for each in app.get("html")]
-    assert any("6 heads" in each for each in said)
+    assert any("6 heads" in sentence for sentence in sentences(app))
 
 
 def test_a_run_without_maps_is_shown_as_far_as_it_goes(runs):

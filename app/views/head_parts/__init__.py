@@ -16,7 +16,8 @@ def render_top(sentence: str, selection: Selection, right: Selection | None, fac
     if whole_page_waits():
         st.rerun()
     words, which_map, other = st.columns([1, 0.22, 0.17], vertical_alignment="center", gap="small")
-    words.markdown(widgets.plain(sentence) if right is None else both_names(selection, right, facts))
+    with words:
+        widgets.say(sentence) if right is None else st.markdown(both_names(selection, right, facts))
     with which_map:
         pick_map(selection)
     with other:
