@@ -2,7 +2,7 @@
 const CORNER_APART = 4, MOST_CORNERS = 240;
 
 function makeLasso(scatter) {
-  let corners = null;
+  let corners = null, waiting = false;
 
   const begin = (x, y) => { corners = [[x, y]]; scatter.drawing = corners; };
 
@@ -10,7 +10,9 @@ function makeLasso(scatter) {
     const [lastX, lastY] = corners.at(-1);
     if (Math.hypot(x - lastX, y - lastY) < CORNER_APART * ratio()) return;
     corners.push([x, y]);
-    scatter.decorate();
+    if (waiting) return;
+    waiting = true;
+    requestAnimationFrame(() => { waiting = false; scatter.decorate(); });
   }
 
   function stop() { corners = scatter.drawing = null; }

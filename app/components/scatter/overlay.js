@@ -4,7 +4,7 @@ const MOST_LABELS = 140, MOST_TRIED = 1500, APART = 130;
 function makeOverlay(scatter) {
   const {overlay} = scatter;
   const widths = new Map();
-  let order = {extra: null, points: []};
+  let order = {extra: null, points: []}, chosen = {at: null, labels: []};
 
   function decorate() {
     const context = overlay.getContext("2d"), dot = ratio(), {data, camera, header} = scatter;
@@ -111,6 +111,16 @@ function makeOverlay(scatter) {
 
     // Marked points first, then by importance; a word is not repeated close by; what is dimmed gets none.
     function labels() {
+      const now = [camera.x, camera.y, camera.zoom, camera.yaw, camera.pitch, wide, tall, scatter.version, scatter.start, scatter.links.length, scatter.also.length, scatter.extra?.header.view].join();
+      if (now === chosen.at) {  // nothing but the pointer has moved
+        for (const {point} of chosen.labels) write(data.texts[data.words[point % data.n]], on(point), false, ink);
+        return chosen.labels;
+      }
+      chosen = {at: now, labels: choose()};
+      return chosen.labels;
+    }
+
+    function choose() {
       const places = new Map(), found = [];
       let tried = 0;
       const said = (word, [x, y]) => places.get(word)?.some((other) => Math.hypot(other[0] - x, other[1] - y) < APART * dot);

@@ -10,7 +10,7 @@ export default function (component) {
 
 function makeScatter(host) {
   const scatter = {host, header: null, data: null, picked: null, start: null, hovered: null, listed: null, links: [], also: [], marks: null, lasso: null, said: "",
-    extra: null, echo: null, told: new Map(), armed: false, drawing: null, gliding: false, options: {lines: "top12", labels: "off", draw: "points"}, send: null};
+    extra: null, echo: null, told: new Map(), armed: false, drawing: null, gliding: false, version: 0, options: {lines: "top12", labels: "off", draw: "points"}, send: null};
   scatter.canvas = element("canvas", {class: "points"});
   scatter.overlay = element("canvas", {class: "overlay"});
   scatter.stage = element("div", {class: "stage", tabindex: "0", role: "application"}, scatter.canvas, scatter.overlay);
@@ -163,6 +163,7 @@ function makeScatter(host) {
       else states[at] = mine === null || mine.has(inputs[token]) ? 1 : 0.25;
     }
     scatter.drawer.marks(states);
+    scatter.version += 1;
     redraw();
     if (scatter.links.length) window.__qkAtlas.linked = performance.now();
     host.dataset.picked = scatter.picked ?? "";
