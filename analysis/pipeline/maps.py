@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -103,8 +103,9 @@ def make_map(
     done = writer.done_heads(projection_id)
     heads = [(site, head) for site in sites for head in range(site.n_heads)]
     is_special = reader.tokens()["is_special"].to_numpy(dtype=bool)
+    starts = np.concatenate([[0], np.cumsum(reader.inputs()["n_tokens"].to_numpy())])
     waiting = [
-        (site.key, head, partial(_head_problem, reader, site, head, is_special))
+        (site.key, head, partial(StoredHead, reader, site, head, starts, is_special))
         for site, head in heads
         if kind.aligned or (site.key, head) not in done
     ]
@@ -125,19 +126,37 @@ def make_map(
     return projection_id
 
 
-def _head_problem(reader: Reader, site: Site, head: int, is_special: np.ndarray) -> HeadProblem:
-    from analysis.projection.problem import HeadProblem
+@dataclass(frozen=True)
+class StoredHead:
+    """One head of a run as `fit_heads` wants it: read only for the inputs asked for, so that memory stays bounded.
 
-    lengths = reader.inputs()["n_tokens"].to_numpy()
-    return HeadProblem(
-        queries=reader.queries(site, head),
-        keys=reader.keys(site, head),
-        scale=site.scale,
-        starts=np.concatenate([[0], np.cumsum(lengths)]),
-        attention=reader.attention_by_input(site, head),
-        allowed=reader.allowed_by_input(site),
-        is_special=is_special,
-    )
+    Attributes:
+        starts: Row at which each input begins, and the number of rows at the end.
+        is_special: For every token of the run.
+    """
+
+    reader: Reader
+    site: Site
+    head: int
+    starts: np.ndarray
+    is_special: np.ndarray
+
+    def of_inputs(self, inputs: np.ndarray) -> HeadProblem:
+        """The problem of some inputs, rising."""
+        from analysis.projection.problem import HeadProblem
+        from analysis.projection.sample import rows_of
+
+        everything = len(inputs) == len(self.starts) - 1
+        chosen = None if everything else inputs
+        return HeadProblem(
+            queries=self.reader.queries(self.site, self.head, chosen),
+            keys=self.reader.keys(self.site, self.head, chosen),
+            scale=self.site.scale,
+            starts=np.concatenate([[0], np.cumsum(np.diff(self.starts)[inputs])]),
+            attention=self.reader.attention_by_input(self.site, self.head, chosen),
+            allowed=self.reader.allowed_by_input(self.site, chosen),
+            is_special=self.is_special[rows_of(self.starts, inputs)],
+        )
 
 
 def _draw_thumbnails(writer: RunWriter | AddonWriter, projection_id: str, sites: Sequence[Site]) -> None:

@@ -35,8 +35,7 @@ class Projection:
         description: One sentence for help texts.
         concurrent: Several heads may be fitted at once, in threads.
         neighbours_only: It never looks at the attention, so its map is the same for every target.
-        settle: ``(problem, layout, query neighbours, key neighbours, seed) -> Layout``: a last touch when points
-            were placed beside a fitted sample.
+        settle: ``(problem, layout, seed) -> Layout``: a last touch where points were placed beside a fitted sample.
         constants: What it runs with under a target, where the signature does not say it.
     """
 

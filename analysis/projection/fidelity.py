@@ -6,6 +6,8 @@ not defined for this head (nothing to explain, or too few points); it is never r
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -28,15 +30,38 @@ def measure(problem: HeadProblem, layout: Layout) -> dict[str, float]:
         kept_queries, kept_keys: See `kept`; 0 to 1, high is good.
         mix: See `mix`; 0 separate clouds, about 0.5 fully mixed; neither is better.
     """
-    return {**attention_figures(problem, layout), **neighbour_figures(problem, layout)}
+    return {**figures_of([attention_sums(problem, layout)]), **neighbour_figures(problem, layout)}
 
 
-def attention_figures(problem: HeadProblem, layout: Layout) -> dict[str, float]:
-    """The figures of `measure` that read attention; cheap for any number of points."""
+def attention_sums(problem: HeadProblem, layout: Layout) -> dict[str, float]:
+    """What the figures that read attention are made of, each a sum over queries; see `figures_of`.
+
+    Sums over parts of a head (its inputs in any division) are added before they are divided, so that any division
+    gives the figures of the whole.
+    """
+    from analysis.projection.kernels.reading import popularity
+
+    pairs = problem.pairs
+    entropy, ceiling = attention_extent(problem)
+    popular = popularity(pairs.first, pairs.length, pairs.offset, pairs.target, POPULARITY_STEPS)
     return {
-        "kl_explained": kl_explained(problem, layout),
-        "key_only_kl": key_only_kl(problem),
-        **attended_nearby(problem, layout),
+        "n_points": float(problem.n_points),
+        "ceiling": ceiling,
+        "to_map": read_as(problem, layout, *reading(problem, layout)) + entropy,
+        "to_popularity": popular + entropy,
+        **attended_sums(problem, layout),
+    }
+
+
+def figures_of(sums: Sequence[dict[str, float]]) -> dict[str, float]:
+    """``kl_explained``, ``key_only_kl``, ``mass3_skill`` and ``recall3_content`` from the sums of all parts."""
+    total = {name: float(sum(part[name] for part in sums)) for name in sums[0]}
+    least = 1e-6 * max(total["n_points"], 1)
+    explained = total["ceiling"] > least
+    return {
+        "kl_explained": float(1 - total["to_map"] / total["ceiling"]) if explained else float("nan"),
+        "key_only_kl": float(1 - total["to_popularity"] / total["ceiling"]) if explained else float("nan"),
+        **attended_figures(total),
     }
 
 
@@ -59,16 +84,19 @@ def kl_explained(problem: HeadProblem, layout: Layout) -> float:
         1 when the map says the attention exactly, 0 when it is no better than uniform attention over the allowed
         keys, below 0 when it is worse. NaN when the attention is uniform everywhere (the divisor is 0).
     """
-    pairs = problem.pairs
     entropy, ceiling = attention_extent(problem)
     if ceiling <= 1e-6 * max(problem.n_points, 1):
         return float("nan")
-    power, sigma = reading(problem, layout)
-    x, y = np.ascontiguousarray(layout.queries), np.ascontiguousarray(layout.keys)
+    return 1.0 - (read_as(problem, layout, *reading(problem, layout)) + entropy) / ceiling
+
+
+def read_as(problem: HeadProblem, layout: Layout, power: int, sigma: float) -> float:
+    """Cross-entropy of the attention and what the distances say, summed over queries, in nats."""
     from analysis.projection.kernels.reading import read_cross_entropy
 
-    cross = read_cross_entropy(x, y, pairs.first, pairs.length, pairs.offset, pairs.target, power, sigma)
-    return 1.0 - (cross + entropy) / ceiling
+    pairs = problem.pairs
+    x, y = np.ascontiguousarray(layout.queries), np.ascontiguousarray(layout.keys)
+    return read_cross_entropy(x, y, pairs.first, pairs.length, pairs.offset, pairs.target, power, sigma)
 
 
 def reading(problem: HeadProblem, layout: Layout) -> tuple[int, float]:
@@ -80,16 +108,10 @@ def reading(problem: HeadProblem, layout: Layout) -> tuple[int, float]:
     given = layout.parameters.get("reading")
     if given:
         return int(given["power"]), float(given["sigma"])
-    from analysis.projection.kernels.reading import read_cross_entropy
-
-    pairs = problem.pairs
-    x, y = np.ascontiguousarray(layout.queries), np.ascontiguousarray(layout.keys)
-    union = np.vstack([x, y]).astype(np.float64)
+    union = np.vstack([layout.queries, layout.keys]).astype(np.float64)
     typical = np.sqrt(2 * union.var(axis=0).sum()) or 1.0
     sigmas = typical * np.geomspace(0.25, 64, 16)
-    costs = [
-        read_cross_entropy(x, y, pairs.first, pairs.length, pairs.offset, pairs.target, 8, sigma) for sigma in sigmas
-    ]
+    costs = [read_as(problem, layout, 8, sigma) for sigma in sigmas]
     return 8, float(sigmas[int(np.argmin(costs))])
 
 
@@ -124,15 +146,27 @@ def attended_nearby(problem: HeadProblem, layout: Layout) -> dict[str, float]:
         recall3_content: Of the three most attended content keys (no special tokens), the share among the three
             nearest content keys, averaged over content queries with more than three of them; 0 to 1.
     """
+    return attended_figures({**attended_sums(problem, layout), "n_points": float(problem.n_points)})
+
+
+def attended_sums(problem: HeadProblem, layout: Layout) -> dict[str, float]:
+    """Over queries: attention on the three nearest keys beyond chance (gain), what the oracle has beyond chance (room),
+    content keys found (hits), and content queries that could find three (n_recalled)."""
     everything = np.ones(problem.n_points, dtype=bool)
     rows = nearest_rows(problem, layout, everything)
     mass, chance, oracle = (rows[name].sum() for name in ("mass", "chance", "oracle"))
     content = nearest_rows(problem, layout, ~problem.is_special)
     hits = content["hits"][(content["n_counted"] > 3) & ~problem.is_special]
-    room = oracle - chance
+    sums = {"gain": mass - chance, "room": oracle - chance, "hits": hits.sum(), "n_recalled": len(hits)}
+    return {name: float(value) for name, value in sums.items()}
+
+
+def attended_figures(sums: dict[str, float]) -> dict[str, float]:
+    """The figures of `attended_nearby` from its sums."""
+    has_room, found = sums["room"] > 1e-6 * sums["n_points"], sums["n_recalled"] > 0
     return {
-        "mass3_skill": float((mass - chance) / room) if room > 1e-6 * problem.n_points else float("nan"),
-        "recall3_content": float(hits.mean() / 3) if len(hits) else float("nan"),
+        "mass3_skill": float(sums["gain"] / sums["room"]) if has_room else float("nan"),
+        "recall3_content": float(sums["hits"] / sums["n_recalled"] / 3) if found else float("nan"),
     }
 
 

@@ -6,19 +6,32 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from dataclasses import replace
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from analysis.projection import PROJECTIONS, Projection
-from analysis.projection.fidelity import attention_figures, measure, neighbour_figures
+from analysis.projection.fidelity import attention_sums, figures_of, measure, neighbour_figures, reading
 from analysis.projection.problem import HeadProblem, Layout
-from analysis.projection.sample import neighbours_in_sample, part_of, placed_beside, stratified_rows
+from analysis.projection.sample import blocks_of_inputs, placed_beside, rows_of
 
 MAX_TOKENS = 20_000
-"""Beyond this many tokens a map is fitted on a sample and the other points are placed beside it."""
+"""Beyond this many tokens a map is fitted on a sample of the inputs and the others are placed beside it."""
 
-Job = tuple[str, int, Callable[[], HeadProblem]]
+
+@runtime_checkable
+class Head(Protocol):
+    """A head that need not be in memory: a `HeadProblem`, or what can read one."""
+
+    starts: np.ndarray
+    """Row at which each input begins, and the number of rows at the end."""
+
+    def of_inputs(self, inputs: np.ndarray) -> HeadProblem:
+        """The problem of some inputs, rising."""
+
+
+Job = tuple[str, int, Callable[[], Head]]
 Fitted = tuple[str, int, Layout, dict[str, float]]
 
 
@@ -38,8 +51,8 @@ def fit_heads(
     """Lay out and measure heads, in the order given.
 
     Args:
-        problems: ``(site key, head, builder)``; the builder is called in a worker, and only a few problems exist at
-            a time.
+        problems: ``(site key, head, builder)``; the builder is called in a worker and gives a `Head`; only a few
+            exist at a time.
         method: A name in `PROJECTIONS`.
         dims: 2 or 3.
         seed: The same for every head; the same seed gives the same maps whatever `n_jobs` is.
@@ -71,9 +84,8 @@ def fit_heads(
 
     def fit(job: Job, before: Layout | None = None) -> Fitted:
         site_key, head, build = job
-        problem = build().with_target(target)
         options = dict(parameters) if before is None else {**parameters, "towards": before}
-        return (site_key, head, *fit_one(problem, entry, dims, seed, max_tokens, options))
+        return (site_key, head, *fit_one(build(), entry, dims, seed, target, max_tokens, options))
 
     with threadpool_limits(1), ThreadPoolExecutor(n_workers) as pool:
         finished = in_a_chain(problems, fit, known) if aligned else in_order(problems, fit, pool, n_workers + 1)
@@ -84,22 +96,44 @@ def fit_heads(
 
 
 def fit_one(
-    problem: HeadProblem, entry: Projection, dims: int, seed: int, max_tokens: int, options: dict[str, Any]
+    head: Head, entry: Projection, dims: int, seed: int, target: str, max_tokens: int, options: dict[str, Any]
 ) -> tuple[Layout, dict[str, float]]:
-    """One head, on a sample where it has more than `max_tokens` tokens; then neighbours are judged on the sample."""
-    if problem.n_points <= max_tokens:
-        layout = entry(problem, dims, seed, **options)
-        return layout, measure(problem, layout)
-    rows = stratified_rows(problem, max_tokens, seed)
-    part = part_of(problem, rows)
+    """One head, on a sample of its inputs where it has more than `max_tokens` tokens."""
+    blocks = blocks_of_inputs(head.starts, max_tokens, seed)
+    if len(blocks) > 1:
+        return fit_in_blocks(head, blocks, entry, dims, seed, target, options)
+    problem = head.of_inputs(np.arange(len(head.starts) - 1)).with_target(target)
+    layout = entry(problem, dims, seed, **options)
+    return layout, measure(problem, layout)
+
+
+def fit_in_blocks(
+    head: Head, blocks: list[np.ndarray], entry: Projection, dims: int, seed: int, target: str, options: dict[str, Any]
+) -> tuple[Layout, dict[str, float]]:
+    """The first block fitted, the others placed beside it and settled, one at a time: two blocks are in memory at most.
+
+    Figures that read attention are of all inputs, those of neighbours of the first block alone.
+    """
+    rows = [rows_of(head.starts, inputs) for inputs in blocks]
+    sample = head.of_inputs(blocks[0]).with_target(target)
     if "towards" in options:
-        options = {**options, "towards": layout_of(options["towards"], rows)}
-    fitted = entry(part, dims, seed, **options)
-    layout = placed_beside(problem, rows, fitted)
-    if entry.settle is not None:
-        layout = entry.settle(problem, layout, *neighbours_in_sample(problem, part, rows), seed)
-        fitted = layout_of(layout, rows)
-    return layout, {**attention_figures(problem, layout), **neighbour_figures(part, fitted)}
+        options = {**options, "towards": layout_of(options["towards"], rows[0])}
+    fitted = entry(sample, dims, seed, **options)
+    power, sigma = reading(sample, fitted)
+    judged = {**fitted.parameters, "reading": {"power": power, "sigma": sigma}}
+    places = np.empty((2, int(head.starts[-1]), dims), dtype=np.float32)
+    places[0, rows[0]], places[1, rows[0]] = fitted.queries, fitted.keys
+    figures = neighbour_figures(sample, fitted)
+    sums = [attention_sums(sample, replace(fitted, parameters=judged))]
+    for inputs, at in zip(blocks[1:], rows[1:]):
+        other = head.of_inputs(inputs).with_target(target)
+        layout = placed_beside(other, sample, fitted)
+        if entry.settle is not None:
+            layout = entry.settle(other, layout, seed)
+        places[0, at], places[1, at] = layout.queries, layout.keys
+        sums.append(attention_sums(other, replace(layout, parameters=judged)))
+    counts = {"n_fitted": len(rows[0]), "n_placed": places.shape[1] - len(rows[0]), "n_blocks": len(blocks)}
+    return Layout(*places, {**fitted.parameters, **counts}), {**figures_of(sums), **figures}
 
 
 def in_order(

@@ -125,6 +125,19 @@ class HeadProblem:
                 narrowed.__dict__[name] = self.__dict__[name]
         return narrowed
 
+    def of_inputs(self, inputs: Int[np.ndarray, " input"]) -> HeadProblem:
+        """The same head on some of its inputs only, in the order given."""
+        from analysis.projection.sample import rows_of
+
+        if np.array_equal(inputs, np.arange(len(self.attention))):
+            return self
+        rows = rows_of(self.starts, inputs)
+        return replace(
+            self, queries=self.queries[rows], keys=self.keys[rows], is_special=self.is_special[rows],
+            starts=np.concatenate([[0], np.cumsum(np.diff(self.starts)[inputs])]),
+            attention=[self.attention[i] for i in inputs], allowed=[self.allowed[i] for i in inputs],
+        )  # fmt: skip
+
     @cached_property
     def pairs(self) -> Pairs:
         """The allowed pairs packed for the kernels."""

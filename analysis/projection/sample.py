@@ -1,9 +1,6 @@
-"""A map of very many tokens: fit a sample, place the rest beside it."""
+"""A map of very many tokens: fit a sample of the inputs, place the other inputs beside it, block by block."""
 
 from __future__ import annotations
-
-from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -15,83 +12,52 @@ N_BESIDE = 3
 """Fitted neighbours that say where another point lies."""
 
 
-def stratified_rows(problem: HeadProblem, n_kept: int, seed: int) -> Int[np.ndarray, " kept"]:
-    """A seeded sample of tokens with the same share of every input, special tokens always among them.
+def blocks_of_inputs(
+    starts: Int[np.ndarray, " boundary"], max_tokens: int, seed: int
+) -> list[Int[np.ndarray, " input"]]:
+    """A seeded division of the inputs into as few blocks as keep to `max_tokens`, all with about as many tokens.
 
-    Special tokens hold the sinks: without them attention would be another one. Depends on the inputs and the seed
-    only, so that all heads of a run have one sample.
+    Whole inputs, because attention never leaves an input: a block is a run of its own, read and laid out alone, and
+    each is as good a sample of the inputs as the others. Depends on the inputs and the seed only, so that all heads
+    of a run have the same blocks.
 
     Args:
-        problem: The head.
-        n_kept: Tokens to keep, about; special tokens may make it more.
-        seed: Of the sample.
+        starts: Row at which each input begins, and the number of rows at the end.
+        max_tokens: Tokens of a block, exceeded by half an input at most.
+        seed: Of the division.
 
     Returns:
-        Row numbers, rising.
+        Input numbers, rising within a block. Every input is in one block, no block is empty.
     """
-    random = np.random.default_rng([seed, 2])
-    share = min(n_kept / problem.n_points, 1.0)
-    rows = []
-    for start, end in pairwise(problem.starts):
-        special = start + np.flatnonzero(problem.is_special[start:end])
-        content = start + np.flatnonzero(~problem.is_special[start:end])
-        exact = max(share * (end - start) - len(special), 0.0)
-        n_content = min(int(exact) + int(random.random() < exact % 1), len(content))
-        rows.append(np.sort(np.concatenate([special, random.permutation(content)[:n_content]])))
-    return np.concatenate(rows).astype(np.int64)
+    lengths = np.diff(starts)
+    total = max(int(lengths.sum()), 1)
+    n_blocks = -(-total // max_tokens)
+    order = np.random.default_rng([seed, 2]).permutation(len(lengths))
+    middles = np.cumsum(lengths[order]) - lengths[order] / 2
+    block = np.minimum(middles * n_blocks / total, n_blocks - 1).astype(int)
+    return [np.sort(order[block == number]) for number in np.unique(block)]
 
 
-def part_of(problem: HeadProblem, rows: Int[np.ndarray, " kept"]) -> HeadProblem:
-    """The problem of some tokens only.
-
-    Attention over fewer keys, rescaled, is exactly the softmax over those keys: nothing is invented.
-    """
-    starts = np.searchsorted(rows, problem.starts)
-    attention, allowed = [], []
-    for index, (begin, end) in enumerate(pairwise(starts)):
-        local = rows[begin:end] - problem.starts[index]
-        attention.append(problem.attention[index][np.ix_(local, local)])
-        allowed.append(problem.allowed[index][np.ix_(local, local)])
-    return replace(
-        problem, queries=problem.queries[rows], keys=problem.keys[rows], starts=starts, attention=attention,
-        allowed=allowed, is_special=problem.is_special[rows],
-    )  # fmt: skip
+def rows_of(starts: Int[np.ndarray, " boundary"], inputs: Int[np.ndarray, " input"]) -> Int[np.ndarray, " point"]:
+    """Rows of the point table that belong to some inputs, in the order of the inputs."""
+    sizes = np.diff(starts)[inputs]
+    return np.arange(sizes.sum()) + np.repeat(starts[inputs] - (np.cumsum(sizes) - sizes), sizes)
 
 
-def placed_beside(problem: HeadProblem, rows: Int[np.ndarray, " kept"], fitted: Layout) -> Layout:
-    """All points of the problem: the fitted ones where they are, the others beside their nearest fitted neighbours.
+def placed_beside(problem: HeadProblem, sample: HeadProblem, fitted: Layout) -> Layout:
+    """The points of other inputs of the same head, beside their nearest fitted neighbours.
 
     A linear map places them exactly, by its matrices. Otherwise a query (key) lies at the mean of the places of its
     three nearest fitted queries (keys), weighted by ``1 / distance^2``.
     """
-    exact = "query_matrix" in fitted.parameters
-    others = np.setdiff1d(np.arange(problem.n_points), rows)
-    places = {}
-    for kind, vectors, anchors in (("query", problem.queries, fitted.queries), ("key", problem.keys, fitted.keys)):
-        full = np.empty((problem.n_points, anchors.shape[1]), dtype=np.float32)
-        full[rows] = anchors
-        full[others] = place(fitted.parameters, vectors[others], kind) if exact else beside(
-            vectors[others], vectors[rows], anchors
-        )  # fmt: skip
-        places[kind] = full
-    counts = {"n_fitted": len(rows), "n_placed": problem.n_points - len(rows)}
-    return Layout(places["query"], places["key"], {**fitted.parameters, **counts})
-
-
-def neighbours_in_sample(
-    problem: HeadProblem, part: HeadProblem, rows: Int[np.ndarray, " kept"]
-) -> tuple[Int[np.ndarray, "point neighbour"], Int[np.ndarray, "point neighbour"]]:
-    """For each query, and for each key, the nearest ones of the sample, as rows of the whole problem."""
-    from analysis.projection.kernels.neighbours import nearest
-
-    others = np.setdiff1d(np.arange(problem.n_points), rows)
-    found = []
-    for vectors, own in ((problem.queries, part.query_neighbours), (problem.keys, part.key_neighbours)):
-        near = np.empty((problem.n_points, own.shape[1]), dtype=np.int32)
-        near[rows] = rows[own]
-        near[others] = rows[nearest(vectors[others], own.shape[1], among=vectors[rows])]
-        found.append(near)
-    return found[0], found[1]
+    if "query_matrix" in fitted.parameters:
+        places = (place(fitted.parameters, problem.queries, "query"), place(fitted.parameters, problem.keys, "key"))
+    else:
+        places = (
+            beside(problem.queries, sample.queries, fitted.queries),
+            beside(problem.keys, sample.keys, fitted.keys),
+        )
+    return Layout(*places, fitted.parameters)
 
 
 def beside(

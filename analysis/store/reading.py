@@ -28,22 +28,29 @@ class Reader(TableReader):
         self._is_frozen = is_frozen
         self._sites_with: dict[str, frozenset[int]] = {}
 
-    def queries(self, site: Site | str, head: int) -> Float[np.ndarray, "point d_head"]:
-        """Every query of a head, in token-table order."""
+    def queries(
+        self, site: Site | str, head: int, inputs: Sequence[int] | None = None
+    ) -> Float[np.ndarray, "point d_head"]:
+        """Every query of a head, or those of some inputs (rising), in token-table order."""
         found = self._head(site, head)
-        return self._vectors("q", found, head, found.d_head)
+        return self._vectors("q", found, head, found.d_head, inputs)
 
-    def keys(self, site: Site | str, head: int) -> Float[np.ndarray, "point d_head"]:
-        """Every key that a head reads, in token-table order; heads that share keys give the same."""
+    def keys(
+        self, site: Site | str, head: int, inputs: Sequence[int] | None = None
+    ) -> Float[np.ndarray, "point d_head"]:
+        """Every key that a head reads, or those of some inputs (rising), in token-table order; heads that share keys
+        give the same."""
         found = self._head(site, head)
-        keys = self.centred_keys(found, head)
+        keys = self.centred_keys(found, head, inputs)
         keys += self._plan.key_offsets[found.key][found.kv_head(head)]
         return keys
 
-    def centred_keys(self, site: Site | str, head: int) -> Float[np.ndarray, "point d_head"]:
+    def centred_keys(
+        self, site: Site | str, head: int, inputs: Sequence[int] | None = None
+    ) -> Float[np.ndarray, "point d_head"]:
         """The keys as they are stored: less the head's `key_offset`."""
         found = self._head(site, head)
-        return self._vectors("k", found, _first_of_group(found, head), found.d_head)
+        return self._vectors("k", found, _first_of_group(found, head), found.d_head, inputs)
 
     def key_offset(self, site: Site | str) -> Float[np.ndarray, "kv_head d_head"]:
         """What was subtracted from every key of a head before it was rounded."""
@@ -101,19 +108,21 @@ class Reader(TableReader):
             out[site.key] = self._recompute(site, queries, shared, allowed, range(site.n_heads))
         return out
 
-    def attention_by_input(self, site: Site | str, head: int) -> list[Float[np.ndarray, "query key"]]:
-        """Attention of one head on every input in order, as `attention` gives it, with a few queries in all."""
-        found, allowed = self._head(site, head), self.allowed_by_input(site)
+    def attention_by_input(
+        self, site: Site | str, head: int, inputs: Sequence[int] | None = None
+    ) -> list[Float[np.ndarray, "query key"]]:
+        """Attention of one head on every input in order, or on some (rising), as `attention` gives it, with a few
+        queries in all."""
+        found, allowed, lengths = self._head(site, head), self.allowed_by_input(site, inputs), self._lengths_of(inputs)
         stored: dict[int, bytes] = {}
         if found.index in self._where("attention"):
-            query = "SELECT input_id, weights FROM attention WHERE site = ? AND head = ?"
-            stored = dict(self._rows(query, [found.index, head]))
-        lengths = self._lengths
+            query = f"SELECT input_id, weights FROM attention WHERE site = ? AND head = ?{_only(inputs)}"
+            stored = dict(self._rows(query, [found.index, head, *_listed(inputs)]))
         if len(stored) == len(lengths):
             return [unpack_attention(stored[input_id], mask, len(mask)) for input_id, mask in zip(lengths, allowed)]
         bounds = np.cumsum(list(lengths.values()))[:-1]
-        queries = np.split(self._vectors("q", found, head, found.d_head), bounds)
-        keys = np.split(self.centred_keys(found, head), bounds)
+        queries = np.split(self._vectors("q", found, head, found.d_head, inputs), bounds)
+        keys = np.split(self.centred_keys(found, head, inputs), bounds)
         return [
             unpack_attention(stored[input_id], mask, len(mask))
             if input_id in stored
@@ -133,20 +142,22 @@ class Reader(TableReader):
             raise RunError(f"The run lacks the mask of {found.key} on input {input_id}: run verify on it.")
         return found.band.allowed(n_tokens)
 
-    def allowed_by_input(self, site: Site | str) -> list[Bool[np.ndarray, "query key"]]:
-        """The mask of a site on every input in order, as `allowed` gives it."""
-        found = self.site(site)
+    def allowed_by_input(
+        self, site: Site | str, inputs: Sequence[int] | None = None
+    ) -> list[Bool[np.ndarray, "query key"]]:
+        """The mask of a site on every input in order, or on some (rising), as `allowed` gives it."""
+        found, lengths = self.site(site), self._lengths_of(inputs)
         odd: set[int] = set()
         if found.index in self._where("masks"):
             rows = self._rows("SELECT input_id FROM masks WHERE site = ?", [found.index])
             odd = {input_id for (input_id,) in rows}
         masks: dict[int, np.ndarray] = {}
-        for input_id, n_tokens in self._lengths.items():
+        for input_id, n_tokens in lengths.items():
             if found.band is not None and input_id not in odd and n_tokens not in masks:
                 masks[n_tokens] = found.band.allowed(n_tokens)
         return [
             self.allowed(found, input_id) if found.band is None or input_id in odd else masks[n_tokens]
-            for input_id, n_tokens in self._lengths.items()
+            for input_id, n_tokens in lengths.items()
         ]
 
     def _recompute(
@@ -168,12 +179,19 @@ class Reader(TableReader):
         logits = None if sinks is None else sinks[list(heads)]
         return recompute(q, centred, allowed, site.scale, site.softcap, logits)
 
-    def _vectors(self, column: str, site: Site, head: int, width: int) -> Float[np.ndarray, "point width"]:
-        query = f"SELECT input_id, {column} FROM vectors WHERE site = ? AND head = ? ORDER BY input_id"
-        rows, lengths = self._rows(query, [site.index, head]), self._lengths
+    def _vectors(
+        self, column: str, site: Site, head: int, width: int, inputs: Sequence[int] | None = None
+    ) -> Float[np.ndarray, "point width"]:
+        only = _only(inputs)
+        query = f"SELECT input_id, {column} FROM vectors WHERE site = ? AND head = ?{only} ORDER BY input_id"
+        rows, lengths = self._rows(query, [site.index, head, *_listed(inputs)]), self._lengths_of(inputs)
         if [row[0] for row in rows] != list(lengths):
             raise RunError(f"{len(rows)} of {len(lengths)} inputs have captures of {site.key}: the run is unfinished.")
         return unpack_rows([row[1] for row in rows], list(lengths.values()), width)
+
+    def _lengths_of(self, inputs: Sequence[int] | None) -> dict[int, int]:
+        lengths = self._lengths
+        return lengths if inputs is None else {int(input_id): lengths[int(input_id)] for input_id in inputs}
 
     def _by_site(self, table: str, columns: str, input_id: int) -> dict[int, list[tuple]]:
         out: dict[int, list[tuple]] = {}
@@ -194,3 +212,11 @@ class Reader(TableReader):
 
 def _first_of_group(site: Site, head: int) -> int:
     return head - head % (site.n_heads // site.n_kv_heads)
+
+
+def _only(inputs: Sequence[int] | None) -> str:
+    return "" if inputs is None else " AND input_id IN (SELECT unnest(?::INTEGER[]))"
+
+
+def _listed(inputs: Sequence[int] | None) -> list[list[int]]:
+    return [] if inputs is None else [[int(input_id) for input_id in inputs]]

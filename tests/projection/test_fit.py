@@ -9,11 +9,14 @@ from PIL import Image
 
 from analysis.errors import UnknownName
 from analysis.projection import PROJECTIONS
-from analysis.projection.fidelity import kl_explained, measure
-from analysis.projection.fit import fit_heads
+from analysis.projection.alignment import displacement
+from analysis.projection.atlas_layout import settled as settle
+from analysis.projection.fidelity import attention_sums, figures_of, kl_explained, measure
+from analysis.projection.fit import fit_heads, layout_of
 from analysis.projection.problem import Layout
-from analysis.projection.sample import part_of, placed_beside, stratified_rows
+from analysis.projection.sample import blocks_of_inputs, placed_beside, rows_of
 from analysis.projection.thumbnails import MARGIN_PX, N_LEVELS, density_levels, sprite
+from analysis.types import Band
 from tests.projection.heads import random_head
 
 
@@ -69,47 +72,99 @@ def test_the_target_reaches_the_method():
     assert figures == measure(random_head((20, 15, 25), seed=0).with_target("without_sinks"), layout)
 
 
-def test_samples_are_stratified_seeded_and_keep_special_tokens():
-    problem = random_head(lengths=(100, 40, 60, 1))
-    rows = stratified_rows(problem, 50, seed=0)
-    np.testing.assert_array_equal(rows, stratified_rows(problem, 50, seed=0))
-    assert not np.array_equal(rows, stratified_rows(problem, 50, seed=1))
-    assert set(np.flatnonzero(problem.is_special)) <= set(rows)
-    counts = np.histogram(rows, bins=problem.starts)[0]
-    np.testing.assert_allclose(counts, [25, 10, 15, 1], atol=1)
+@pytest.mark.parametrize("max_tokens", [1, 50, 120, 200, 201, 1000])
+def test_blocks_divide_the_inputs_evenly(max_tokens):
+    lengths = np.array([30, 1, 12, 25, 9, 40, 3, 30, 20, 30])
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    blocks = blocks_of_inputs(starts, max_tokens, seed=0)
+    np.testing.assert_array_equal(np.sort(np.concatenate(blocks)), np.arange(10))
+    assert all(len(block) and (np.diff(block) > 0).all() for block in blocks)
+    sizes = [lengths[block].sum() for block in blocks]
+    if max_tokens >= 200:
+        assert len(blocks) == 1
+    elif max_tokens >= 50:
+        assert len(blocks) == -(-200 // max_tokens)
+        assert max(sizes) - min(sizes) <= 40
+        assert max(sizes) <= max_tokens + 20
+    again = blocks_of_inputs(starts, max_tokens, seed=0)
+    assert all(np.array_equal(one, other) for one, other in zip(blocks, again))
+    rows = np.concatenate([rows_of(starts, block) for block in blocks])
+    np.testing.assert_array_equal(np.sort(rows), np.arange(200))
 
 
-def test_a_part_has_the_softmax_over_its_own_keys():
-    problem = random_head(lengths=(12, 10))
-    rows = stratified_rows(problem, 10, seed=0)
-    part = part_of(problem, rows)
-    local = rows[: part.starts[1]]
-    scores = np.exp(problem.queries[local] @ problem.keys[local].T * problem.scale)
-    expected = scores / scores.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(part.pairs.target[: expected.size].reshape(expected.shape), expected, rtol=1e-4)
+def test_another_seed_samples_other_inputs():
+    starts = np.arange(0, 2001, 10)
+    assert not np.array_equal(blocks_of_inputs(starts, 500, 0)[0], blocks_of_inputs(starts, 500, 1)[0])
 
 
-@pytest.mark.parametrize("method", ["linear", "atlas"])
+def test_a_problem_of_some_inputs_has_their_rows():
+    problem = random_head(lengths=(12, 9, 15))
+    part = problem.of_inputs(np.array([0, 2]))
+    np.testing.assert_array_equal(part.starts, [0, 12, 27])
+    np.testing.assert_array_equal(part.queries, np.concatenate([problem.queries[:12], problem.queries[21:]]))
+    np.testing.assert_array_equal(part.attention[1], problem.attention[2])
+    np.testing.assert_array_equal(np.flatnonzero(part.is_special), [0, 12])
+    assert problem.of_inputs(np.arange(3)) is problem
+
+
+def halves(method, problem, **options):
+    return next(iter(fit_heads([("site", 0, lambda: problem)], method, max_tokens=300, **options)))
+
+
+@pytest.mark.parametrize("method", ["linear", "atlas", "pca"])
 def test_many_tokens_are_fitted_on_a_sample_and_the_rest_placed_beside(method):
     problem = random_head(lengths=(30,) * 20, d_head=4, sharpness=1.5)
-    *_, layout, figures = next(iter(fit_heads([("site", 0, lambda: problem)], method, max_tokens=300)))
+    *_, layout, figures = halves(method, problem)
     assert layout.queries.shape == (600, 2)
-    assert layout.parameters["n_fitted"] + layout.parameters["n_placed"] == 600
-    assert 280 <= layout.parameters["n_fitted"] <= 320
+    assert layout.parameters["n_fitted"] == layout.parameters["n_placed"] == 300
+    assert layout.parameters["n_blocks"] == 2
     assert np.isfinite(layout.keys).all()
-    assert figures["kl_explained"] == kl_explained(problem, layout)
-    shuffled = np.random.default_rng(0).permutation(600)
-    assert figures["kl_explained"] > kl_explained(problem, replace(layout, keys=layout.keys[shuffled])) + 0.3
+    sample = blocks_of_inputs(problem.starts, 300, 0)[0]
+    alone = PROJECTIONS[method](problem.of_inputs(sample), 2, 0)
+    np.testing.assert_array_equal(layout.keys[rows_of(problem.starts, sample)], alone.keys)
+    assert figures["kept_keys"] == measure(problem.of_inputs(sample), alone)["kept_keys"]
+    if method != "pca":  # which is read the kindest way for the sample
+        assert figures["kl_explained"] == pytest.approx(kl_explained(problem, layout), abs=1e-6)
+        assert figures["recall3_content"] == pytest.approx(measure(problem, layout)["recall3_content"], abs=1e-6)
+        shuffled = np.random.default_rng(0).permutation(600)
+        assert figures["kl_explained"] > kl_explained(problem, replace(layout, keys=layout.keys[shuffled])) + 0.3
+
+
+def test_figures_of_parts_are_the_figures_of_the_whole():
+    problem = random_head(lengths=(12, 9, 15, 7), band=Band(right=0))
+    layout = PROJECTIONS["linear"](problem, 2, 0)
+    sums = []
+    for inputs in (np.array([0, 3]), np.array([1, 2])):
+        rows = rows_of(problem.starts, inputs)
+        sums.append(attention_sums(problem.of_inputs(inputs), layout_of(layout, rows)))
+    whole = measure(problem, layout)
+    for name, value in figures_of(sums).items():
+        assert value == pytest.approx(whole[name], abs=1e-6), name
 
 
 def test_placed_points_settle():
     problem = random_head(lengths=(30,) * 20, d_head=4, sharpness=1.5)
-    rows = stratified_rows(problem, 300, seed=0)
-    placed = placed_beside(problem, rows, PROJECTIONS["atlas"](part_of(problem, rows), 2, 0))
-    *_, settled, _ = next(iter(fit_heads([("site", 0, lambda: problem)], "atlas", max_tokens=300)))
-    assert kl_explained(problem, settled) > kl_explained(problem, placed) + 0.05
-    again = next(iter(fit_heads([("site", 0, lambda: problem)], "atlas", max_tokens=300)))[2]
-    np.testing.assert_array_equal(settled.queries, again.queries)
+    sample, others = (problem.of_inputs(block) for block in blocks_of_inputs(problem.starts, 300, 0))
+    placed = placed_beside(others, sample, PROJECTIONS["atlas"](sample, 2, 0))
+    settled = settle(others, placed, 0)
+    assert kl_explained(others, settled) > kl_explained(others, placed) + 0.05
+    np.testing.assert_array_equal(settled.queries, settle(others, placed, 0).queries)
+    assert displacement(settled, placed) < 0.5  # where they were placed, more or less
+
+
+def test_a_sampled_head_never_reads_everything():
+    problem = random_head(lengths=(30,) * 20, d_head=4)
+    asked = []
+
+    class OnDemand:
+        starts = problem.starts
+
+        def of_inputs(self, inputs):
+            asked.append(len(inputs))
+            return problem.of_inputs(inputs)
+
+    list(fit_heads([("site", 0, OnDemand)], "atlas", max_tokens=150))
+    assert asked == [5, 5, 5, 5]
 
 
 def cloud(x, y, n=50):
