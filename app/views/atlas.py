@@ -18,6 +18,9 @@ from app.views.atlas_parts import NO_TINT, marks_message, matrix_message, score_
 
 HINT = "Point at a head to see it here. Click keeps it, double click or Enter opens it."
 
+READ_AHEAD = 4_000_000
+"""Heads x tokens up to which the places of all points are read once the grid is shown, before anybody searches."""
+
 LAYOUT = """
 <style>
 .st-key-atlas_picture { min-height: calc(100vh - 250px); }
@@ -43,16 +46,21 @@ def render_atlas(selection: Selection) -> None:
     with side, st.container(key="atlas_controls"):
         tint, order, by = pick_frame(selection, facts, heads)
     with picture, st.container(key="atlas_picture"):
-        message = matrix_message(selection, facts, heads, tint, order, by)
-        opened = draw_matrix(message, key="atlas_matrix", on_select=select_head)
-        draw_marks(marks_message(selection, facts), key="atlas_marks")
+        grid, waiting = st.container(), st.container()
+        with waiting, st.spinner("Drawing the heads …"):
+            message = matrix_message(selection, facts, heads, tint, order, by)
+        with grid:
+            opened = draw_matrix(message, key="atlas_matrix", on_select=select_head)
+        with waiting, st.spinner("Marking the points of all heads …"):
+            lit = marks_message(selection, facts)
+        with grid:
+            draw_marks(lit, key="atlas_marks")
     with side:
         opened = opened or head_card(selection)
     if opened:
         widgets.open_view("head", **opened)
     table(heads)
-    if selection.map:
-        # The first search need not wait for the places of all points.
+    if selection.map and len(heads) * sum(facts.n_tokens.values()) <= READ_AHEAD:
         for stack in facts.stacks:
             atlas.stack_pixels(selection.run, selection.map, stack)
 

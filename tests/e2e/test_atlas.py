@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlparse
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from playwright.sync_api import expect
@@ -126,6 +127,19 @@ def test_sentence_counts_from_the_run(go, runs):
     said = sentence.inner_text()
     assert f"{int((first >= 0.5).sum())} put most of their weight on the first token" in said
     assert f"explain {median * 100:.0f}\xa0% of" in said
+
+
+def test_the_table_of_all_heads_can_be_taken_away(go, runs):
+    page = go("/?run=text")
+    page.get_by_text("Table of all heads").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download CSV").click()
+    table = pd.read_csv(download.value.path())
+    assert list(table["name"]) == [f"L{layer}H{head}" for layer in range(3) for head in range(4)]
+    truth = figures(runs, "text", 2, 3)
+    row = table[table["name"] == "L2H3"].iloc[0]
+    assert row["first_token"] == pytest.approx(truth["first_token"])
+    assert row["kl_explained"] == pytest.approx(truth["explains"])
 
 
 def test_grid_wider_than_the_window_scrolls_inside(go):

@@ -61,7 +61,7 @@ function makeCard(host) {
     const at = (value) => margin + value / 255 * (size - 2 * margin);
     const dot = size / 122;
     for (let point = 0; point < n; point++) {
-      const tone = tones[point], isLit = faint >= 0 && tone > faint, wide = isLit ? 2 * dot : dot;
+      const tone = tones[point], isLit = faint >= 0 && tone > faint, wide = isLit ? 1.6 * dot : dot;
       context.globalAlpha = faint < 0 ? 0.6 : isLit ? 1 : 0.3;
       context.fillStyle = colours[tone];
       context.fillRect(at(places[2 * point]) - wide / 2, at(places[2 * point + 1]) - wide / 2, wide, wide);
