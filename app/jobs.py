@@ -157,7 +157,7 @@ def start_job(
     runs_dir = Path(runs_dir).resolve()
     arguments = request.arguments()
     if any(job.state == RUNNING and _is_same_work(job, request) for job in list_jobs(runs_dir)):
-        what = f"The map {request.choice.name} of run" if isinstance(request, MapRequest) else "Run"
+        what = f"The map {request.kind.name} of run" if isinstance(request, MapRequest) else "Run"
         raise UserError(f"{what} {request.run_id} is being made right now: wait for it, or cancel it first.")
     folder = (folder or new_job_folder(runs_dir)).resolve()
     arguments += [f"--out={runs_dir}", f"--progress-file={folder / 'progress.json'}"]

@@ -3,15 +3,19 @@ in here."""
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from analysis.errors import UserError
+from analysis.projection import PROJECTIONS
+from analysis.projection.naming import MapKind
 
 WHOLE, WITHOUT_SINKS = "attention", "without_sinks"
 
-_SPELLED = re.compile(r"([a-z][a-z0-9_]*)-([23])d(-without[-_]sinks)?(-aligned)?")
+_SPELLED = re.compile(r"[a-z][a-z0-9_]*-[23]d(-without-sinks)?(-aligned)?")
 _RUN_ID = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 SECONDS_PER_HEAD = {"linear": 0.11, "pca": 0.14, "atlas": 0.22, "tsne": 8.0, "umap": 3.0}
@@ -25,39 +29,21 @@ MOST_FITTED = 20_000
 STARTING_SECONDS = 6.0
 
 
-@dataclass(frozen=True)
-class MapChoice:
-    """Which map is meant, seeds apart."""
-
-    method: str
-    dims: int = 2
-    target: str = WHOLE
-    aligned: bool = False
-
-    @property
-    def name(self) -> str:
-        """As `python -m analysis project` calls the map it adds."""
-        apart = ["without-sinks"] if self.target == WITHOUT_SINKS else []
-        return "-".join([self.method, f"{self.dims}d", *apart, *(["aligned"] if self.aligned else [])])
-
-    @property
-    def words(self) -> str:
-        """For a sentence: ``umap in 3-D, attention without sinks``."""
-        apart = [", attention without sinks"] if self.target == WITHOUT_SINKS else []
-        return "".join([f"{self.method} in {self.dims}-D", *apart, *([", aligned"] if self.aligned else [])])
+def in_words(kind: MapKind) -> str:
+    """For a sentence: ``umap in 3-D, attention without sinks``."""
+    apart = [", attention without sinks"] if kind.target == WITHOUT_SINKS else []
+    return "".join([f"{kind.method} in {kind.dims}-D", *apart, *([", aligned"] if kind.aligned else [])])
 
 
-def read_choice(name: str) -> MapChoice | None:
-    """The inverse of `MapChoice.name`; None for what is no such name."""
-    found = _SPELLED.fullmatch(name)
-    if found is None:
-        return None
-    return MapChoice(found[1], int(found[2]), WITHOUT_SINKS if found[3] else WHOLE, bool(found[4]))
+def read_kind(name: str) -> MapKind | None:
+    """The inverse of `MapKind.name`, for words of a link; None for what is no such name."""
+    return MapKind.parse(name) if _SPELLED.fullmatch(name) and name.partition("-")[0] in PROJECTIONS else None
 
 
-def choice_of(row: dict[str, Any]) -> MapChoice:
+def kind_of(row: Mapping[str, Any]) -> MapKind:
     """What a row of `Run.projections` is a map of."""
-    return MapChoice(str(row["method"]), int(row["dims"]), str(row["target"]), "-aligned" in str(row["name"]))
+    is_aligned = bool(json.loads(row["parameters"] or "{}").get("aligned"))
+    return MapKind(str(row["method"]), int(row["dims"]), str(row["target"]), is_aligned)
 
 
 @dataclass(frozen=True)
@@ -71,9 +57,9 @@ class MapRequest:
     aligned: bool = False
 
     @property
-    def choice(self) -> MapChoice:
+    def kind(self) -> MapKind:
         """The map without the run."""
-        return MapChoice(self.method, self.dims, self.target, self.aligned)
+        return MapKind(self.method, self.dims, self.target, self.aligned)
 
     def arguments(self) -> list[str]:
         """The command's arguments, each value bound to its option.
@@ -81,13 +67,13 @@ class MapRequest:
         Raises:
             UserError: A value no command could use.
         """
-        if not _RUN_ID.fullmatch(self.run_id) or read_choice(self.choice.name) is None:
-            raise UserError(f"“{self.choice.name}” of run “{self.run_id[:80]}” is no map that can be made.")
+        if not _RUN_ID.fullmatch(self.run_id) or read_kind(self.kind.name) is None:
+            raise UserError(f"“{self.kind.name}” of run “{self.run_id[:80]}” is no map that can be made.")
         said = ["project", self.run_id, f"--method={self.method}", f"--dims={self.dims}", f"--target={self.target}"]
         return [*said, "--aligned"] if self.aligned else said
 
 
-def seconds_to_make(choice: MapChoice, n_tokens: int, n_heads: int, n_cores: int, is_concurrent: bool) -> float:
+def seconds_to_make(kind: MapKind, n_tokens: int, n_heads: int, n_cores: int, is_concurrent: bool) -> float:
     """About how long making a map takes on an idle machine.
 
     Args:
@@ -96,8 +82,8 @@ def seconds_to_make(choice: MapChoice, n_tokens: int, n_heads: int, n_cores: int
         n_cores: Of this machine.
         is_concurrent: The method works on several heads at once.
     """
-    each = SECONDS_PER_HEAD.get(choice.method, OTHER_METHOD) * min(n_tokens, MOST_FITTED) / 1000
-    workers = n_cores if is_concurrent and not choice.aligned else 1
+    each = SECONDS_PER_HEAD.get(kind.method, OTHER_METHOD) * min(n_tokens, MOST_FITTED) / 1000
+    workers = n_cores if is_concurrent and not kind.aligned else 1
     return STARTING_SECONDS + n_heads * each / max(min(workers, n_heads), 1)
 
 

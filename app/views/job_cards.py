@@ -84,12 +84,12 @@ def from_beginning(run_id: str | None) -> dict[str, str | None]:
 def title(job: jobs.Job) -> str:
     """What a job makes: model on data, or a map of a run."""
     if isinstance(job.request, MapRequest):
-        return f"Map {job.request.choice.name} of {job.request.run_id}"
+        return f"Map {job.request.kind.name} of {job.request.run_id}"
     return f"{_last(job.request.model)} on {_last(job.request.data)}"
 
 
 def _made_map(job: jobs.Job) -> str | None:
-    return job.request.choice.name if isinstance(job.request, MapRequest) else None
+    return job.request.kind.name if isinstance(job.request, MapRequest) else None
 
 
 def _resume(job: jobs.Job) -> None:

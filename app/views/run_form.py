@@ -14,11 +14,12 @@ from analysis.errors import UserError
 from analysis.inputs import BUNDLED_DATA
 from analysis.models import BUNDLED_MODELS
 from analysis.projection import PROJECTIONS
+from analysis.projection.naming import MapKind
 from analysis.store import runs_dir
 from app import jobs, widgets
 from app.glossary import meaning
 from app.job_request import HUB_ID, JobRequest
-from app.map_request import MapChoice, about, seconds_to_make
+from app.map_request import about, seconds_to_make
 from app.views.job_cards import duration
 
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -243,7 +244,7 @@ def _map_seconds(plan: dict, maps: tuple[str, ...]) -> float:
     own = [site for site in plan["capture"]["sites"] if ".self." in str(site.get("label", ".self."))]
     heads, cores = sum(site["n_heads"] for site in own), os.cpu_count() or 1
     return sum(
-        seconds_to_make(MapChoice(name), plan["n_tokens"], heads, cores, is_concurrent=PROJECTIONS[name].concurrent)
+        seconds_to_make(MapKind(name), plan["n_tokens"], heads, cores, is_concurrent=PROJECTIONS[name].concurrent)
         for name in maps
         if name in PROJECTIONS
     )

@@ -7,40 +7,49 @@ import pytest
 
 from analysis.cli import _parser
 from analysis.errors import UserError
+from analysis.projection.naming import MapKind
 from app import jobs
 from app.job_request import JobRequest
-from app.map_request import MapChoice, MapRequest, about, choice_of, read_choice, seconds_to_make
+from app.map_request import MapRequest, about, kind_of, read_kind, seconds_to_make
 
 CHOICES = [
-    MapChoice("atlas"),
-    MapChoice("umap", 3),
-    MapChoice("atlas", 2, "without_sinks"),
-    MapChoice("atlas", 3, "without_sinks", aligned=True),
+    MapKind("atlas"),
+    MapKind("umap", 3),
+    MapKind("atlas", 2, "without_sinks"),
+    MapKind("atlas", 3, "without_sinks", aligned=True),
 ]
 
 
 @pytest.mark.parametrize("choice", CHOICES)
 def test_a_choice_is_read_back_from_its_name(choice):
-    assert read_choice(choice.name) == choice
+    assert read_kind(choice.name) == choice
 
 
-@pytest.mark.parametrize("name", ["", "atlas", "atlas-4d", "Atlas-2d", "atlas-2d-else", "../x-2d", "atlas-2d "])
+@pytest.mark.parametrize(
+    "name", ["", "atlas", "atlas-4d", "Atlas-2d", "atlas-2d-else", "../x-2d", "atlas-2d ", "ours-2d"]
+)
 def test_other_words_are_no_choice(name):
-    assert read_choice(name) is None
+    assert read_kind(name) is None
 
 
 def test_a_row_of_the_run_says_what_it_is_a_map_of():
-    row = {"method": "atlas", "dims": 2, "target": "without_sinks", "name": "atlas-2d-without_sinks"}
-    assert choice_of(row) == MapChoice("atlas", 2, "without_sinks")
-    assert choice_of({**row, "name": "atlas-2d-without-sinks-aligned"}).aligned
+    row = {
+        "method": "atlas",
+        "dims": 2,
+        "target": "without_sinks",
+        "name": "atlas-2d-without_sinks",
+        "parameters": "{}",
+    }
+    assert kind_of(row) == MapKind("atlas", 2, "without_sinks")
+    assert kind_of({**row, "parameters": '{"aligned": true}'}).aligned
 
 
-@pytest.mark.parametrize("choice", CHOICES[:3])
+@pytest.mark.parametrize("choice", CHOICES)
 def test_the_command_line_takes_the_arguments(choice):
-    request = MapRequest("some-run", choice.method, choice.dims, choice.target)
+    request = MapRequest("some-run", choice.method, choice.dims, choice.target, choice.aligned)
     options = _parser().parse_args([*request.arguments(), "--out=runs", "--progress-file=p.json"])
     assert (options.run, options.method, options.dims) == ("some-run", choice.method, choice.dims)
-    assert options.target == choice.target
+    assert (options.target, options.aligned) == (choice.target, choice.aligned)
 
 
 def test_a_run_id_never_becomes_an_option_or_a_path():
@@ -50,12 +59,12 @@ def test_a_run_id_never_becomes_an_option_or_a_path():
 
 
 def test_the_estimate_grows_with_heads_and_tokens_and_shrinks_with_cores():
-    few = seconds_to_make(MapChoice("atlas"), 4000, 32, 2, True)
-    assert seconds_to_make(MapChoice("atlas"), 8000, 32, 2, True) > few
-    assert seconds_to_make(MapChoice("atlas"), 4000, 32, 8, True) < few
-    assert seconds_to_make(MapChoice("atlas"), 4000, 32, 8, False) > few
-    assert seconds_to_make(MapChoice("atlas", aligned=True), 4000, 32, 2, True) > few
-    assert seconds_to_make(MapChoice("own-method"), 10**6, 144, 2, True) < 10**5
+    few = seconds_to_make(MapKind("atlas"), 4000, 32, 2, True)
+    assert seconds_to_make(MapKind("atlas"), 8000, 32, 2, True) > few
+    assert seconds_to_make(MapKind("atlas"), 4000, 32, 8, True) < few
+    assert seconds_to_make(MapKind("atlas"), 4000, 32, 8, False) > few
+    assert seconds_to_make(MapKind("atlas", aligned=True), 4000, 32, 2, True) > few
+    assert seconds_to_make(MapKind("own-method"), 10**6, 144, 2, True) < 10**5
 
 
 def test_an_estimate_is_told_with_one_digit():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from dataclasses import replace
 from typing import Any
@@ -10,9 +9,10 @@ from typing import Any
 import streamlit as st
 
 from analysis.errors import UserError
+from analysis.projection.naming import MapKind
 from analysis.store import runs_dir
 from app import cache, jobs, widgets
-from app.map_request import WHOLE, WITHOUT_SINKS, MapChoice, MapRequest, about, choice_of, read_choice, seconds_to_make
+from app.map_request import WHOLE, WITHOUT_SINKS, MapRequest, about, in_words, kind_of, read_kind, seconds_to_make
 from app.state import RunFacts, Selection
 from app.views.job_cards import progress_words, share_done
 
@@ -68,7 +68,7 @@ def say_no_map(selection: Selection, facts: RunFacts) -> None:
         "made without a map."
     )
     if _wanted(selection) is None:
-        selection = selection.having(**{WANT: MapChoice("atlas").name})
+        selection = selection.having(**{WANT: MapKind("atlas").name})
     say_map(selection, facts)
 
 
@@ -87,16 +87,16 @@ def _methods() -> dict[str, dict[str, Any]]:
             "says": method.description,
             "is_concurrent": method.concurrent,
             "has_targets": not method.neighbours_only,
-            "aligns": "start" in inspect.signature(method.function).parameters,
+            "aligns": method.can_be_aligned,
         }
         for name, method in PROJECTIONS.items()
     }
 
 
-def _choose(selection: Selection, chosen: MapChoice) -> None:
+def _choose(selection: Selection, chosen: MapKind) -> None:
     known, method = _known(selection.run), methods().get(chosen.method)
 
-    def take(changed: MapChoice) -> None:
+    def take(changed: MapKind) -> None:
         changed = _possible(changed)
         if changed in known:
             show_map(known[changed])
@@ -124,8 +124,7 @@ def _choose(selection: Selection, chosen: MapChoice) -> None:
         st.session_state["map_aligned"] = chosen.aligned
         st.toggle(
             "Aligned with its neighbours", key="map_aligned",
-            help="Each head starts halfway from the map of the head before it, so that neighbouring heads can be "
-            "compared by eye.",
+            help="Each head starts towards the map of the head before it: neighbouring heads can be compared by eye.",
             on_change=lambda: take(replace(chosen, aligned=st.session_state["map_aligned"])),
         )  # fmt: skip
     made = ", ".join(known.values())
@@ -140,14 +139,14 @@ def _segments(label: str, words: dict[Any, str], chosen: Any, key: str, then: An
     )  # fmt: skip
 
 
-def _offer(selection: Selection, facts: RunFacts, wanted: MapChoice, last: jobs.Job | None) -> None:
+def _offer(selection: Selection, facts: RunFacts, wanted: MapKind, last: jobs.Job | None) -> None:
     words, make, back = st.columns([1, 0.24, 0.2], vertical_alignment="center", gap="small")
     if not _is_offered():
-        words.markdown(f"This run has no map by **{wanted.words}**, and this public page makes none.")
+        words.markdown(f"This run has no map by **{in_words(wanted)}**, and this public page makes none.")
     else:
         failed = f" The last try: {last.error}" if last is not None and last.error and not last.dismissed else ""
         words.markdown(
-            f"This run has no map by **{widgets.plain(wanted.words)}** yet: making it for all heads takes about "
+            f"This run has no map by **{widgets.plain(in_words(wanted))}** yet: making it for all heads takes about "
             f"{_time(facts, wanted)}, more when this machine is busy. You can go on meanwhile.{widgets.plain(failed)}"
         )
         make.button(
@@ -161,20 +160,20 @@ def _offer(selection: Selection, facts: RunFacts, wanted: MapChoice, last: jobs.
         )  # fmt: skip
 
 
-def _progress(run_id: str, wanted: MapChoice) -> None:
+def _progress(run_id: str, wanted: MapKind) -> None:
     job = _job(run_id, wanted)
     if job is None or job.state != jobs.RUNNING:
         st.rerun()
     words, button = st.columns([1, 0.16], vertical_alignment="center", gap="small")
     with words:
-        st.progress(share_done(job.progress), text=widgets.plain(f"Making {wanted.words}: {progress_words(job)}"))
+        st.progress(share_done(job.progress), text=widgets.plain(f"Making {in_words(wanted)}: {progress_words(job)}"))
     button.button(
         "Stopping …" if job.cancelling else "Cancel", key="map_cancel", disabled=job.cancelling, width="stretch",
         on_click=jobs.cancel_job, args=(runs_dir(), job.job_id),
     )  # fmt: skip
 
 
-def _start(run_id: str, wanted: MapChoice) -> None:
+def _start(run_id: str, wanted: MapKind) -> None:
     request = MapRequest(run_id, wanted.method, wanted.dims, wanted.target, wanted.aligned)
     for job in jobs.list_jobs(runs_dir()):
         if job.request == request and job.state != jobs.RUNNING:
@@ -185,42 +184,42 @@ def _start(run_id: str, wanted: MapChoice) -> None:
         st.toast(widgets.plain(str(error)), icon=":material/error:")
 
 
-def _time(facts: RunFacts, wanted: MapChoice) -> str:
+def _time(facts: RunFacts, wanted: MapKind) -> str:
     n_heads = sum(site.n_heads for site in facts.sites if site.role == "self")
     is_concurrent = methods().get(wanted.method, {}).get("is_concurrent", False)
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return about(seconds_to_make(wanted, sum(facts.n_tokens.values()), n_heads, n_cores, is_concurrent))
 
 
-def _job(run_id: str, wanted: MapChoice) -> jobs.Job | None:
+def _job(run_id: str, wanted: MapKind) -> jobs.Job | None:
     """The newest job that makes this map."""
     request = MapRequest(run_id, wanted.method, wanted.dims, wanted.target, wanted.aligned)
     return next((job for job in jobs.list_jobs(runs_dir()) if job.request == request), None)
 
 
-def _known(run_id: str) -> dict[MapChoice, str]:
+def _known(run_id: str) -> dict[MapKind, str]:
     """The maps of the run by what they are; of two that differ in their seed the first."""
-    found: dict[MapChoice, str] = {}
+    found: dict[MapKind, str] = {}
     for row in cache.run(run_id).projections().to_dict("records"):
-        found.setdefault(choice_of(row), str(row["name"]))
+        found.setdefault(kind_of(row), str(row["name"]))
     return found
 
 
-def _shown(selection: Selection) -> MapChoice:
-    return choice_of(cache.projection(selection.run, selection.map))
+def _shown(selection: Selection) -> MapKind:
+    return kind_of(cache.projection(selection.run, selection.map))
 
 
-def _wanted(selection: Selection) -> MapChoice | None:
-    wanted = read_choice(selection.options.get(WANT, ""))
-    return wanted if wanted is not None and wanted.method in methods() else None
+def _wanted(selection: Selection) -> MapKind | None:
+    wanted = read_kind(selection.options.get(WANT, ""))
+    return None if wanted is None else _possible(wanted)
 
 
-def _possible(choice: MapChoice) -> MapChoice:
+def _possible(choice: MapKind) -> MapKind:
     """The choice with what its method does not know left away."""
     method = methods().get(choice.method)
     if method is None:
         return choice
-    return MapChoice(
+    return MapKind(
         choice.method,
         choice.dims if choice.dims in method["dims"] else method["dims"][0],
         choice.target if method["has_targets"] else WHOLE,
@@ -228,7 +227,7 @@ def _possible(choice: MapChoice) -> MapChoice:
     )
 
 
-def _short(choice: MapChoice) -> str:
+def _short(choice: MapKind) -> str:
     apart = [", no sinks"] if choice.target == WITHOUT_SINKS else []
     return "".join([f"{choice.method} {choice.dims}-D", *apart, *([", aligned"] if choice.aligned else [])])
 
