@@ -97,9 +97,7 @@ def by_kind(n_tokens: int) -> Colouring:
     )  # fmt: skip
 
 
-def by_column(
-    values: pd.Series, kind: str, title: str, unit: str = "", meaning: str = "", name: str = ""
-) -> Colouring:
+def by_column(values: pd.Series, kind: str, title: str, unit: str = "", meaning: str = "", name: str = "") -> Colouring:
     """A token column as colours, the same for a token's query and key.
 
     Args:

@@ -182,7 +182,8 @@ def hint() -> list[str]:
         "Point at one to read it. Click to see what it looks at, and who looks at it, with exact weights; "
         "shift and click adds the lines of another point.",
         "Drag with shift, or the lasso (L), draws round points: what they share, and the attention between them.",
-        "Drag moves, the wheel zooms, arrow keys walk the heads, . and , the labelled points, Escape lets go.",
+        "Drag moves, the wheel zooms. Keys: arrows walk the heads, comma and full stop the labelled points; "
+        "Escape lets go.",
     ]
 
 

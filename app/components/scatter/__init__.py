@@ -15,7 +15,21 @@ from app.charts.colouring import Colouring
 from app.components import pack, register, rerun
 from app.palette import KEY, QUERY, SELECTED, VIRIDIS
 
-_PARTS = ("weights", "points", "focus", "colour", "camera", "draw", "glide", "overlay", "tip", "filters", "legend", "bar", "lasso")
+_PARTS = (
+    "weights",
+    "points",
+    "focus",
+    "colour",
+    "camera",
+    "draw",
+    "glide",
+    "overlay",
+    "tip",
+    "filters",
+    "legend",
+    "bar",
+    "lasso",
+)
 _mount_scatter = register("scatter", parts=_PARTS)
 _mount_panel = register("scatter", "panel", parts=("weights", "lassocard"))
 _mount_carrier = register("scatter", "carrier")

@@ -12,12 +12,12 @@ function unpackBits(text, length) {
   return bits;
 }
 
-// The point under the pointer; dimmed ones have to be nearer, filtered ones are not found.
+// The point under the pointer, or the patch; dimmed ones have to be nearer, filtered ones are not found.
 const NEAR = 9;
 
 function nearest(scatter, x, y) {
   const {camera} = scatter, {points, states, n} = scatter.data, m = camera.turn, {zoom} = camera;
-  let best = null, closest = (NEAR * ratio()) ** 2;
+  let best = null, closest = Math.max(NEAR * ratio(), scatter.patchReach()) ** 2;
   for (let at = 0; at < 2 * n; at++) {
     if (states[at] === 0) continue;
     const px = points[3 * at] - camera.middle[0], py = points[3 * at + 1] - camera.middle[1], pz = points[3 * at + 2] - camera.middle[2];

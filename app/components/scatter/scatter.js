@@ -108,6 +108,7 @@ function makeScatter(host) {
   }
 
   const patchSize = () => Math.min(13 * (camera.zoom / camera.fitted) ** 0.6, 56) * ratio();
+  scatter.patchReach = () => (host.dataset.patches ? patchSize() / 2 : 0);
 
   function redraw() {
     if (waiting || !scatter.data) return;

@@ -81,7 +81,9 @@ def findings(selection: Selection, flags: np.ndarray) -> dict[str, Any]:
     attention = None
     if queries.any() and keys.any():
         inputs = attended.by_input(selection.run, selection.site, selection.head)
-        attention = mean_attention(inputs, queries, keys, tokens[group]) | {"by": group.replace("_", " ")}
+        attention = mean_attention(inputs, queries, keys, tokens[group]) | {
+            "by": "token" if group == "text" else group.replace("_", " ")
+        }
     return {
         "n_queries": int(queries.sum()), "n_keys": int(keys.sum()),
         "n_inputs": int(tokens.loc[inside > 0, "input_id"].nunique()), "note": _note(queries, keys),
