@@ -200,7 +200,7 @@ def test_a_long_text_is_windowed_and_exact(runs, go):
     expect(page.locator(".side")).to_contain_text(f"of {len(attention)}")
     box = page.locator("canvas.cells").bounding_box()
     assert box["y"] + box["height"] <= 800
-    page.locator(".whole").click(position={"x": 106, "y": 106})
+    page.locator(".side .whole").click(position={"x": 106, "y": 106})
     page.wait_for_url("**at=**")
     page.get_by_text(f"queries {len(attention) - 30}–{len(attention) - 1}").wait_for()
     page.go_back()

@@ -71,14 +71,16 @@ def _ranked(
     one: OneInput, stack: list[Site], metric: str, names: list[str], facts: RunFacts
 ) -> tuple[list[str], list[int], str]:
     """Notes with scores, places in rank order, and which scores they are."""
-    title = cache.metrics().get(metric, {}).get("title", metric)
+    about = cache.metrics().get(metric, {})
+    title, unit = about.get("title", metric), about.get("unit", "0 to 1").partition(";")[0]
+    behind = "" if "0 to 1" in unit else f" {unit}"
     scores, where = one.source.scores(metric, stack), "on this input"
     if not scores:
         table = cache.heads(one.run_id, one.selection.map)
         scores, where = dict(zip(zip(table["site"], table["head"]), table[metric])), "over all inputs"
     values = [scores.get((site.label, head), np.nan) for site in stack for head in range(site.n_heads)]
     notes = [
-        f"{name} · {title.lower()} {'no score' if np.isnan(value) else weight_words(value)}"
+        f"{name} · {title.lower()} {'no score' if np.isnan(value) else weight_words(value) + behind}"
         for name, value in zip(names, values)
     ]
     ranked = np.argsort(-np.nan_to_num(values, nan=-np.inf), kind="stable").tolist()
