@@ -15,16 +15,15 @@ from app.views.head_parts.map_choice import WANT, show_map
 
 
 def points_of_new(selection: Selection) -> tuple[NewPoints | None, str]:
-    """What the picture draws as new, and a word that differs whenever it does; None where there is nothing to draw.
-
-    Raises:
-        UserError: The new input cannot be made; in one sentence.
-    """
+    """What the picture draws as new, and a word that differs whenever it does; None where there is nothing to draw."""
     new = asked_for(selection)
     if new is None or not is_offered() or not _is_linear(selection):
         return None, ""
-    queries, keys = new_points(selection.run, new, selection.site, selection.head, selection.map)
-    words = new_input(selection.run, new).tokens["text"].astype(str).tolist()
+    try:
+        queries, keys = new_points(selection.run, new, selection.site, selection.head, selection.map)
+        words = new_input(selection.run, new).tokens["text"].astype(str).tolist()
+    except UserError:  # `say_new` tells why
+        return None, ""
     return NewPoints(queries, keys, words), hashlib.blake2b(new.encode(), digest_size=8).hexdigest()
 
 
@@ -47,16 +46,14 @@ def say_new(selection: Selection, facts: RunFacts) -> None:
 
 
 def _sentence(selection: Selection, new: str) -> str:
+    what = f"“{_short(new)}”" if cache.input_texts(selection.run) else "the new image"
+    if not _is_linear(selection):
+        return widgets.plain(f"Not on this map: {what}. Only a linear map takes points that the run does not hold.")
     try:
         made = new_input(selection.run, new)
     except UserError as error:
         return f":material/error: {widgets.plain(str(error))}"
-    what = f"“{_short(made.text)}”" if made.text is not None else "the new image"
     n, cut = len(made.tokens), "".join(f" {note}" for note in made.notes)
-    if not _is_linear(selection):
-        return widgets.plain(
-            f"Not on this map: {what}. Only a linear map takes points that the run does not hold.{cut}"
-        )
     return widgets.plain(
         f"★ new: the {n:,} queries and {n:,} keys of {what}, placed by the matrices of this map, which was not fitted "
         f"on them.{cut}"
