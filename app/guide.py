@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -25,13 +26,18 @@ LONGEST_TOKENS = 300
 """Longer inputs are not looked at, unless all are longer."""
 
 
-def guide(selection: Selection, facts: RunFacts | None, is_first_look: bool) -> None:
-    """Draw strip and tour, and go where they ask to."""
+def guide(selection: Selection, facts: RunFacts | None, page: str, is_first_look: bool) -> None:
+    """Draw strip and tour, and go where they ask to.
+
+    Args:
+        page: Name of the view shown.
+        is_first_look: It is the landing page, and the address has no words.
+    """
     picked = pick_head(cache.heads(facts.run, selection.map)) if facts is not None and facts.sites else None
     now = _step(selection.options.get(TOUR), facts)
     steps = _steps(facts.run, str(runs_dir()), cache.stamp(facts.run), selection.map) if now else []
-    starts = welcome(is_first_look and now is None, path_name(picked[1]) if picked else None)
-    now = min(now, len(steps)) if now else None
+    starts = welcome(is_first_look and facts is not None and now is None, path_name(picked[1]) if picked else None)
+    now = step_on(page, [step.page for step in steps], now) if now else None
     to = draw_tour(steps, now)
     if starts and facts is not None:
         _go(_steps(facts.run, str(runs_dir()), cache.stamp(facts.run), selection.map), 1)
@@ -40,6 +46,19 @@ def guide(selection: Selection, facts: RunFacts | None, is_first_look: bool) -> 
         st.rerun()
     elif to is not None and now:
         _go(steps, int(to))
+
+
+def step_on(page: str, pages: Sequence[str], now: int) -> int | None:
+    """The step to show on a page: the one of the link, or the nearest there is for somebody who went ahead.
+
+    Args:
+        pages: View of every step.
+        now: Step of the link, from 1; may be beyond the last.
+    """
+    now = min(now, len(pages))
+    here = [step for step, each in enumerate(pages, start=1) if each == page]
+    ahead = [step for step in here if step >= now]
+    return ahead[0] if ahead else here[-1] if here else None
 
 
 def _go(steps: list[Step], number: int) -> None:

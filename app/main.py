@@ -44,12 +44,12 @@ def draw(view: View) -> None:
     if facts is not None:
         selection, more = resolve(selection, facts)
         notes += more
-    guide(selection, facts, is_first_look=view is VIEWS[0] and not st.query_params)
+    guide(selection, facts, view.name, is_first_look=view is VIEWS[0] and not st.query_params)
     sidebar(selection, facts)
     with st.container(key="view"):
         widgets.say_notes(notes)
         if facts is None and view.needs == "run":
-            return widgets.say_problem(problem) if problem else widgets.say_empty()
+            return widgets.say_nothing(problem)
         try:
             view.render(selection)
         except UserError as error:

@@ -11,9 +11,9 @@ LAYOUT = """
 [data-testid="stHeader"] { height: 3.2rem; }
 
 /* The top row: pages, tour, copy and search share the width that the left column leaves. */
-.st-key-top { position: fixed; top: 6px; left: 228px; right: 52px; width: auto; z-index: 999991;
+.st-key-top { position: fixed; top: 6px; left: 88px; right: 52px; width: auto; z-index: 999991;
   flex-wrap: nowrap; align-items: center; gap: 10px; }
-[data-testid="stApp"]:has([data-testid="stSidebar"][data-collapsed="true"]) .st-key-top { left: 88px; }
+[data-testid="stApp"]:has([data-testid="stSidebar"][data-collapsed="false"]) .st-key-top { left: 228px; }
 .st-key-top > :first-child { flex: 1 1 auto; min-width: 0; width: auto; }
 .st-key-top > :last-child { flex: 0 1 220px; min-width: 110px; width: auto; }
 .st-key-search [data-baseweb="input"] { height: 34px; min-height: 34px; }

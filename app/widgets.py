@@ -15,8 +15,8 @@ from app.sentences import plain, ramp_legend, say, say_notes, say_problem, stack
 from app.state import Selection, read_link, write_link
 
 __all__ = [
-    "current", "open_view", "pick", "plain", "ramp_legend", "remember_pages", "say", "say_empty", "say_notes",
-    "say_problem", "search_box", "search_for", "select", "stack_title",
+    "current", "open_view", "pick", "plain", "ramp_legend", "remember_pages", "say", "say_notes",
+    "say_nothing", "say_problem", "search_box", "search_for", "select", "stack_title",
 ]  # fmt: skip
 
 SEARCH_HELP = "Words anywhere in a text; /…/ is a regular expression; column=value looks in a column of the tokens."
@@ -84,8 +84,13 @@ def search_for(words: str) -> None:
     select(**{marks.FIND: words.strip() or None})
 
 
-def say_empty() -> None:
-    """No run yet: what would be here, and the one button that brings it."""
+def say_nothing(problem: str) -> None:
+    """No run to show: why it cannot be shown, or without a problem what would be here, and the button that helps."""
+    if problem:
+        say_problem(problem)
+        if st.button("All runs", icon=":material/database:", key="see_runs"):
+            open_view("runs", row=current().run, run=None)
+        return
     st.markdown("##### No run yet")
     say(
         "Here you will see every attention head of a model as one small map of its queries and keys. "

@@ -32,14 +32,11 @@ def render_runs(selection: Selection) -> None:
     sentence, button = st.columns([1, 0.19], vertical_alignment="center")
     with sentence:
         widgets.say(_summary(runs))
-    with button:
+    with button, st.container(horizontal=True, horizontal_alignment="right"):
         if ask:
-            st.button("Close the form", on_click=_set_form, args=(None,), key="runs_close", width="stretch")
+            st.button("Close the form", on_click=_set_form, args=(None,), key="runs_close")
         else:
-            st.button(
-                "New run", type="primary", icon=":material/add:", on_click=_set_form, args=("1",), key="runs_new",
-                width="stretch",
-            )  # fmt: skip
+            st.button("New run", type="primary", icon=":material/add:", on_click=_set_form, args=("1",), key="runs_new")
     render_jobs()
     if ask:
         render_form(runs)

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from app.components.tour.steps import Example, make_steps, path_name, pick_example, pick_head
+from app.guide import step_on
 
 HEADS = pd.DataFrame({
     "site": ["text.dec.self.0", "text.dec.self.0", "text.dec.self.1", "text.dec.cross.1"],
@@ -74,6 +75,14 @@ def test_without_induction_it_says_so():
 ])  # fmt: skip
 def test_a_run_that_lacks_something_has_a_shorter_tour(more, pages):
     assert [step.page for step in steps("induction", **more)] == pages
+
+
+@pytest.mark.parametrize(("page", "now", "shown"), [
+    ("atlas", 2, 2), ("head", 2, 3), ("head", 4, 4), ("input", 2, 5), ("atlas", 5, 2), ("runs", 3, None),
+    ("input", 9, 6),
+])  # fmt: skip
+def test_somebody_who_goes_ahead_takes_the_tour_along(page, now, shown):
+    assert step_on(page, [step.page for step in steps("induction")], now) == shown
 
 
 def test_images_are_spoken_of_as_images():

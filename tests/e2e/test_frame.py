@@ -159,10 +159,10 @@ def test_escape_ends_the_tour_and_back_goes_one_step_back(go, page):
 
 
 def test_the_tour_of_images_speaks_of_patches(go, page):
-    go("/?run=vision&tour=4")
+    go("/head?run=vision&tour=4")
     card = page.get_by_role("dialog")
     expect(card).to_contain_text("patch", timeout=SLOW_MS)
-    go("/?run=bare-one&tour=3")
+    go("/input?run=bare-one&tour=3")
     expect(card).to_contain_text("3 of 4", timeout=SLOW_MS)
 
 
@@ -246,6 +246,8 @@ def test_the_beginning_of_a_name_is_enough_and_a_wrong_one_is_said(go, page):
     expect(page.get_by_test_id("stAlert")).to_contain_text("There is no run 'nowhere' here", timeout=SLOW_MS)
     go("/head?run=damaged-one")
     expect(page.get_by_test_id("stAlert").first).to_contain_text("extract it again", timeout=SLOW_MS)
+    page.get_by_role("button", name="All runs").click()
+    expect(page.get_by_test_id("stAlert").first).to_contain_text("damaged-one cannot be opened", timeout=SLOW_MS)
     go("/?run=text&site=no.such.site&head=99&token=x")
     said = page.get_by_test_id("stAlert").first
     for word in ("no.such.site", "head 99", "token 'x'"):
