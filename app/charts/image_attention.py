@@ -105,12 +105,7 @@ def make_overlay(
     first = -0.5 * side + min(float(table["left"].min()), 0.0)
     shift = first - n_columns
     told = table.assign(share=scale.share(table["weight"].to_numpy()), value=_told(table["weight"]))
-    plain = told[told["is_patch"]].assign(shade=0.0)
-    plain = plain.assign(left=plain["left"] + shift, right=plain["right"] + shift)
-    shades = 0.0 if smooth or arrows is not None else 0.3 + 0.6 * told["share"].fillna(0) * told["weight"].notna()
-    if marked is not None and arrows is None:
-        shades = shades * np.where(np.array(marked), 1, 0.4)
-    both = pd.concat([plain, told.assign(shade=shades)])
+    both = _in_both(told, shift, is_shaded=not smooth and arrows is None, marked=marked)
     pixels = PICTURE_PIXELS / max(n_rows, n_columns)
     x = alt.X("left:Q", axis=None, scale=alt.Scale(domain=[shift, n_columns], nice=False, zero=False))
     y = alt.Y("top:Q", axis=None, scale=alt.Scale(domain=[n_rows, 0], nice=False, zero=False))
@@ -134,6 +129,16 @@ def make_overlay(
         .properties(width=(n_columns - shift) * pixels, height=n_rows * pixels, description=description, autosize="pad")
         .configure_view(strokeWidth=0)
     )
+
+
+def _in_both(told: pd.DataFrame, shift: float, is_shaded: bool, marked: list[bool] | None) -> pd.DataFrame:
+    """The patches of the plain picture, clear, and all tokens of the shaded one."""
+    plain = told[told["is_patch"]].assign(shade=0.0)
+    plain = plain.assign(left=plain["left"] + shift, right=plain["right"] + shift)
+    shades = (0.3 + 0.6 * told["share"].fillna(0)) * told["weight"].notna() if is_shaded else 0.0
+    if marked is not None:
+        shades = shades * np.where(np.array(marked), 1, 0.4)
+    return pd.concat([plain, told.assign(shade=shades)])
 
 
 def smooth_shades(table: pd.DataFrame) -> bytes:

@@ -74,24 +74,27 @@ def textmap(
     tops = {}
     for name, matrix, may in (("keys", shown.weights[part[0]], shown.allowed[part[0]]),
                               ("queries", shown.weights[:, part[1]].T, shown.allowed[:, part[1]].T)):  # fmt: skip
-        others, values = strongest(matrix, may)
-        header[name] = [[labels[other] for other in row if other >= 0] for row in others]
-        tops[f"{name}_weights"] = values.astype(np.float32)
+        header[name], tops[f"{name}_weights"] = _named(labels, *strongest(matrix, may))
     window = np.where(allowed, weights, np.nan).astype(np.float32)
     data = pack(header, {"window": window, "overview": overview, **tops}, again=True)
-
-    def said(name: str, then: Callable[[int, int], None]) -> Callable[[], None]:
-        def call() -> None:
-            value = getattr(st.session_state[key], name)
-            if value is not None:
-                then(int(value[0]), int(value[1]))
-
-        return call
 
     def pick(query: int, key_unit: int) -> None:
         on_pick(int(shown.first[query]), int(shown.first[key_unit]))
 
-    _mount(key=key, data=data, on_pick_change=said("pick", pick), on_move_change=said("move", on_move))
+    _mount(key=key, data=data, on_pick_change=_said(key, "pick", pick), on_move_change=_said(key, "move", on_move))
+
+
+def _said(key: str, name: str, then: Callable[[int, int], None]) -> Callable[[], None]:
+    def call() -> None:
+        value = getattr(st.session_state[key], name)
+        if value is not None:
+            then(int(value[0]), int(value[1]))
+
+    return call
+
+
+def _named(labels: list[str], others: np.ndarray, weights: np.ndarray) -> tuple[list[list[str]], np.ndarray]:
+    return [[labels[other] for other in row if other >= 0] for row in others], weights.astype(np.float32)
 
 
 def _places(shown: Shown, part: slice) -> list[str]:
