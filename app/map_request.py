@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.errors import UserError
-from analysis.projection import PROJECTIONS
 from analysis.projection.naming import MapKind
 
 WHOLE, WITHOUT_SINKS = "attention", "without_sinks"
@@ -37,7 +36,12 @@ def in_words(kind: MapKind) -> str:
 
 def read_kind(name: str) -> MapKind | None:
     """The inverse of `MapKind.name`, for words of a link; None for what is no such name."""
-    return MapKind.parse(name) if _SPELLED.fullmatch(name) and name.partition("-")[0] in PROJECTIONS else None
+    if not _SPELLED.fullmatch(name):
+        return None
+    try:
+        return MapKind.parse(name)
+    except UserError:  # no such method here, or one that cannot be aligned
+        return None
 
 
 def kind_of(row: Mapping[str, Any]) -> MapKind:

@@ -26,7 +26,7 @@ def test_a_choice_is_read_back_from_its_name(choice):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "atlas", "atlas-4d", "Atlas-2d", "atlas-2d-else", "../x-2d", "atlas-2d ", "ours-2d"]
+    "name", ["", "atlas", "atlas-4d", "Atlas-2d", "atlas-2d-else", "../x-2d", "atlas-2d ", "ours-2d", "umap-2d-aligned"]
 )
 def test_other_words_are_no_choice(name):
     assert read_kind(name) is None
