@@ -36,7 +36,8 @@ function makeTip(scatter) {
   // Weights as the run gives them; a query names its keys, a key the queries that look at it.
   function ties(token, isQuery) {
     const found = extra();
-    if (!found?.key_at) return [];
+    if (!found) return [];
+    if (!found.key_at) return [element("div", {class: "dim"}, isQuery ? "click for its strongest keys" : "click for who looks at it")];
     const {data} = scatter, first = token - data.positions[token];
     const [at, weight] = isQuery ? [found.key_at, found.key_weight] : [found.query_at, found.query_weight];
     const told = [0, 1, 2].map((rank) => ({other: first + at[3 * token + rank], weight: weight[3 * token + rank]})).filter((each) => each.weight > 0);
