@@ -73,8 +73,9 @@ def draw(selection: Selection, site: Site) -> None:
     name = head_name(site.depth, selection.head)
     sentence = f"{name} of {widgets.stack_title(site.stack_label)}: {head_sentence(figures_of(selection))}"
     right = beside(selection, facts)
-    render_strip(selection, facts)
-    render_top(sentence, selection, right, facts)
+    with st.container(key="head_top"):  # whatever it says, the picture under it stays the same element
+        render_strip(selection, facts)
+        render_top(sentence, selection, right, facts)
     if right is not None:
         render_compare(selection, right, facts, picture_of, panel_of)
         return
