@@ -46,7 +46,7 @@ def _pack_all(
     if selection.colour != KIND_COLOUR:
         what = f"queries and keys coloured by {colours.title}"
     alt = f"{len(heads)} maps of {what}, rows are layers, columns are heads"
-    return pack_matrix(stacks, shown, colours.as_dict() if selection.map else None, selection.run, alt)
+    return pack_matrix(stacks, shown, colours.as_dict() if selection.map else None, selection.run, selection.map, alt)
 
 
 def _stack(
@@ -95,8 +95,8 @@ def _pack_marks(selection: Selection, facts: RunFacts, marked: Marks | None, row
     ]
     token = None if row is None else str(cache.tokens(run)["text"].iloc[row])
     if marked is None:
-        return pack_marks(None, 0, "", lit, token)
-    return pack_marks(marked.title, marked.n_tokens, marked.key, lit, token)
+        return pack_marks(None, 0, "", lit, token, run, map_name)
+    return pack_marks(marked.title, marked.n_tokens, marked.key, lit, token, run, map_name)
 
 
 def selected_points(selection: Selection) -> CardPoints | None:

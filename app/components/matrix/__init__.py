@@ -95,7 +95,12 @@ class Lit:
 
 
 def pack_matrix(
-    stacks: Sequence[Stack], tint: Tint | None, legend: Mapping[str, Any] | None, run: str, alt: str
+    stacks: Sequence[Stack],
+    tint: Tint | None,
+    legend: Mapping[str, Any] | None,
+    run: str,
+    map_name: str | None,
+    alt: str,
 ) -> bytes:
     """The whole matrix as one message.
 
@@ -104,6 +109,7 @@ def pack_matrix(
         tint: The score behind `Cell.tint`, or None.
         legend: `Colouring.as_dict` of the points; None where there are none.
         run: Its id: where the matrix was scrolled to is remembered for each.
+        map_name: Of the thumbnails; marks are shown only on the map they were made for.
         alt: What the picture shows, for a screen reader.
     """
     described = [
@@ -115,10 +121,13 @@ def pack_matrix(
         for place, stack in enumerate(stacks)
     ]  # fmt: skip
     shown = {"tint": vars(tint) if tint else None, "legend": legend, "run": run, "alt": alt, "ramp": VIRIDIS}
+    shown["view"] = f"{run} {map_name}"
     return pack({"stacks": described, **shown}, {f"sprite{place}": stack.sprite for place, stack in enumerate(stacks)})
 
 
-def pack_marks(title: str | None, n: int, key: str, stacks: Sequence[Lit], token: str | None) -> bytes:
+def pack_marks(
+    title: str | None, n: int, key: str, stacks: Sequence[Lit], token: str | None, run: str, map_name: str | None
+) -> bytes:
     """What stands out, as one message.
 
     Args:
@@ -127,12 +136,14 @@ def pack_marks(title: str | None, n: int, key: str, stacks: Sequence[Lit], token
         key: Differs whenever the set does.
         stacks: As in `pack_matrix`.
         token: Text of the picked token, or None.
+        run, map_name: As in `pack_matrix`.
     """
     sections: dict[str, np.ndarray | bytes] = {}
     for place, lit in enumerate(stacks):
         sections |= {f"lit{place}": lit.sprite, f"picked{place}": lit.picked}
     names = [{"lit": f"lit{place}", "picked": f"picked{place}"} for place in range(len(stacks))]
-    return pack({"title": title, "n": n, "key": key, "token": token, "stacks": names}, sections)
+    view = f"{run} {map_name}"
+    return pack({"title": title, "n": n, "key": key, "token": token, "stacks": names, "view": view}, sections)
 
 
 def draw_matrix(message: bytes, *, key: str, on_select: Callable[[], None]) -> Mapping[str, Any] | None:

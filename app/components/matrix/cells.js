@@ -3,13 +3,14 @@ const DIMMED = "#8A9099", PICKED = "#D55E00", TONES = ["#009E73", "#CC3399"], NO
 
 // What this page of the browser remembers of the atlas while another view is shown.
 function memory() {
-  board().atlas ??= {pictures: new Map(), scrolls: {}, run: null, opened: null};
+  board().atlas ??= {pictures: new Map(), scrolls: {}, run: null, opened: null, marks: null};
   return board().atlas;
 }
 
 // places: [{cell, x, y, size}] in pixels of the canvas; every cell belongs to `stack`.
 function drawCells(context, stack, marks, places) {
   const px = stack.cell_px, {width, height} = context.canvas;
+  if (marks?.view !== stack.view) marks = null;
   const part = (image, {cell, x, y, size}) => context.drawImage(image, cell.column * px, cell.row * px, px, px, x, y, size, size);
   context.clearRect(0, 0, width, height);
   context.imageSmoothingQuality = "high";

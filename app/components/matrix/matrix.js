@@ -25,7 +25,7 @@ function makeMatrix(host) {
   const page = host.getRootNode().host?.closest("[data-testid=stMain]");
   const forget = [
     board().listen("atlas.selected", (place) => { if (place !== undefined) { matrix.selected = place; mark(); comeBack(); } }),
-    board().listen("atlas.marks", (marks) => { matrix.marks = marks; draw(); }),
+    board().listen("atlas.marks", (marks) => { if (marks) { matrix.marks = memory().marks = marks; draw(); } }),
   ];
   const resized = new ResizeObserver(() => layOut());
   for (const each of [host, page?.firstElementChild]) if (each) resized.observe(each);
@@ -56,9 +56,10 @@ function makeMatrix(host) {
 
   function build(header, images) {
     const focused = root.getRootNode().activeElement?.cell, scrolls = matrix.stacks.map((stack) => [stack.scroll.scrollLeft, stack.scroll.scrollTop]);
-    if (memory().run !== header.run) Object.assign(memory(), {run: header.run, scrolls: {}, opened: null});
+    if (memory().run !== header.run) Object.assign(memory(), {run: header.run, scrolls: {}, opened: null, marks: null});
+    matrix.marks ??= memory().marks;
     matrix.header = header;
-    matrix.stacks = header.stacks.map((stack, place) => ({...stack, place, image: images[place]}));
+    matrix.stacks = header.stacks.map((stack, place) => ({...stack, place, image: images[place], view: header.view}));
     matrix.lines = [];
     root.replaceChildren(...matrix.stacks.map(buildStack), legend);
     layOut();
@@ -216,7 +217,7 @@ function makeMatrix(host) {
 
   function draw() {
     if (!matrix.header || !matrix.size) return;
-    legend.replaceChildren(...legendParts(matrix.header, matrix.marks));
+    legend.replaceChildren(...legendParts(matrix.header, matrix.marks?.view === matrix.header.view ? matrix.marks : null));
     for (const stack of matrix.stacks) paint(stack);
     board().painted = {at: performance.now(), marks: matrix.marks?.key ?? null, digest: matrix.header.digest};
   }
