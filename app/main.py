@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 import streamlit as st
 
@@ -14,12 +13,12 @@ from app.components.nav import pages_row
 from app.guide import guide
 from app.left_column import sidebar
 from app.state import read_link, resolve
-from app.style import ICON, LAYOUT, LOGO
+from app.style import ICON, LAYOUT, LEFT_COLUMN_PX, LOGO, PAGE_ICON
 from app.views import VIEWS, View
 
 
 def main() -> None:
-    st.set_page_config("QK Atlas", page_icon=str(Path(__file__).parent / "icon.png"), layout="wide")
+    st.set_page_config("QK Atlas", page_icon=PAGE_ICON, layout="wide", initial_sidebar_state=LEFT_COLUMN_PX)
     st.html(LAYOUT)
     st.logo(LOGO, size="medium", icon_image=ICON)
     pages = {

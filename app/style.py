@@ -1,8 +1,18 @@
 """Fixed style of the frame. No data ever goes in here."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
+PAGE_ICON = str(Path(__file__).with_name("icon.png"))
+
+LEFT_COLUMN_PX = 210
+"""Width of the left column, as `LAYOUT` has it: known to the page from the start, so that nothing moves."""
+
 LAYOUT = """
 <style>
 [data-testid="stMainBlockContainer"] { padding: 4.1rem 1.5rem 1rem 1.5rem; max-width: 2200px; }
+[data-testid="stSidebar"] { transition: none; }
 [data-testid="stSidebar"][data-collapsed="false"] { min-width: 210px; max-width: 210px; }
 [data-testid="stSidebarHeader"] { padding-bottom: 0.25rem; }
 [data-testid="stSidebarUserContent"] { padding-top: 0.5rem; }
