@@ -3,7 +3,7 @@
 Every method lays out a head before the next head begins, so a noisy neighbour hits them all; times are CPU seconds of
 this process with one thread, compiling left out, neighbours and packing included. The constants of `atlas` were found
 on 16 heads (`N_TUNED`), its margin under the start and the steps of `linear` on the others: the first are reported
-apart. t-SNE, which takes as long as all the others together, lays out every twelfth head.
+apart. t-SNE, which takes several times as long as all the others together, lays out every twelfth head.
 """
 
 from __future__ import annotations
