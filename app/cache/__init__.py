@@ -1,7 +1,8 @@
 """Everything the page keeps between reruns. Arguments are strings and numbers only.
 
 A run is immutable, so what is read from it is kept under its id and its *stamp*: the names, sizes and dates of
-its files. A projection added later adds a file, changes the stamp, and so is seen at once.
+its files. A projection added later adds a file, changes the stamp, and so is seen at once. Arrays and tables are
+shared, not copied at every look: arrays are read-only, a table is a view that copies itself when written to.
 """
 
 from __future__ import annotations
@@ -49,6 +50,12 @@ def stamp(run_id: str) -> str:
     return _folder_stamp(runs_dir() / run_id)
 
 
+def frozen(array: np.ndarray) -> np.ndarray:
+    """The same array, which from here on cannot be written to."""
+    array.flags.writeable = False
+    return array
+
+
 def _folder_stamp(folder: Path) -> str:
     if not folder.is_dir():
         return "missing"
@@ -82,20 +89,20 @@ def _facts(run_id: str, folder: str, stamp: str) -> RunFacts:
 
 def tokens(run_id: str) -> pd.DataFrame:
     """The token table, one row a token, in the order of every vector of the run."""
-    return _tokens(run_id, str(runs_dir()), stamp(run_id))
+    return _tokens(run_id, str(runs_dir()), stamp(run_id)).copy(deep=False)
 
 
-@st.cache_data(max_entries=4, show_spinner=False)
+@st.cache_resource(max_entries=4, show_spinner=False)
 def _tokens(run_id: str, folder: str, stamp: str) -> pd.DataFrame:
     return _run(run_id, folder, stamp).tokens()
 
 
 def inputs(run_id: str) -> pd.DataFrame:
     """The inputs, one row a text or image."""
-    return _inputs(run_id, str(runs_dir()), stamp(run_id))
+    return _inputs(run_id, str(runs_dir()), stamp(run_id)).copy(deep=False)
 
 
-@st.cache_data(max_entries=4, show_spinner=False)
+@st.cache_resource(max_entries=4, show_spinner=False)
 def _inputs(run_id: str, folder: str, stamp: str) -> pd.DataFrame:
     return _run(run_id, folder, stamp).inputs()
 
@@ -106,14 +113,14 @@ def attention(run_id: str, site: str, head: int, input_id: int) -> np.ndarray:
     return read(run_id, str(runs_dir()), stamp(run_id), site, head, input_id)
 
 
-@st.cache_data(max_entries=4, show_spinner=False)
+@st.cache_resource(max_entries=4, show_spinner=False)
 def _long_attention(run_id: str, folder: str, stamp: str, site: str, head: int, input_id: int) -> np.ndarray:
-    return _run(run_id, folder, stamp).attention(site, head, input_id)
+    return frozen(_run(run_id, folder, stamp).attention(site, head, input_id))
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
+@st.cache_resource(max_entries=64, show_spinner=False)
 def _attention(run_id: str, folder: str, stamp: str, site: str, head: int, input_id: int) -> np.ndarray:
-    return _run(run_id, folder, stamp).attention(site, head, input_id)
+    return frozen(_run(run_id, folder, stamp).attention(site, head, input_id))
 
 
 def message(what: str, run_id: str, make: Callable[[], bytes]) -> bytes:
@@ -131,12 +138,12 @@ def points(run_id: str, map_name: str, site: str, head: int) -> tuple[np.ndarray
     return _points(run_id, str(runs_dir()), stamp(run_id), map_name, site, head)
 
 
-@st.cache_data(max_entries=48, show_spinner=False)
+@st.cache_resource(max_entries=48, show_spinner=False)
 def _points(run_id: str, folder: str, stamp: str, map_name: str, site: str, head: int) -> tuple[np.ndarray, np.ndarray]:
     table = _run(run_id, folder, stamp).coordinates(projection=map_name, site=site, head=head)
     axes = [axis for axis in ("x", "y", "z") if axis in table]
     table = table.sort_values(["input_id", "position"], kind="stable")
-    both = [table.loc[table["kind"] == kind, axes].to_numpy(dtype=np.float32) for kind in (QUERY, KEY)]
+    both = [frozen(table.loc[table["kind"] == kind, axes].to_numpy(dtype=np.float32)) for kind in (QUERY, KEY)]
     return both[0], both[1]
 
 

@@ -50,26 +50,26 @@ def averages(run_id: str, site: str, head: int) -> Averages:
     return Averages(*_averages(run_id, str(runs_dir()), cache.stamp(run_id), site, head))
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
+@st.cache_resource(max_entries=64, show_spinner=False)
 def _allowed(run_id: str, folder: str, stamp: str, site: str, input_id: int) -> np.ndarray:
-    return cache.run(run_id).allowed(site, input_id)
+    return cache.frozen(cache.run(run_id).allowed(site, input_id))
 
 
-@st.cache_data(max_entries=4, show_spinner=False)
+@st.cache_resource(max_entries=4, show_spinner=False)
 def _long_allowed(run_id: str, folder: str, stamp: str, site: str, input_id: int) -> np.ndarray:
-    return cache.run(run_id).allowed(site, input_id)
+    return cache.frozen(cache.run(run_id).allowed(site, input_id))
 
 
-@st.cache_data(max_entries=4, show_spinner=False)
+@st.cache_resource(max_entries=4, show_spinner=False)
 def _all_heads(run_id: str, folder: str, stamp: str, stack: str, input_id: int) -> list[np.ndarray]:
     run = cache.run(run_id)
     attention = run.attention_all(input_id)
     return [attention[site.key] for site in run.sites if site.stack_label == stack]
 
 
-@st.cache_data(max_entries=32, show_spinner=False)
+@st.cache_resource(max_entries=32, show_spinner=False)
 def _value_norms(run_id: str, folder: str, stamp: str, site: str, head: int) -> np.ndarray:
-    return cache.run(run_id).value_norms(site, head)
+    return cache.frozen(cache.run(run_id).value_norms(site, head))
 
 
 @st.cache_data(max_entries=8, show_spinner=False)

@@ -7,7 +7,7 @@ import pytest
 from analysis.errors import RunError
 from analysis.store import list_runs
 from analysis.store.locking import WriterLock
-from analysis.store.paths import lock_path
+from analysis.store.paths import RETIRED_FILE, lock_path, retired
 from app.run_folder import delete_run, find_folder, size_bytes
 from tests.store.synthetic import make_synthetic_run
 
@@ -25,13 +25,15 @@ def test_deleting_takes_one_run_and_nothing_else(tmp_path):
     size = size_bytes(tmp_path / "one")
     assert delete_run(tmp_path, "one") == size
     assert list_runs(tmp_path)["run_id"].tolist() == ["one-more"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["one-more"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [RETIRED_FILE, "one-more"]
+    assert retired(tmp_path) == {"one"}
 
 
 def test_an_unfinished_run_can_go_too(tmp_path):
     (tmp_path / "half.partial").mkdir()
     delete_run(tmp_path, "half")
     assert list_runs(tmp_path).empty
+    assert not retired(tmp_path)  # it was never published: the same command makes it under the same name
 
 
 @pytest.mark.parametrize("name", ["../one", "", ".jobs", "one/..", "/etc"])
