@@ -22,14 +22,23 @@ class AttentionMap(NamedTuple):
     Attributes:
         attention: Weights in 0..1; rows sum to 1, or to less where the softmax has a learned sink.
         allowed: True where the query may attend to the key.
+        period: On a generated probe, how many positions lie between a token and its earlier occurrence: its last
+            2 x `period` tokens are a random span and the same again. None on data.
     """
 
     attention: Float[np.ndarray, "head query key"]
     allowed: Bool[np.ndarray, "query key"]
+    period: int | None = None
 
     def rows_with_a_choice(self) -> Bool[np.ndarray, " query"]:
         """Queries with two or more allowed keys: the others attend as they must and say nothing about a head."""
         return self.allowed.sum(axis=1) >= 2
+
+    def repeated(self) -> Bool[np.ndarray, " query"]:
+        """Queries of a probe's second occurrence; none on data, nor where queries see what comes after them."""
+        n_queries = self.allowed.shape[0]
+        is_causal = not np.triu(self.allowed, 1).any()
+        return (np.arange(n_queries) >= n_queries - (self.period or 0)) & is_causal
 
 
 class Rows(NamedTuple):
@@ -55,6 +64,7 @@ class Metric:
         title: As on the page.
         unit: The unit, or what 0 and 1 mean.
         high: What a high value says, in a few words.
+        on_probe: Measured on generated probes instead of the data: see `analysis.pipeline.probes`.
     """
 
     compute: Callable[[AttentionMap], Rows]
@@ -62,6 +72,7 @@ class Metric:
     title: str
     unit: str
     high: str
+    on_probe: bool = False
 
 
 METRICS: Registry[Metric] = Registry("metric", "analysis.metrics")

@@ -15,6 +15,7 @@ import numpy as np
 from analysis import __version__
 from analysis.errors import RunError
 from analysis.pipeline.maps import make_map
+from analysis.pipeline.probes import score_probes
 from analysis.pipeline.request import Request, checked
 from analysis.progress import Progress, Report, silent
 
@@ -94,7 +95,7 @@ def extract(
     with RunWriter.open(folder, prepared.run_id, prepared.spec) as writer:
         plan = _settled_plan(writer, prepared, plan)
         _capture(writer, prepared, plan, report)
-        _score_heads(writer, seed)
+        _score_heads(writer, prepared, plan)
         for name in request.projection:
             make_map(writer, writer.reader(), MapKind.parse(name), seed=seed, report=report)
         report(Progress("publish", message="Writing the manifest", run_id=prepared.run_id))
@@ -198,16 +199,21 @@ def _capture(writer: RunWriter, prepared: Prepared, plan: CapturePlan, report: R
         plan,
         prepared.inputs,
         attention=prepared.request.attention,
-        metrics=list(METRICS),
+        metrics=[name for name, metric in METRICS.items() if not metric.on_probe],
         report=report,
     )
 
 
-def _score_heads(writer: RunWriter, seed: int) -> None:
-    """From the scores of every input to one value, interval and null per head."""
+def _score_heads(writer: RunWriter, prepared: Prepared, plan: CapturePlan) -> None:
+    """From the scores of every input, and of the probes, to one value, interval and null per head."""
+    import pandas as pd
+
     from analysis.metrics.over_inputs import over_inputs
 
-    writer.put_head_scores(over_inputs(writer.reader().head_input_scores(), seed=seed))
+    seed = prepared.request.seed
+    on_data = over_inputs(writer.reader().head_input_scores(), seed=seed)
+    on_probes = score_probes(prepared.loaded, plan, seed)
+    writer.put_head_scores(pd.concat([on_data, on_probes], ignore_index=True) if len(on_probes) else on_data)
 
 
 def notes_on(inputs: Inputs) -> list[str]:

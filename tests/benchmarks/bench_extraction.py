@@ -95,7 +95,7 @@ class _Extraction:
         began = time.perf_counter()
         capture_into(
             self.writer, self.loaded, plan, inputs, attention="recompute" if bare else "auto",
-            metrics=self.metrics if bare else list(METRICS), report=silent,
+            metrics=self.metrics if bare else [name for name in METRICS if not METRICS[name].on_probe], report=silent,
         )  # fmt: skip
         return time.perf_counter() - began
 

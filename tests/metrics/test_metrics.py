@@ -57,12 +57,31 @@ def test_a_window_that_does_not_reach_the_first_token_leaves_the_row_out():
     assert value == pytest.approx(0.5)  # only query 1 reaches position 0
 
 
+def test_probes_by_hand():
+    """A lead token, then a b a b: query 3 (a) and 4 (b) are the second occurrence, two positions on."""
+    causal = Band(right=0).allowed(5)
+    attention = np.zeros((1, 5, 5))
+    attention[0, [0, 1, 2], 0] = 1
+    attention[0, 3, [0, 1, 2, 3]] = 0.1, 0.2, 0.6, 0.1
+    attention[0, 4, [0, 1, 2, 3, 4]] = 0.3, 0.0, 0.1, 0.5, 0.1
+    probe = AttentionMap(attention, causal, period=2)
+    assert _score(probe, "induction") == pytest.approx(((0.6 + 0.5) / 2, (1 / 4 + 1 / 5) / 2))
+    assert _score(probe, "duplicate_token") == pytest.approx(((0.2 + 0.1) / 2, (1 / 4 + 1 / 5) / 2))
+
+
+@pytest.mark.parametrize("name", [name for name in METRICS if METRICS[name].on_probe])
+def test_a_probe_metric_says_nothing_of_data_nor_where_queries_look_ahead(name):
+    weights = np.full((2, 8, 8), 1 / 8)
+    for attended in (AttentionMap(weights, Band(right=0).allowed(8)), AttentionMap(weights, Band().allowed(8), 4)):
+        assert np.isnan(score_input(attended, [name])[name]).all()
+
+
 @pytest.mark.parametrize("name", sorted(METRICS))
 class TestEveryMetric:
     def _random(self, n_tokens: int, band: Band) -> AttentionMap:
         allowed = band.allowed(n_tokens)
         weights = np.random.default_rng(3).gamma(0.3, size=(5, n_tokens, n_tokens)) * allowed
-        return AttentionMap(weights / weights.sum(axis=-1, keepdims=True), allowed)
+        return AttentionMap(weights / weights.sum(axis=-1, keepdims=True), allowed, period=n_tokens // 2)
 
     @pytest.mark.parametrize("band", [Band(), Band(right=0), Band(left=2, right=0), Band(2, 2)])
     def test_gives_one_finite_figure_per_head_and_leaves_its_input_alone(self, name, band):
@@ -70,8 +89,10 @@ class TestEveryMetric:
         before = attended.attention.copy()
         value, null = score_input(attended, [name])[name]
         assert value.shape == null.shape == (5,)
-        assert np.isfinite(value).all()
-        assert np.isfinite(null).all()
+        # Probes are for causal attention, and their span must be within its reach.
+        is_told = not METRICS[name].on_probe or band == Band(right=0)
+        assert (np.isfinite(value) == is_told).all()
+        assert (np.isfinite(null) == is_told).all()
         assert (attended.attention == before).all()
 
     def test_a_single_token_says_nothing(self, name):
@@ -82,7 +103,7 @@ class TestEveryMetric:
     def test_heads_are_scored_apart(self, name):
         attended = self._random(7, Band(right=0))
         together = score_input(attended, [name])[name][0]
-        alone = score_input(AttentionMap(attended.attention[2:3], attended.allowed), [name])[name][0]
+        alone = score_input(attended._replace(attention=attended.attention[2:3]), [name])[name][0]
         assert together[2] == pytest.approx(alone[0])
 
     def test_is_described_for_the_page(self, name):
@@ -94,19 +115,21 @@ class TestEveryMetric:
         assert "Source" in entry.compute.__doc__
 
     def test_the_null_is_the_mean_over_permuted_keys_or_a_stated_closed_form(self, name):
-        attended = self._random(8, Band())
+        is_probe = METRICS[name].on_probe
+        attended = self._random(8, Band(right=0) if is_probe else Band())
         generator = np.random.default_rng(0)
-        permuted = [
-            score_input(AttentionMap(generator.permuted(attended.attention, axis=-1), attended.allowed), [name])[name][
-                0
-            ]
-            for _ in range(800)
-        ]
+        # Only weights of keys that may be attended to change places, row by row.
+        permuted = []
+        for _ in range(800):
+            weights = attended.attention.copy()
+            for query, allowed in enumerate(attended.allowed):
+                weights[:, query, allowed] = generator.permuted(weights[:, query, allowed], axis=-1)
+            permuted.append(score_input(attended._replace(attention=weights), [name])[name][0])
         null = score_input(attended, [name])[name][1]
         if name == "entropy":
             assert null == pytest.approx(np.full(5, 3.0))
         else:
-            assert np.mean(permuted, axis=0) == pytest.approx(null, abs=0.01)
+            assert np.mean(permuted, axis=0) == pytest.approx(null, abs=0.015 if is_probe else 0.01)
 
 
 def test_the_bootstrap_matches_the_normal_interval_of_many_inputs_and_skips_unknown_ones():
