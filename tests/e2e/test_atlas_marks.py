@@ -117,7 +117,7 @@ def test_search_lights_the_tokens_in_every_head_and_clearing_restores(go, runs):
     page.get_by_role("button", name="Clear").click()
     expect(page.locator(".legend")).not_to_contain_text("search")
     for place, was in before.items():
-        np.testing.assert_array_equal(painted(page, *place), was)
+        eventually(lambda place=place, was=was: np.array_equal(painted(page, *place), was))
 
 
 def test_a_search_that_finds_nothing_or_cannot_be_read_says_so(go):

@@ -209,8 +209,7 @@ def test_a_map_that_is_not_there_is_made_and_shown(page, own_runs, serve):
     with open_run("text", own_runs) as run:
         truth = run.coordinates(projection="pca-2d", site=SITE, head=HEAD).sort_values(["input_id", "position"])
     places = truth.loc[truth["kind"] == "query", ["x", "y"]].to_numpy()
-    two_pictures_or_one = "window.__qkAtlas?.drawn?.view?.includes('pca-2d')"
-    page.wait_for_function(two_pictures_or_one)
+    page.wait_for_function("window.__qkAtlas?.rested?.view?.includes('pca-2d')")  # the points have glided there
     seen = np.array(page.evaluate("n => [...Array(n).keys()].map(window.__qkAtlas.where)", len(places)))
     seen[:, 1] *= -1
     scale = np.ptp(seen[:, 0]) / np.ptp(places[:, 0])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from datetime import datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from analysis.attention import recompute
 from analysis.store import RunWriter
 from analysis.types import Band, Site, SiteCapture
 
+_NUMBERS = count()
 WORDS = "the cat dog Anna gave a red ball to because it was warm and the blue house stands near water .".split()
 
 
@@ -59,7 +62,10 @@ def make_synthetic_run(
         if with_projection:
             for method, dims in (("atlas", 2), ("pca", 3)):
                 add_map(writer, method, dims, sites, len(tokens), seed)
-        return writer.publish({"model": "synthetic", "model_revision": f"sha256:{seed:064x}", "data": "synthetic"})
+        made = {"model": "synthetic", "model_revision": f"sha256:{seed:064x}", "data": "synthetic"}
+        # A minute after the one before, so that the newest run is the last one however fast they are made.
+        created = datetime(2020, 1, 1) + next(_NUMBERS) * timedelta(minutes=1)
+        return writer.publish({**made, "created": created.isoformat(timespec="seconds")})
 
 
 def make_sites(modality: str, n_layers: int, n_heads: int, n_kv_heads: int, d_head: int, causal: bool) -> list[Site]:
