@@ -191,9 +191,9 @@ class RunWriter(ResultsWriter):
         return self._points
 
     def projection_name(self, method: str, target: str, dims: int, seed: int, aligned: bool = False) -> str:
-        """``atlas-2d``, ``atlas-3d-without_sinks``, ``atlas-2d-aligned``; the seed behind it if the name is taken."""
+        """``atlas-2d``, ``atlas-3d-without-sinks``, ``atlas-2d-aligned``; the seed behind it if the name is taken."""
         taken = {name for (name,) in self.database.execute("SELECT projection_id FROM projections")}
-        endings = [target] * (target != "attention") + ["aligned"] * aligned
+        endings = [target.replace("_", "-")] * (target != "attention") + ["aligned"] * aligned
         name = "-".join([method, f"{dims}d", *endings])
         return name if name not in taken else f"{name}-seed{seed}"
 

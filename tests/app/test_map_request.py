@@ -37,7 +37,7 @@ def test_a_row_of_the_run_says_what_it_is_a_map_of():
         "method": "atlas",
         "dims": 2,
         "target": "without_sinks",
-        "name": "atlas-2d-without_sinks",
+        "name": "atlas-2d-without-sinks",
         "parameters": "{}",
     }
     assert kind_of(row) == MapKind("atlas", 2, "without_sinks")

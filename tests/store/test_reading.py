@@ -223,7 +223,7 @@ def test_a_map_goes_on_where_it_stopped(tmp_path):
         writer.put_fidelity(name, "a#0", 1, {"mix": 0.5})
     with RunWriter.open(tmp_path, "run", batches.SPEC) as writer:
         assert writer.put_projection("", "atlas", "attention", 2, 0, {}) == name == "atlas-2d"
-        assert writer.put_projection("", "atlas", "without_sinks", 2, 0, {}) == "atlas-2d-without_sinks"
+        assert writer.put_projection("", "atlas", "without_sinks", 2, 0, {}) == "atlas-2d-without-sinks"
         assert writer.put_projection("", "atlas", "attention", 2, 7, {}) == "atlas-2d-seed7"
         assert writer.done_heads(name) == {("a#0", 1)}
         writer.put_coordinates(name, "a#0", 1, points * 2, points)
