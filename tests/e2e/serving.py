@@ -68,6 +68,19 @@ def settle(page: Page) -> None:
     page.wait_for_selector(".st-key-nav nav")
 
 
+def calm(page: Page) -> None:
+    """Wait until nothing has run for a while: Streamlit drops a step of the history taken in the midst of a rerun."""
+    page.evaluate("window.__calmSince = performance.now()")
+    page.wait_for_function(
+        """() => {
+          const app = document.querySelector("[data-testid=stApp]"), now = performance.now();
+          if (app?.dataset.testScriptState !== "notRunning") window.__calmSince = now;
+          return now - window.__calmSince > 700;
+        }""",
+        polling=50,
+    )
+
+
 def _wait_until_up(address: str, log: Path) -> None:
     end = time.monotonic() + 60
     while time.monotonic() < end:

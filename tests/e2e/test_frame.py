@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 from analysis.store import open_run
 from app.components.tour import WELCOME
 from app.glossary import BY_NAME
-from tests.e2e.serving import eventually, settle
+from tests.e2e.serving import calm, eventually, settle
 from tests.store.synthetic import make_synthetic_run
 
 SLOW_MS = 30_000
@@ -225,14 +225,17 @@ def test_back_and_forward_restore_every_view(go, page):
     page.wait_for_url("**token=5**")
     settle(page)
     for path, has_token in (("/input", False), ("/head", False), ("/", False)):
+        calm(page)
         page.go_back()
         eventually(lambda path=path: place(page).path == path, 30)
         settle(page)
         assert ("token" in query(page)) == has_token
         assert query(page)["head"] == "2"
     expect(page.locator("[data-head=L1H2]")).to_have_attribute("aria-selected", "true", timeout=SLOW_MS)
+    calm(page)
     page.go_forward()
     expect(page.locator(".walk b").first).to_have_text("L1H2", timeout=SLOW_MS)
+    calm(page)
     page.go_forward()
     eventually(lambda: place(page).path == "/input", 30)
     settle(page)
