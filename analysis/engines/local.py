@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from analysis.models import LoadedModel
     from analysis.store import RunWriter
 
-BATCH_TOKENS = 1024
+BATCH_TOKENS = 2048
 """Padded tokens in a batch: large enough to keep two cores busy, small enough to lose little when killed. Two batches
 are on their way at most: one that is being stored and one that is being captured."""
 

@@ -20,9 +20,11 @@ written once, straight to their place, and let a reader skip the inputs and head
 _BLOCK_BYTES = 65536
 """Bytes of a block. Of DuckDB's sizes the largest (262,144, its default) makes the small tables cost 6 MB a run."""
 
+_KEPT_PAGES = "128MB"
+
 _SETTINGS = {
     "threads": 1,
-    "checkpoint_threshold": "512MB",
+    "checkpoint_threshold": "128MB",
     # Merging of small row groups: it would rewrite blobs and leave holes in the file.
     "max_vacuum_tasks": 0,
     "python_enable_replacements": False,
@@ -69,6 +71,16 @@ class Database:
                 if isinstance(error, duckdb.Error):
                     raise write_failure(self.path, error) from error
                 raise
+
+    def forget_pages(self) -> None:
+        """Let go of pages that are on disk: DuckDB would keep what was written in memory as long as there is room."""
+        with self._lock:
+            try:
+                self.connection.execute(f"SET memory_limit = '{_KEPT_PAGES}'")
+            except duckdb.Error:
+                return  # More than that is in use; it goes with a later call.
+            finally:
+                self.connection.execute("RESET memory_limit")
 
     def insert(self, table: str, rows: pa.Table) -> None:
         """Append rows by column name."""

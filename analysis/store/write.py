@@ -178,6 +178,7 @@ class RunWriter(ResultsWriter):
             for name, rows in tables.items():
                 if rows is not None:
                     self.database.insert(name, rows)
+        self.database.forget_pages()
 
     def reader(self) -> Reader:
         """Read what is stored so far, with the same calls as a published run; any thread may use it."""
