@@ -11,6 +11,7 @@ from typing import Any
 import streamlit as st
 
 from app import marks
+from app.search import LONGEST_SEARCH
 from app.sentences import plain, ramp_legend, say, say_notes, say_problem, stack_title
 from app.state import Selection, read_link, write_link
 
@@ -73,7 +74,7 @@ def search_box(selection: Selection) -> None:
     with st.container(key="search"):
         st.text_input(
             "Search tokens", key="find", placeholder="search tokens …", label_visibility="collapsed",
-            max_chars=marks.LONGEST_SEARCH, icon=":material/search:",
+            max_chars=LONGEST_SEARCH, icon=":material/search:",
             on_change=lambda: search_for(st.session_state["find"]),
         )  # fmt: skip
 

@@ -74,6 +74,12 @@ def test_the_page_reads_runs_only_through_the_library():
         assert not roots & {"torch", "duckdb", "transformers", "umap", "sklearn", "numba"}, path
 
 
+def test_what_the_page_keeps_is_kept_in_one_room():
+    for path in (ROOT / "app").rglob("*.py"):
+        if (ROOT / "app" / "cache") not in path.parents:
+            assert "st.cache_" not in path.read_text(encoding="utf-8"), path
+
+
 def test_importing_the_library_is_light():
     heavy = ("torch", "transformers", "umap", "numba", "duckdb")
     code = f"import analysis, sys; print([m for m in {heavy} if m in sys.modules])"

@@ -79,6 +79,11 @@ METRICS: Registry[Metric] = Registry("metric", "analysis.metrics")
 metric = METRICS.registering(Metric)
 
 
+def metric_names(on_probe: bool = False) -> list[str]:
+    """Names of the metrics that are measured on the data, or of those measured on generated probes."""
+    return [name for name, entry in METRICS.items() if entry.on_probe is on_probe]
+
+
 def weight_at(attended: AttentionMap, keys: Int[np.ndarray, " query"], counts: Bool[np.ndarray, " query"]) -> Rows:
     """The weight each query puts on one key of its own, as `Rows`.
 

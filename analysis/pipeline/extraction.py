@@ -191,7 +191,7 @@ def _settled_plan(writer: RunWriter, prepared: Prepared, fresh: CapturePlan | No
 
 def _capture(writer: RunWriter, prepared: Prepared, plan: CapturePlan, report: Report) -> None:
     from analysis.engines.local import capture_into
-    from analysis.metrics import METRICS
+    from analysis.metrics import metric_names
 
     capture_into(
         writer,
@@ -199,7 +199,7 @@ def _capture(writer: RunWriter, prepared: Prepared, plan: CapturePlan, report: R
         plan,
         prepared.inputs,
         attention=prepared.request.attention,
-        metrics=[name for name, metric in METRICS.items() if not metric.on_probe],
+        metrics=metric_names(),
         report=report,
     )
 

@@ -56,10 +56,10 @@ def score_probes(loaded: LoadedModel, plan: CapturePlan, seed: int) -> pd.DataFr
     import pandas as pd
 
     from analysis.capture import run_batch
-    from analysis.metrics import METRICS, AttentionMap
+    from analysis.metrics import AttentionMap, metric_names
     from analysis.metrics.over_inputs import over_inputs, score_input
 
-    names = [name for name, metric in METRICS.items() if metric.on_probe]
+    names = metric_names(on_probe=True)
     rows = []
     if loaded.modality == "text" and any(site.band is not None and site.band.right == 0 for site in plan.sites):
         probes, period = make_probes(loaded, seed)

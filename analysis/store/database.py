@@ -21,9 +21,11 @@ _BLOCK_BYTES = 65536
 """Bytes of a block. Of DuckDB's sizes the largest (262,144, its default) makes the small tables cost 6 MB a run."""
 
 _KEPT_PAGES = "128MB"
+"""What may stay in memory of pages that are on disk, after a batch."""
 
 _SETTINGS = {
     "threads": 1,
+    # The log is held in memory until it is written out.
     "checkpoint_threshold": "128MB",
     # Merging of small row groups: it would rewrite blobs and leave holes in the file.
     "max_vacuum_tasks": 0,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -197,6 +198,23 @@ def metrics() -> dict[str, dict[str, str]]:
     from analysis.metrics import METRICS
 
     return {name: {"title": m.title, "unit": m.unit, "high": m.high} for name, m in METRICS.items()}
+
+
+@st.cache_data(max_entries=1, show_spinner=False)
+def methods() -> dict[str, dict[str, Any]]:
+    """What can be chosen of each method of making a map."""
+    from analysis.projection import PROJECTIONS
+
+    return {
+        name: {
+            "dims": method.dims,
+            "says": method.description,
+            "is_concurrent": method.concurrent,
+            "has_targets": not method.neighbours_only,
+            "aligns": method.can_be_aligned,
+        }
+        for name, method in PROJECTIONS.items()
+    }
 
 
 def input_texts(run_id: str) -> dict[int, str]:

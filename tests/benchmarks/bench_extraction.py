@@ -81,7 +81,7 @@ class _Extraction:
         self.writer: RunWriter | None = None
 
     def __call__(self) -> float:
-        from analysis.metrics import METRICS
+        from analysis.metrics import metric_names
 
         if self.writer is not None:
             self.writer.close()
@@ -95,7 +95,7 @@ class _Extraction:
         began = time.perf_counter()
         capture_into(
             self.writer, self.loaded, plan, inputs, attention="recompute" if bare else "auto",
-            metrics=self.metrics if bare else [name for name in METRICS if not METRICS[name].on_probe], report=silent,
+            metrics=self.metrics if bare else metric_names(), report=silent,
         )  # fmt: skip
         return time.perf_counter() - began
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -13,6 +14,7 @@ import pytest
 
 from analysis.errors import RunError
 from analysis.store import RunWriter, database, list_runs, open_run, publish, verify
+from analysis.types import SiteCapture
 from tests.store import batches
 from tests.store.synthetic import make_synthetic_run
 
@@ -198,3 +200,22 @@ def test_the_lock_ends_with_the_process(tmp_path):
     assert (tmp_path / ".run.lock").exists()
     RunWriter.open(tmp_path, "run", batches.SPEC).close()
     assert os.listdir(tmp_path) == ["run.partial"]
+
+
+def test_what_is_on_disk_does_not_stay_in_memory(tmp_path, monkeypatch):
+    """Nine megabytes of vectors in whole row groups: DuckDB keeps none of them beyond what it may."""
+    monkeypatch.setattr("analysis.store.database._KEPT_PAGES", "2MB")
+    n_inputs, width = 1024, 96
+    site = replace(batches.SITE, d_head=width, d_value=width)
+    shape = (batches.N_HEADS, batches.N_TOKENS)
+    random = np.random.default_rng(0).normal(size=(2, *shape, width)).astype(np.float32)
+    with RunWriter.open(tmp_path, "run", batches.SPEC) as writer:
+        writer.put_plan([site], {}, {}, {})
+        writer.put_inputs(*batches.tables(n_inputs), {})
+        every = (np.ones(shape, np.float32), np.ones((batches.N_TOKENS,) * 2, bool))
+        captures = [[SiteCapture(site, i, *random, *every)] for i in range(n_inputs)]
+        for start in range(0, n_inputs, 512):
+            writer.put_batch(captures[start : start + 512], None, lambda capture: False)
+        (held,) = writer.database.execute("SELECT sum(memory_usage_bytes) FROM duckdb_memory()")[0]
+    assert n_inputs * batches.N_HEADS * batches.N_TOKENS * width * 4 > 9e6
+    assert held < 4e6

@@ -122,22 +122,24 @@ def pack_scatter(
         "fresh": list(new.texts) if new else [],
         "input_word": "image" if is_image else "text", "input_texts": {str(i): text for i, text in input_texts.items()},
     }  # fmt: skip
+    header["texts"] = list(texts)
     sections: dict[str, np.ndarray | bytes] = {
         "places": places.ravel(),
         "values": np.concatenate([colouring.queries, colouring.keys]).astype(np.float32),
-        "inputs": tokens["input_id"].to_numpy(dtype=np.uint32),
-        "positions": tokens["position"].to_numpy(dtype=np.uint32),
         "words": words.astype(np.uint32),
+        **_token_sections(tokens, with_spans=not is_image),
     }
-    header["texts"] = list(texts)
     if size:
         sections["sizes"] = np.concatenate([size.queries, size.keys]).astype(np.float32)
     if new:
         sections["fresh"] = np.vstack([new.queries, new.keys]).astype(np.float32).ravel()
-    if not is_image:
-        for name, column in (("starts", "char_start"), ("ends", "char_end")):
-            sections[name] = tokens[column].fillna(0).to_numpy(dtype=np.uint32)
     return pack(header, sections)
+
+
+def _token_sections(tokens: pd.DataFrame, with_spans: bool) -> dict[str, np.ndarray]:
+    columns = {"inputs": "input_id", "positions": "position"}
+    columns |= {"starts": "char_start", "ends": "char_end"} if with_spans else {}
+    return {name: tokens[column].fillna(0).to_numpy(dtype=np.uint32) for name, column in columns.items()}
 
 
 def _size_header(size: Sizing) -> dict[str, Any]:

@@ -72,29 +72,8 @@ def say_no_map(selection: Selection, facts: RunFacts) -> None:
     say_map(selection, facts)
 
 
-def methods() -> dict[str, dict[str, Any]]:
-    """What can be chosen of each method of the registry."""
-    return _methods()
-
-
-@st.cache_data(max_entries=1, show_spinner=False)
-def _methods() -> dict[str, dict[str, Any]]:
-    from analysis.projection import PROJECTIONS
-
-    return {
-        name: {
-            "dims": method.dims,
-            "says": method.description,
-            "is_concurrent": method.concurrent,
-            "has_targets": not method.neighbours_only,
-            "aligns": method.can_be_aligned,
-        }
-        for name, method in PROJECTIONS.items()
-    }
-
-
 def _choose(selection: Selection, chosen: MapKind) -> None:
-    known, method = _known(selection.run), methods().get(chosen.method)
+    known, method = _known(selection.run), cache.methods().get(chosen.method)
 
     def take(changed: MapKind) -> None:
         changed = _possible(changed)
@@ -103,8 +82,8 @@ def _choose(selection: Selection, chosen: MapKind) -> None:
         else:
             widgets.select(**{WANT: changed.name})
 
-    names = list(dict.fromkeys([*methods(), chosen.method]))
-    says = "\n".join(f"- {name}: {each['says']}" for name, each in methods().items())
+    names = list(dict.fromkeys([*cache.methods(), chosen.method]))
+    says = "\n".join(f"- {name}: {each['says']}" for name, each in cache.methods().items())
     st.session_state["map_method"] = chosen.method
     st.selectbox(
         "Method", names, key="map_method", help=says,
@@ -186,7 +165,7 @@ def _start(run_id: str, wanted: MapKind) -> None:
 
 def _time(facts: RunFacts, wanted: MapKind) -> str:
     n_heads = sum(site.n_heads for site in facts.sites if site.role == "self")
-    is_concurrent = methods().get(wanted.method, {}).get("is_concurrent", False)
+    is_concurrent = cache.methods().get(wanted.method, {}).get("is_concurrent", False)
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return about(seconds_to_make(wanted, sum(facts.n_tokens.values()), n_heads, n_cores, is_concurrent))
 
@@ -216,7 +195,7 @@ def _wanted(selection: Selection) -> MapKind | None:
 
 def _possible(choice: MapKind) -> MapKind:
     """The choice with what its method does not know left away."""
-    method = methods().get(choice.method)
+    method = cache.methods().get(choice.method)
     if method is None:
         return choice
     return MapKind(

@@ -16,6 +16,7 @@ from analysis.types import Site
 from app import cache, marks
 from app.cache import pictures
 from app.cache.new_input import NEW, asked_for, new_input
+from app.search import find_tokens
 from app.state import Selection
 
 
@@ -137,7 +138,7 @@ class TypedInput:
         words = selection.options.get(marks.FIND, "").strip()
         if not words:
             return None
-        return marks.find_tokens(words, self.tokens, {int(self.tokens["input_id"].iloc[0]): self.text or ""})
+        return find_tokens(words, self.tokens, {int(self.tokens["input_id"].iloc[0]): self.text or ""})
 
 
 def source_of(selection: Selection) -> Source:

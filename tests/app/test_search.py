@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from analysis.errors import UserError
-from app.marks import find_tokens
+from app.search import find_tokens
 
 TEXTS = {3: "A jumping dog.", 8: "Dogs jump!"}
 TOKENS = pd.DataFrame(
