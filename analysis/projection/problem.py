@@ -11,20 +11,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
 from analysis.errors import UnknownName
+from analysis.sinks import USUAL, SinkRule, sink_columns
 
 TARGETS = ("attention", "without_sinks")
 """What a map is trained on and judged by: the whole attention, or the attention without sink columns."""
 
 N_NEIGHBOURS = 15
 """Neighbours a map should keep; the customary number of UMAP and of AttentionViz."""
-
-SINK_WEIGHT = 0.3
-"""Mean attention from which a column counts as a sink: the threshold of Gu et al., "When Attention Sink
-Emerges in Language Models" (2024), there for the first token, here for any key."""
-
-SINK_MIN_QUERIES = 8
-"""Other queries that must see a key before it can be called a sink: the last keys of a causal input are
-seen by so few that self-attention alone would make sinks of them."""
 
 
 @dataclass(frozen=True)
@@ -163,13 +156,11 @@ def without_sinks(
     allowed: Sequence[Bool[np.ndarray, "_ _"]],
     is_special: Bool[np.ndarray, " point"],
     starts: Int[np.ndarray, " boundary"],
-    threshold: float = SINK_WEIGHT,
-    min_queries: int = SINK_MIN_QUERIES,
+    rule: SinkRule = USUAL,
 ) -> tuple[list[Float[np.ndarray, "_ _"]], list[Bool[np.ndarray, "_ _"]]]:
     """Remove sink and special columns and rescale what remains.
 
-    A key is a sink of this head and input when the other queries that may see it, `min_queries` or more of them,
-    give it `threshold` or more of their attention on average. A query left with less than a millionth of its
+    Sinks are found on each input, see `analysis.sinks.sink_columns`. A query left with less than a millionth of its
     attention has nothing to explain: its row becomes zero.
 
     Args:
@@ -177,34 +168,20 @@ def without_sinks(
         allowed: One mask per input; not changed.
         is_special: For all points of the run.
         starts: Row at which each input begins.
-        threshold: Mean weight in 0..1.
-        min_queries: Number of other queries.
+        rule: From how much attention on a key is a sink.
 
     Returns:
         Attention with rows that sum to 1 (or 0), and masks without the removed columns.
     """
     kept_attention, kept_allowed = [], []
     for index, (weights, mask) in enumerate(zip(attention, allowed)):
-        removed = sink_columns(weights, mask, threshold, min_queries) | is_special[starts[index] : starts[index + 1]]
+        removed = sink_columns(weights, mask, rule) | is_special[starts[index] : starts[index + 1]]
         mask = mask & ~removed[None, :]
         rest = np.where(mask, weights, 0).astype(np.float32)
         total = rest.sum(axis=1, keepdims=True)
         kept_attention.append(np.where(total > 1e-6, rest / np.maximum(total, 1e-6), 0).astype(np.float32))
         kept_allowed.append(mask)
     return kept_attention, kept_allowed
-
-
-def sink_columns(
-    weights: Float[np.ndarray, "query key"],
-    allowed: Bool[np.ndarray, "query key"],
-    threshold: float = SINK_WEIGHT,
-    min_queries: int = SINK_MIN_QUERIES,
-) -> Bool[np.ndarray, " key"]:
-    """Which keys of one input are sinks; the definition of `without_sinks`."""
-    others = allowed & ~np.eye(len(weights), dtype=bool)
-    n_queries = others.sum(axis=0)
-    mean = np.where(others, weights, 0).sum(axis=0) / np.maximum(n_queries, 1)
-    return (n_queries >= min_queries) & (mean >= threshold)
 
 
 def pack(

@@ -14,7 +14,8 @@ from analysis.projection.kernels.forces import attention_pull, neighbour_pull, s
 from analysis.projection.kernels.neighbours import nearest
 from analysis.projection.linear import linear, place, training_part
 from analysis.projection.normalise import best_scale, join
-from analysis.projection.problem import attention_extent, sink_columns, without_sinks
+from analysis.projection.problem import attention_extent, without_sinks
+from analysis.sinks import SinkRule, sink_columns
 from analysis.types import Band
 from tests.projection.heads import given_attention, random_head
 
@@ -276,7 +277,7 @@ def test_without_sinks_atlas_brings_queries_to_their_keys():
 def test_a_key_that_only_looks_at_itself_is_no_sink():
     weights = np.full((9, 9), 0.1 / 8)
     np.fill_diagonal(weights, 0.9)
-    assert not sink_columns(weights, np.ones((9, 9), dtype=bool), threshold=0.1).any()
+    assert not sink_columns(weights, np.ones((9, 9), dtype=bool), SinkRule(threshold=0.1)).any()
 
 
 def test_atlas_aims_near_what_its_linear_start_explains():
