@@ -67,12 +67,30 @@ CREATE TABLE profile_sums (profile VARCHAR, site SMALLINT, n_rows INTEGER, sums 
 """
 """`profile_sums` holds what the profiles are made of while a run is being written, and is empty in a finished one."""
 
+_SINKS = """
+CREATE TABLE received (
+    input_id INTEGER, site SMALLINT,
+    attention BLOB USING COMPRESSION uncompressed, others BLOB USING COMPRESSION uncompressed);
+CREATE TABLE state_figures (
+    input_id INTEGER, stack VARCHAR, measure VARCHAR, n_layers SMALLINT,
+    figures BLOB USING COMPRESSION uncompressed);
+CREATE TABLE sinks (
+    site SMALLINT, head SMALLINT, kind VARCHAR, position INTEGER, token VARCHAR,
+    score DOUBLE, rate DOUBLE, ci_low DOUBLE, ci_high DOUBLE, n BIGINT);
+CREATE TABLE sink_cuts (cut VARCHAR, input_id INTEGER, measure VARCHAR, "before" DOUBLE, "after" DOUBLE);
+"""
+"""`received` holds the mean attention every token receives, fp32 ``[head, token]``: from all queries that see it, and
+from those but its own (NaN where there is no other). `state_figures` holds what was measured of the residual state of
+every token, fp32 ``[layer, token]``."""
+
 RESULT_TABLES = (
     "head_scores",
     "head_input_scores",
     "head_profiles",
     "head_places",
     "token_scores",
+    "sinks",
+    "sink_cuts",
     "projections",
     "coordinates",
     "head_maps",
@@ -81,7 +99,19 @@ RESULT_TABLES = (
 )
 """Tables that an add-on may extend."""
 
-RUN_TABLES = ("meta", "sites", "heads", "inputs", "tokens", "token_columns", "vectors", "attention", "masks")
+RUN_TABLES = (
+    "meta",
+    "sites",
+    "heads",
+    "inputs",
+    "tokens",
+    "token_columns",
+    "vectors",
+    "attention",
+    "masks",
+    "received",
+    "state_figures",
+)
 """Tables that only the run itself has rows in."""
 
 
@@ -101,6 +131,7 @@ class Migration:
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(1, "first tables", _FIRST),
     Migration(2, "profiles of heads, and heads arranged by likeness", _PROFILES),
+    Migration(3, "attention received, residual states and sinks", _SINKS),
 )
 
 FORMAT = MIGRATIONS[-1].number
