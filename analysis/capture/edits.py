@@ -1,79 +1,28 @@
 """Interventions at the seam that records: change what an attention function returns, or what it is given.
 
-The softmax itself is never touched: a head's output is replaced or multiplied, or a mask keeps queries from keys and
-the model's own function does the rest. Every change names the rows of the batch it is for, so that one batch can hold
-the same input many times over, with another head changed in each.
+The softmax itself is never touched: a head's output is replaced or multiplied, or a mask keeps queries from keys or
+weighs them otherwise, and the model's own function does the rest. Every change names the rows of the batch it is for,
+so that one batch can hold the same input many times over, with another head changed in each.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from analysis.capture import attention as formula
+from analysis.capture.changes import Change, Gate, Knockout, Redistribute, SetOutput
 from analysis.capture.interface import as_named, hides_later_keys, install, open_edits, uninstall, with_mask
+from analysis.capture.masking import check_head, edited_mask, rows_of
 from analysis.capture.sites import CallNames
 from analysis.errors import CaptureRefused, UnknownName
 
-
-@dataclass(frozen=True, eq=False)
-class SetOutput:
-    """Replace the output of one head.
-
-    Attributes:
-        site: Key of the site, as in ``h.3.attn#0``.
-        head: Query head.
-        value: What it gives instead at every query, [d_value]; None for zero.
-        rows: Inputs of the batch; None for all.
-        queries: Only at these queries; None for all.
-    """
-
-    site: str
-    head: int
-    value: Float[Tensor, " d_value"] | None = None
-    rows: Sequence[int] | None = None
-    queries: Bool[Tensor, " query"] | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Knockout:
-    """Keep queries of one head from some keys: the softmax spreads over the others.
-
-    A query that is left without any key gives an output of zero.
-
-    Attributes:
-        site: Key of the site.
-        head: Query head; None for all heads of the site.
-        blocked: True where the query may no longer attend to the key.
-        rows: Inputs of the batch; None for all.
-    """
-
-    site: str
-    head: int | None
-    blocked: Bool[Tensor, "query key"]
-    rows: Sequence[int] | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Gate:
-    """Multiply the output of each head by a number; at 1 nothing changes, and autograd gives the derivative by it.
-
-    Attributes:
-        site: Key of the site.
-        values: One number a head, for all inputs of the batch or for each.
-    """
-
-    site: str
-    values: Float[Tensor, " head"] | Float[Tensor, "batch head"]
-
-
-Change = SetOutput | Knockout | Gate
+__all__ = ["Change", "Edit", "Gate", "Knockout", "Redistribute", "SetOutput"]
 
 
 class Edit:
@@ -139,25 +88,26 @@ class Edit:
     def edit_arguments(
         self, changes: list[Change], implementation: str, is_own_eager: bool, args: tuple, kwargs: dict
     ) -> tuple[tuple, dict]:
-        """The same arguments, with a mask that also blocks what is knocked out."""
-        knockouts = [change for change in changes if isinstance(change, Knockout)]
-        if not knockouts:
+        """The same arguments, with a mask that also blocks what is knocked out and weighs what is redistributed."""
+        of_mask = [change for change in changes if isinstance(change, Knockout | Redistribute)]
+        if not of_mask:
             return args, kwargs
         given = as_named(args, kwargs)
         mask = given.get("attention_mask")
         if "flash" in implementation or not (mask is None or isinstance(mask, Tensor)):
             raise CaptureRefused(
                 f"The {implementation} attention takes no mask by head and key: load the model with "
-                'attn_implementation="sdpa" or "eager" to knock out keys.'
+                'attn_implementation="sdpa" or "eager" to change what keys get.'
             )
         hides_later = hides_later_keys(implementation, is_own_eager, given)
         is_additive = is_own_eager or implementation == "eager"
-        return with_mask(
-            args, kwargs, _blocking(knockouts, given["query"], given["key"], mask, hides_later, is_additive)
-        )
+        return with_mask(args, kwargs, edited_mask(of_mask, given, hides_later, is_additive))
 
     def edit_result(self, changes: list[Change], args: tuple, kwargs: dict, result: Any) -> Any:
         """What the attention function returned, with outputs set and gated."""
+        changes = [change for change in changes if not isinstance(change, Redistribute)]
+        if not changes:
+            return result
         is_pair = isinstance(result, tuple)
         output = result[0] if is_pair else result
         if output.ndim != 4:
@@ -169,11 +119,11 @@ class Edit:
             output = output.clone()
         for change in changes:
             if isinstance(change, Gate):
-                _check_head(change.site, change.values.shape[-1] - 1, output.shape[2])
+                check_head(change.site, change.values.shape[-1] - 1, output.shape[2])
                 values = change.values.reshape(-1, 1, change.values.shape[-1], 1)
                 output = output * values.to(output.dtype)
             elif isinstance(change, SetOutput):
-                _check_head(change.site, change.head, output.shape[2])
+                check_head(change.site, change.head, output.shape[2])
                 _set(output, change)
             else:
                 _silence_blind(output, change, as_named(args, kwargs)["attention_mask"])
@@ -185,7 +135,7 @@ class Edit:
 
 
 def _set(output: Float[Tensor, "batch query head d_value"], change: SetOutput) -> None:
-    rows = _rows(change.rows, output.shape[0], output.device)
+    rows = rows_of(change.rows, output.shape[0], output.device)
     queries = torch.arange(output.shape[1], device=output.device)
     if change.queries is not None:
         queries = queries[change.queries.to(output.device)]
@@ -195,44 +145,13 @@ def _set(output: Float[Tensor, "batch query head d_value"], change: SetOutput) -
 
 def _silence_blind(output: Float[Tensor, "batch query head d_value"], change: Knockout, mask: Tensor) -> None:
     """Zero where the knock-out left a query no key: kernels differ there between NaN, zero and a mean of all values."""
-    allowed, _ = formula.allowed_keys(mask, False, *mask.shape[2:], mask.device)
+    rows = rows_of(change.rows, output.shape[0], output.device)
+    heads = torch.arange(output.shape[2]) if change.head is None else torch.tensor([change.head])
+    heads = heads.to(output.device)
+    allowed, _ = formula.allowed_keys(mask[rows][:, heads], False, *mask.shape[2:], mask.device)
     is_blind = ~allowed.any(dim=-1) & change.blocked.any(dim=-1).to(mask.device)
     if not bool(is_blind.any()):
         return
-    for row in _rows(change.rows, output.shape[0], output.device).tolist():
-        for head in range(output.shape[2]) if change.head is None else [change.head]:
-            output[row, is_blind[row, head], head] = 0.0
-
-
-def _blocking(
-    knockouts: list[Knockout], q: Tensor, k: Tensor, mask: Tensor | None, hides_later: bool, is_additive: bool
-) -> Tensor:
-    """The mask [batch, head, query, key] with the knocked-out keys blocked as well, in the kind the function takes."""
-    shape = (q.shape[0], q.shape[1], q.shape[2], k.shape[2])
-    blocked = torch.zeros(shape, dtype=torch.bool, device=q.device)
-    for change in knockouts:
-        _check_head(change.site, change.head or 0, q.shape[1])
-        if change.blocked.shape != shape[2:]:
-            raise CaptureRefused(
-                f"{change.site} attends over {shape[2]} x {shape[3]} tokens; the keys to knock out came for "
-                f"{' x '.join(map(str, change.blocked.shape))}."
-            )
-        heads = torch.arange(shape[1]) if change.head is None else torch.tensor([change.head])
-        rows = _rows(change.rows, shape[0], q.device)
-        blocked[rows[:, None], heads.to(q.device)[None, :]] |= change.blocked.to(q.device)
-    if mask is None or mask.dtype == torch.bool:
-        allowed, _ = formula.allowed_keys(mask, hides_later, shape[2], shape[3], q.device)
-        allowed = allowed & ~blocked
-        if not is_additive:
-            return allowed
-        return torch.zeros(shape, dtype=q.dtype, device=q.device).masked_fill(~allowed, torch.finfo(q.dtype).min)
-    return mask.expand(shape).masked_fill(blocked, torch.finfo(mask.dtype).min)
-
-
-def _rows(rows: Sequence[int] | None, n_rows: int, device: torch.device) -> Tensor:
-    return torch.arange(n_rows, device=device) if rows is None else torch.as_tensor(list(rows), device=device)
-
-
-def _check_head(site: str, head: int, n_heads: int) -> None:
-    if not 0 <= head < n_heads:
-        raise UnknownName(f"{site} has the heads 0 to {n_heads - 1}; there is no head {head}.")
+    for place, head in enumerate(heads.tolist()):
+        for row, blind in zip(rows.tolist(), is_blind[:, place], strict=True):
+            output[row, blind, head] = 0.0

@@ -197,8 +197,6 @@ class Capture:
         module, q, mask = given["module"], given["query"], given.get("attention_mask")
         name, ordinal = self._names.next_call(module)
         is_flash = "flash" in implementation
-        scale = given.get("scaling")
-        sinks = given.get("s_aux")
         output, weights = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
         self._take(
             Call(
@@ -209,14 +207,11 @@ class Capture:
                 k=given["key"],
                 v=given["value"],
                 mask=mask,
-                scale=q.shape[-1] ** -0.5 if scale is None else scale,
                 is_causal=hides_later_keys(implementation, is_own_eager, given),
                 is_cross=self._is_cross.get(id(module), False),
                 implementation=implementation,
                 window=given.get("sliding_window") if is_flash else None,
-                softcap=given.get("softcap"),
-                sink_logits=sinks,
-                position_bias=given.get("position_bias"),
+                **softmax_extras(given),
                 output=output if self.keep_outputs else None,
                 own_weights=weights if self.keep_outputs else None,
             )
@@ -252,6 +247,17 @@ def with_mask(args: tuple, kwargs: dict, mask: Tensor) -> tuple[tuple, dict]:
     if len(args) > place:
         return (*args[:place], mask, *args[place + 1 :]), kwargs
     return args, {**kwargs, "attention_mask": mask}
+
+
+def softmax_extras(given: dict[str, Any]) -> dict[str, Any]:
+    """What else makes the softmax of a call, as `analysis.capture.attention.attention` takes it."""
+    scale = given.get("scaling")
+    return {
+        "scale": given["query"].shape[-1] ** -0.5 if scale is None else scale,
+        "softcap": given.get("softcap"),
+        "sink_logits": given.get("s_aux"),
+        "position_bias": given.get("position_bias"),
+    }
 
 
 def hides_later_keys(implementation: str, is_own_eager: bool, given: dict[str, Any]) -> bool:
