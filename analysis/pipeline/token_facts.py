@@ -28,12 +28,22 @@ def token_facts(inputs: Inputs, processor: Any) -> TokenFacts:
         inputs: The encoded data.
         processor: The model's tokenizer, or its image processor.
     """
-    lengths = inputs.inputs["n_tokens"].to_numpy()
-    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    tokens = inputs.tokens
+    names = {} if inputs.modality == "vision" else {"cls": processor.cls_token, "separator": processor.sep_token}
+    return facts_of_tables(inputs.inputs, inputs.tokens, names)
+
+
+def facts_of_tables(inputs: pd.DataFrame, tokens: pd.DataFrame, names: dict[str, str | None]) -> TokenFacts:
+    """Facts of the tokens of some inputs, as the tables of a data set or of a run tell them.
+
+    Args:
+        inputs: n_tokens, and of texts ``text``: one row an input.
+        tokens: The tokens of these inputs, in the same order.
+        names: Of texts, what the tokenizer calls its ``cls`` and its ``separator``; None where it has none.
+    """
+    starts = np.concatenate([[0], np.cumsum(inputs["n_tokens"].to_numpy())]).astype(np.int64)
     special = tokens["is_special"].to_numpy(dtype=bool)
     fields = {"special": special} if special.any() else {}
-    fields |= _of_images(tokens) if inputs.modality == "vision" else _of_texts(inputs, starts, processor)
+    fields |= _of_texts(inputs["text"].tolist(), tokens, starts, names) if "text" in inputs else _of_images(tokens)
     return TokenFacts(starts, {name: values for name, values in fields.items() if values is not None})
 
 
@@ -44,20 +54,21 @@ def _of_images(tokens: pd.DataFrame) -> dict[str, np.ndarray | None]:
     return {**fields, "cls": cls if cls.any() else None, "label": labels}
 
 
-def _of_texts(inputs: Inputs, starts: np.ndarray, tokenizer: Any) -> dict[str, np.ndarray | None]:
-    tokens = inputs.tokens
+def _of_texts(
+    texts: Sequence[str], tokens: pd.DataFrame, starts: np.ndarray, names: dict[str, str | None]
+) -> dict[str, np.ndarray | None]:
     special = tokens["is_special"].to_numpy(dtype=bool)
     kinds = {}
-    for name, token in (("cls", tokenizer.cls_token), ("separator", tokenizer.sep_token)):
-        found = special & (tokens["text"] == token).to_numpy(dtype=bool)
-        kinds[name] = found if token is not None and found.any() else None
+    for kind, name in names.items():
+        found = special & (tokens["text"] == name).to_numpy(dtype=bool)
+        kinds[kind] = found if name is not None and found.any() else None
     punctuation = (tokens["word_class"] == "punctuation").to_numpy(dtype=bool)
     segment = np.where(special, -1, tokens["segment"].to_numpy(np.int32))
     return {
         **kinds,
         "identity": tokens["text"].astype("category").cat.codes.to_numpy(np.int32),
         "punctuation": punctuation if punctuation.any() else None,
-        "sentence": _sentences(tokens, starts, inputs.inputs["text"].tolist()),
+        "sentence": _sentences(tokens, starts, texts),
         "segment": segment if (segment > 0).any() else None,
     }
 
