@@ -19,8 +19,8 @@ from analysis.errors import InputError, ModelError, RunError, UserError
 from analysis.metrics.importance_measures import MEASURES, describe, every_variant, normalise_gradients, rank_agreement
 from analysis.models import BUNDLED_MODELS, load_with_head
 from analysis.pipeline import importance, plan_importance
+from analysis.pipeline.asking.questions import masked_positions, ring_of, true_classes
 from analysis.pipeline.head_importance import measuring
-from analysis.pipeline.head_importance.inputs_again import masked_positions, ring_of, true_classes
 from analysis.pipeline.new_input import load_run_model
 from analysis.store import verify
 from tests.model_folders import minilm, save_tiny_bert_mlm, save_tiny_llama

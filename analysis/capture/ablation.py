@@ -6,17 +6,15 @@ nothing gives a difference of exactly 0.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from jaxtyping import Bool, Float
 
-from analysis.capture.batch import Encoded, pad
+from analysis.capture.answers import Question, compare_answers, has_truth, judged, n_answers, targets_of
+from analysis.capture.batch import pad
 from analysis.capture.edits import Change, Edit, Gate, Knockout, SetOutput
 from analysis.capture.interface import Call, Capture
 from analysis.capture.states import StateChanges
@@ -30,26 +28,6 @@ BATCH_LOGIT_BYTES = 64 * 2**20
 """Logits of a batch in fp32; several times this is needed to compare distributions."""
 
 Head = tuple[Site, int]
-
-
-@dataclass(frozen=True)
-class Question:
-    """One input, and what of the model's answer is judged.
-
-    Attributes:
-        tensors: The encoded input, without batch axis.
-        n_tokens: Tokens that attention sees.
-        positions: Tokens whose predictions are judged; None where the model gives one class for the whole input.
-        targets: The true token at each of `positions`, or the true class, -1 where nobody knows it; None: the class
-            that the unedited model finds likeliest.
-        groups: Name to tokens whose states are compared.
-    """
-
-    tensors: Encoded
-    n_tokens: int
-    positions: Int[np.ndarray, " judged"] | None = None
-    targets: Int[np.ndarray, " judged"] | None = None
-    groups: Mapping[str, Bool[np.ndarray, " token"]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,7 +75,7 @@ def ablate(
 
 def rows_per_batch(model: HeadedModel, n_tokens: int) -> int:
     """Heads that are changed in one batch of an input of this length; the unedited row comes on top."""
-    n_logits = {None: 1, CLASS: 1}.get(model.predicts, n_tokens) * _n_answers(model)
+    n_logits = {None: 1, CLASS: 1}.get(model.predicts, n_tokens) * n_answers(model)
     return max(min(BATCH_TOKENS // n_tokens, BATCH_LOGIT_BYTES // (4 * n_logits)) - 1, 1)
 
 
@@ -111,15 +89,15 @@ def gate_gradients(
 
     Source: Michel, Levy, Neubig (2019), "Are Sixteen Heads Really Better than One?", section 4.1.
     """
-    if not _has_truth(model, question):
+    if not has_truth(model, question):
         return {}
     with torch.enable_grad():
         gates = {site.key: torch.ones(site.n_heads, device=model.device, requires_grad=True) for site in sites}
         inputs, _ = pad(model, [question.tensors])
         with Edit(model.module, [Gate(key, values) for key, values in gates.items()]):
             logits = forward_module(model.whole, inputs, gradients=True).logits
-        log_p = _judged(logits, question)[0]
-        targets = _targets(log_p, question)
+        log_p = judged(logits, question)[0]
+        targets = targets_of(log_p, question)
         loss = -log_p.gather(1, targets[:, None]).mean()
         gradients = torch.autograd.grad(loss, list(gates.values()))
     return {key: gradient.float().cpu().numpy() for key, gradient in zip(gates, gradients, strict=True)}
@@ -156,64 +134,7 @@ def _ablate_batch(
     for name, tokens in question.groups.items():
         measured[f"{name}_change"] = states.at_end[:, tokens].mean(axis=1)
         measured[f"{name}_change_block"] = states.behind_block[:, tokens].mean(axis=1)
-    if model.predicts is not None and (question.positions is None or len(question.positions)):
+    if model.predicts is not None and not question.judges_nothing:
         with torch.inference_mode():
-            measured |= compare_answers(_judged(output.logits, question), question)
+            measured |= compare_answers(judged(output.logits, question), question)
     return measured
-
-
-def compare_answers(
-    log_p: Float[Tensor, "row judged answer"], question: Question
-) -> dict[str, Float[np.ndarray, " row_less_one"]]:
-    """Loss, probability, divergence and flips of every row against row 0; see `ablate`."""
-    base, edited = log_p[0], log_p[1:]
-    targets = _targets(base, question)
-    at = targets.clamp_min(0)[:, None]
-    unknown = torch.where(targets < 0, math.nan, 0.0)
-    true_base, true_edited = base.gather(1, at)[:, 0], edited.gather(2, at.expand(len(edited), -1, 1))[..., 0]
-    measured = {
-        "loss": true_base - true_edited + unknown,
-        "probability": true_base.exp() - true_edited.exp() + unknown,
-        "divergence": js_divergence(base, edited),
-        "flips": (edited.argmax(dim=-1) != base.argmax(dim=-1)).float(),
-    }
-    return {name: values.mean(dim=1).cpu().numpy() for name, values in measured.items()}
-
-
-def js_divergence(log_p: Float[Tensor, "*rest answer"], log_q: Float[Tensor, "*more answer"]) -> Float[Tensor, "*more"]:
-    """Jensen-Shannon divergence in bits, 0 (the same) to 1 (nothing in common), of two log distributions.
-
-    Source: Lin (1991), "Divergence measures based on the Shannon entropy", IEEE Trans. Inf. Theory 37 (1).
-    """
-    log_middle = torch.logaddexp(log_p, log_q) - math.log(2)
-    halves = log_p.exp() * (log_p - log_middle) + log_q.exp() * (log_q - log_middle)
-    return (halves.nan_to_num(0.0).sum(dim=-1) / (2 * math.log(2))).clamp(0, 1)
-
-
-def _judged(logits: Tensor, question: Question) -> Float[Tensor, "row judged answer"]:
-    """Log distributions of the predictions that are judged."""
-    if question.positions is None:
-        logits = logits[:, None]
-    else:
-        logits = logits[:, torch.from_numpy(question.positions).to(logits.device)]
-    return torch.log_softmax(logits.float(), dim=-1)
-
-
-def _targets(log_p: Float[Tensor, "judged answer"], question: Question) -> Int[Tensor, " judged"]:
-    if question.targets is None:
-        return log_p.argmax(dim=-1)
-    return torch.from_numpy(question.targets).to(log_p.device)
-
-
-def _has_truth(model: HeadedModel, question: Question) -> bool:
-    if model.predicts is None or (question.positions is not None and not len(question.positions)):
-        return False
-    return question.targets is None or bool((question.targets >= 0).all())
-
-
-def _n_answers(model: HeadedModel) -> int:
-    """Width of the logits; 1 without a head."""
-    if model.predicts is None or model.class_names:
-        return max(len(model.class_names), 1)
-    config: Any = model.whole.config
-    return getattr(config, "vocab_size", None) or config.get_text_config().vocab_size

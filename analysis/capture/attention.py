@@ -5,6 +5,8 @@ The numpy twin for stored queries and keys is `analysis.attention`.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -85,6 +87,35 @@ def masked_scores(
     return scores
 
 
+def attention_of_head(
+    rows: Tensor,
+    head: int,
+    q: Float[Tensor, "batch head query d_head"],
+    k: Float[Tensor, "batch kv_head key d_head"],
+    *,
+    mask: Tensor | None = None,
+    is_causal: bool = False,
+    sink_logits: Float[Tensor, " head"] | None = None,
+    **extras: Any,
+) -> Float[Tensor, "row query key"]:
+    """`attention` of one head on some inputs of the batch; nothing is computed for the others.
+
+    Args:
+        rows: Numbers of the inputs.
+        head: Query head.
+        extras: As `attention` takes them; what broadcasts to [batch, head, query, key] is cut to rows and head.
+    """
+    found = attention(
+        q[rows][:, [head]],
+        k[rows][:, [head // (q.shape[1] // k.shape[1])]],
+        mask=None if mask is None else _of_head(_as_four_axes(mask), rows, head),
+        is_causal=is_causal,
+        sink_logits=None if sink_logits is None else sink_logits[[head]],
+        **{name: _of_head(value, rows, head) for name, value in extras.items()},
+    )
+    return found[:, 0]
+
+
 def causal(n_queries: int, n_keys: int, device: torch.device | str) -> Bool[Tensor, "query key"]:
     """True where the key is not later than the query."""
     return torch.ones(n_queries, n_keys, dtype=torch.bool, device=device).tril()
@@ -108,6 +139,14 @@ def allowed_keys(
         return allowed & mask, False
     open_cells = mask > BLOCKED
     return allowed & open_cells, bool((mask * open_cells).nan_to_num(neginf=0).any())
+
+
+def _of_head(tensor: Any, rows: Tensor, head: int) -> Any:
+    if not isinstance(tensor, Tensor) or tensor.numel() == 1:
+        return tensor
+    tensor = tensor[(None,) * (4 - tensor.ndim)]
+    tensor = tensor[rows] if tensor.shape[0] > 1 else tensor
+    return tensor[:, [head]] if tensor.shape[1] > 1 else tensor
 
 
 def _as_four_axes(mask: Tensor) -> Tensor:

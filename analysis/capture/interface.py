@@ -83,6 +83,10 @@ class Call:
         """
         return formula.attention(**self._arguments(), sink_logits=self.sink_logits)
 
+    def attention_of(self, rows: Tensor, head: int) -> Tensor:
+        """`attention` of one head on some inputs of the batch, [row, query, key]."""
+        return formula.attention_of_head(rows, head, **self._arguments(), sink_logits=self.sink_logits)
+
     def scores(self) -> Tensor:
         """Scaled q·k before the softmax with bias and mask applied, [batch, head, query, key], fp32."""
         return formula.masked_scores(**self._arguments())

@@ -82,35 +82,18 @@ def rows_of(rows: Sequence[int] | None, n_rows: int, device: torch.device) -> Te
     return torch.arange(n_rows, device=device) if rows is None else torch.as_tensor(list(rows), device=device)
 
 
-def of_head(tensor: Any, rows: Tensor, head: int) -> Any:
-    """What some inputs and one head have of a tensor that broadcasts to [batch, head, query, key]; numbers as they
-    are."""
-    if not isinstance(tensor, Tensor) or tensor.numel() == 1:
-        return tensor
-    tensor = tensor[(None,) * (4 - tensor.ndim)]
-    tensor = tensor[rows] if tensor.shape[0] > 1 else tensor
-    return tensor[:, [head]] if tensor.shape[1] > 1 else tensor
-
-
 def _redistribute(mask: Tensor, given: dict[str, Any], changes: list[Redistribute]) -> Tensor:
     mask = mask.clone(memory_format=torch.contiguous_format)
     q, k = given["query"], given["key"]
     extras = softmax_extras(given)
-    sink_logits = extras.pop("sink_logits")
     for change in changes:
         check_head(change.site, change.head, q.shape[1])
         sinks = _as_cells(change.site, change.sinks, mask)
         others = ~sinks if change.receivers is None else _as_cells(change.site, change.receivers, mask) & ~sinks
         queries = torch.ones(mask.shape[2], dtype=torch.bool) if change.queries is None else change.queries
         rows, head = rows_of(change.rows, q.shape[0], q.device), change.head
-        weights = formula.attention(
-            q[rows][:, [head]],
-            k[rows][:, [head // (q.shape[1] // k.shape[1])]],
-            mask=mask[rows][:, [head]],
-            sink_logits=None if sink_logits is None else sink_logits[[head]],
-            **{name: of_head(value, rows, head) for name, value in extras.items()},
-        )
-        bias = redistribution(weights[:, 0], sinks, others, queries.to(q.device), change.keep)
+        weights = formula.attention_of_head(rows, head, q, k, mask=mask, **extras)
+        bias = redistribution(weights, sinks, others, queries.to(q.device), change.keep)
         mask[rows, head] = (mask[rows, head] + bias).clamp_min(torch.finfo(mask.dtype).min).to(mask.dtype)
     return mask
 

@@ -20,7 +20,7 @@ class StateChanges:
 
     Args:
         model: The tower.
-        sites: For each row from 1 on, the key of the site whose block is looked at.
+        sites: For each row from 1 on, the key of the site whose block is looked at; None for no block.
         n_tokens: Tokens of a row. Blocks with states of another shape are left out.
 
     Attributes:
@@ -28,12 +28,14 @@ class StateChanges:
         at_end: [row, token], at the last hidden state of the tower, behind its last normalisation where it has one.
     """
 
-    def __init__(self, model: torch.nn.Module, sites: Sequence[str], n_tokens: int) -> None:
+    def __init__(self, model: torch.nn.Module, sites: Sequence[str | None], n_tokens: int) -> None:
         self.model = model
         self.behind_block = np.full((len(sites), n_tokens), np.nan)
         self.at_end = np.full((len(sites), n_tokens), np.nan)
         self._rows: dict[tuple[str, int], list[int]] = {}
         for row, site in enumerate(sites):
+            if site is None:
+                continue
             module_name, ordinal = site.rsplit("#", 1)
             block = block_of(model, module_name)
             if block is not None:

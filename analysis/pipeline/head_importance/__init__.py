@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis import __version__
-from analysis.errors import RunError
+from analysis.pipeline.asking import made_from, measured_before
 from analysis.pipeline.head_importance.measuring import Measuring, Plan
 from analysis.pipeline.head_importance.request import Request, checked, refuse_measured
 from analysis.pipeline.head_importance.variant import Variant
@@ -107,7 +107,7 @@ def importance(
             addition.put_head_scores(scores)
             report(Progress("publish", message=f"Adding {request.name} to {opened.run_id}"))
             made_by = {"spec": request.spec, "metrics": sorted(set(scores["metric"])), "importance": facts}
-            addition.publish({**_made_from(opened), **made_by, "code_version": __version__})
+            addition.publish({**made_from(opened), **made_by, "code_version": __version__})
             parts.remove()
     report(Progress("done"))
     return Importance(request.name, scores, facts)
@@ -137,28 +137,10 @@ def plan_importance(
 
 
 def _finished(run: Run, request: Request) -> Importance | None:
-    """What an earlier call of the same settings has published.
-
-    Raises:
-        RunError: It was a call of other settings.
-    """
-    from analysis.store.publish import read_manifest
-
-    path = run.path / f"add-{request.name}.json"
-    if not path.exists():
+    """What an earlier call of the same settings has published."""
+    manifest = measured_before(run, request.name, request.spec, "importance")
+    if manifest is None:
         return None
-    manifest = read_manifest(path)
-    facts = manifest.get("importance", {})
-    if manifest.get("spec") != request.spec:
-        raise RunError(
-            f"Run {run.run_id} has {request.name} already, measured on {facts.get('n_inputs')} inputs with seed "
-            f"{facts.get('seed')}, and results are never changed: ask for that again, or extract the run again under "
-            "another --run-id to measure with other settings."
-        )
     scores = run.head_scores()
     mine = scores["metric"].isin(manifest["metrics"]) & scores["site"].isin([site.key for site in request.sites])
-    return Importance(request.name, scores[mine].reset_index(drop=True), facts)
-
-
-def _made_from(run: Run) -> dict[str, Any]:
-    return {part: run.manifest.get(part) for part in ("model", "model_revision", "data", "data_hash")}
+    return Importance(request.name, scores[mine].reset_index(drop=True), manifest.get("importance", {}))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analysis.pipeline.asking import ask, duration, timed
 from analysis.progress import Progress, Report, silent
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from analysis.capture.ablation import Ablation
     from analysis.models import HeadedModel
-    from analysis.pipeline.head_importance.inputs_again import Questions
+    from analysis.pipeline.asking import Questions
     from analysis.pipeline.head_importance.request import Request
     from analysis.store import Run
     from analysis.store.unfinished import Unfinished
@@ -56,7 +56,7 @@ class Plan:
         backward = f" and {self.n_backward:,} backward" if self.n_backward else ""
         return (
             f"{self.name}: {self.n_heads:,} heads on {self.n_inputs:,} inputs, {self.n_passes:,} forward{backward} "
-            f"passes, about {_duration(self.seconds)}"
+            f"passes, about {duration(self.seconds)}"
         )
 
 
@@ -74,22 +74,14 @@ class Measuring:
     def __init__(
         self, run: Run, request: Request, model: str | Path | None, data: str | Path | None, report: Report = silent
     ) -> None:
-        from analysis.pipeline.head_importance.inputs_again import Questions
-        from analysis.pipeline.new_input import load_run_model
-
         self.request = request
-        report(Progress("load", message=f"Loading {run.manifest.get('model')}"))
-        self._model: HeadedModel = load_run_model(run, model, with_head=True)
-        report(Progress("encode", message=f"Encoding {run.manifest.get('n_inputs'):,} inputs"))
-        self._questions: Questions = Questions(run, self._model, data, request.seed)
+        self._questions: Questions = ask(run, model, data, request.seed, report)
+        self._model: HeadedModel = self._questions.model
         self._estimates_gradient = request.variant.is_whole_zero and self._model.predicts is not None
 
     @property
     def facts(self) -> dict[str, Any]:
         """What a reader of the results should know."""
-        notes = list(self.request.notes)
-        if self._model.no_head:
-            notes.append(f"{self._model.no_head} Only the states of the model are compared, not its predictions.")
         return {
             **asdict(self.request.variant),
             "n_inputs": len(self.request.input_ids),
@@ -97,22 +89,20 @@ class Measuring:
             "seed": self.request.seed,
             "predicts": self._model.predicts,
             "truth": self._questions.truth,
-            "notes": notes,
+            "notes": [*self.request.notes, *self._questions.notes],
         }
 
     def plan(self) -> Plan:
         """The cost, from a timed batch on the longest input of the sample."""
         from analysis.capture.ablation import ablate, rows_per_batch
 
-        request, lengths = self.request, self._lengths()
+        request, lengths = self.request, self._questions.lengths(self.request.input_ids)
         n_heads, n_inputs = len(request.heads), len(request.input_ids)
         longest_id = request.input_ids[int(np.argmax(lengths))]
         longest, ablation = self._questions.question(longest_id), self._ablation(longest_id, means=None)
         size = rows_per_batch(self._model, longest.n_tokens)
-        for _ in range(2):  # the first pass also warms up
-            began = time.perf_counter()
-            next(ablate(self._model, longest, request.heads[:size], ablation))
-        per_token = (time.perf_counter() - began) / (longest.n_tokens * (min(size, n_heads) + 1))
+        seconds = timed(lambda: next(ablate(self._model, longest, request.heads[:size], ablation)))
+        per_token = seconds / (longest.n_tokens * (min(size, n_heads) + 1))
         n_batches = [-(-n_heads // rows_per_batch(self._model, n_tokens)) for n_tokens in lengths.tolist()]
         n_backward = n_inputs if self._estimates_gradient else 0
         for_means = 1 if request.variant.mode == "mean" else 0
@@ -214,9 +204,6 @@ class Measuring:
             n_queries += n
         return {key: (value / n_queries).astype(np.float32) for key, value in sums.items()}
 
-    def _lengths(self) -> np.ndarray:
-        return np.array([self._questions.inputs.n_tokens(input_id) for input_id in self.request.input_ids])
-
 
 def _frame(found: list[list[tuple]], input_id: int) -> pd.DataFrame:
     import pandas as pd
@@ -224,9 +211,3 @@ def _frame(found: list[list[tuple]], input_id: int) -> pd.DataFrame:
     rows = [(metric, site, head, input_id, value, null) for part in found for metric, site, head, value, null in part]
     table = pd.DataFrame(rows, columns=_COLUMNS)
     return table[table["value"].notna()]
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(seconds, 0.1):.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from analysis.errors import RunError
+from analysis.pipeline import asking
 
 if TYPE_CHECKING:
     from analysis.store import Run
@@ -12,14 +12,4 @@ if TYPE_CHECKING:
 
 def published(run: Run) -> dict[str, dict[str, Any]]:
     """Name of the add-on to its facts: mode, part, ring, n_inputs, truth, rank agreement with the gradient estimate."""
-    from analysis.store.publish import read_manifest
-
-    found = {}
-    for path in sorted(run.path.glob("add-importance-*.json")):
-        try:
-            facts = read_manifest(path).get("importance")
-        except RunError:  # a damaged add-on is left out, as in the run's tables; `verify` says so
-            continue
-        if facts is not None:
-            found[path.stem.removeprefix("add-")] = facts
-    return found
+    return asking.published(run, "importance")

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from analysis import __version__
-from analysis.errors import CaptureRefused, RunError, UserError
+from analysis.errors import RunError, UserError
+from analysis.pipeline.asking import editable, sample_inputs
 from analysis.pipeline.request import parse_layers
 
 if TYPE_CHECKING:
@@ -51,9 +50,7 @@ def checked(run: Run, variant: Variant, limit: int | None, layers: str | None, s
         UserError: A variant that means nothing here, no such layers, no head that can be edited.
     """
     variant.check(run.modality)
-    if limit is not None and limit < 1:
-        raise UserError(f"The limit on inputs is {limit}; give a number from 1 up.")
-    sites, notes = _editable(_of_layers(run.sites, parse_layers(layers)))
+    sites, notes = editable(_of_layers(run.sites, parse_layers(layers)))
     input_ids = sample_inputs(int(run.manifest["n_inputs"]), limit, seed)
     depths = sorted({site.depth for site in sites})
     name = variant.name + ("" if layers is None else "-layers-" + "-".join(map(str, depths)))
@@ -91,29 +88,9 @@ def refuse_measured(run: Run, request: Request) -> None:
         )
 
 
-def sample_inputs(n_inputs: int, limit: int | None, seed: int) -> tuple[int, ...]:
-    """Ids of the inputs to measure on, rising: all, or a seeded draw."""
-    if limit is None or limit >= n_inputs:
-        return tuple(range(n_inputs))
-    return tuple(sorted(np.random.default_rng(seed).choice(n_inputs, limit, replace=False).tolist()))
-
-
 def _of_layers(sites: Sequence[Site], depths: frozenset[int] | None) -> list[Site]:
     chosen = [site for site in sites if depths is None or site.depth in depths]
     if not chosen:
         known = sorted({site.depth for site in sites})
         raise UserError(f"No layer of the run is one of {sorted(depths or ())}; it has {known[0]} to {known[-1]}.")
     return chosen
-
-
-def _editable(sites: list[Site]) -> tuple[tuple[Site, ...], tuple[str, ...]]:
-    """Sites whose attention passes the seam where heads can be edited, and a note on the others."""
-    reached = tuple(site for site in sites if site.route == "interface")
-    others = [site.label for site in sites if site.route != "interface"]
-    if not reached:
-        raise CaptureRefused(
-            f"The heads of this model cannot be taken away one by one: its attention was read by {sites[0].route}, and "
-            "edits need the attention interface of transformers."
-        )
-    note = f"Not measured, for their attention does not pass the interface of transformers: {', '.join(others)}."
-    return reached, (note,) if others else ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,11 +10,12 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from analysis.errors import InputError, RunError
+from analysis.progress import Progress, Report, silent
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from analysis.capture.ablation import Question
+    from analysis.capture.answers import Question
     from analysis.inputs import Inputs, RawData
     from analysis.models import HeadedModel
     from analysis.store import Run
@@ -22,6 +24,23 @@ MASKED_SHARE = 0.15
 """Of the ordinary tokens of a text, for models that predict masked ones (Devlin et al. 2019)."""
 
 _OWN_COLUMNS = {"input_id", "text", "name", "image", "width", "height", "n_tokens", "n_cut"}
+
+
+def ask(run: Run, model: str | Path | None, data: str | Path | None, seed: int, report: Report = silent) -> Questions:
+    """Load the run's model with its head, and the run's inputs.
+
+    Args:
+        model: See `load_run_model`.
+        data: See `Questions`.
+        seed: See `Questions`.
+        report: Told what is being loaded.
+    """
+    from analysis.pipeline.new_input import load_run_model
+
+    report(Progress("load", message=f"Loading {run.manifest.get('model')}"))
+    loaded: HeadedModel = load_run_model(run, model, with_head=True)
+    report(Progress("encode", message=f"Encoding {run.manifest.get('n_inputs'):,} inputs"))
+    return Questions(run, loaded, data, seed)
 
 
 class Questions:
@@ -34,6 +53,7 @@ class Questions:
         seed: Of the masks.
 
     Attributes:
+        model: The run's model.
         truth: What the answers are held against, in words; empty where the model has no head.
 
     Raises:
@@ -44,7 +64,7 @@ class Questions:
         from analysis.inputs import encode
         from analysis.models import CLASS, MASKED_TOKEN, NEXT_TOKEN
 
-        self._model, self._seed = model, seed
+        self.model, self._seed = model, seed
         self.inputs: Inputs = encode(_raw_again(run, data), model)
         _check_same(run, self.inputs)
         self.of_input = dict(tuple(self.inputs.tokens.groupby("input_id", sort=True)))
@@ -58,26 +78,36 @@ class Questions:
             column, self._classes = true_classes(self.inputs.inputs, model.class_names)
             self.truth = f"the class in the column {column}" if column else "the class the model finds likeliest"
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the results should know of the model."""
+        why = self.model.no_head
+        return (f"{why} Only the states of the model are compared, not its predictions.",) if why else ()
+
+    def lengths(self, input_ids: Iterable[int]) -> Int[np.ndarray, " input"]:
+        """Tokens of these inputs."""
+        return np.array([self.inputs.n_tokens(input_id) for input_id in input_ids])
+
     def question(self, input_id: int) -> Question:
         """What to ask of one input."""
-        from analysis.capture.ablation import Question
+        from analysis.capture.answers import Question
         from analysis.models import CLASS, MASKED_TOKEN, NEXT_TOKEN
 
         tensors, tokens = self.inputs.tensors(input_id), self.of_input[input_id]
         asked = {"tensors": tensors, "n_tokens": len(tokens), "groups": self.groups(input_id)}
         ordinary = np.flatnonzero(~tokens["is_special"].to_numpy(bool))
-        if self._model.predicts == CLASS:
+        if self.model.predicts == CLASS:
             truth = None if self._classes is None else self._classes[input_id : input_id + 1]
             return Question(**asked, targets=truth)
-        if self._model.predicts == NEXT_TOKEN:
+        if self.model.predicts == NEXT_TOKEN:
             later = ordinary[ordinary > 0]
             ids = tensors["input_ids"].astype(np.int64)
             return Question(**asked, positions=later - 1, targets=ids[later])
-        if self._model.predicts == MASKED_TOKEN:
+        if self.model.predicts == MASKED_TOKEN:
             chosen = masked_positions(ordinary, np.random.default_rng([self._seed, input_id]))
             ids = tensors["input_ids"].astype(np.int64)
             masked = ids.copy()
-            masked[chosen] = self._model.processor.mask_token_id
+            masked[chosen] = self.model.processor.mask_token_id
             asked["tensors"] = {**tensors, "input_ids": masked}
             return Question(**asked, positions=chosen, targets=ids[chosen])
         return Question(**asked)
@@ -86,12 +116,12 @@ class Questions:
         """Tokens whose states are compared together: CLS, where there is one, and patches or all other tokens."""
         tokens = self.of_input[input_id]
         is_special = tokens["is_special"].to_numpy(bool)
-        if self._model.modality == "vision":
+        if self.model.modality == "vision":
             is_cls = is_special & (tokens["text"] == "CLS").to_numpy()
             groups = {"cls": is_cls, "patch": ~is_special}
         else:
             is_cls = np.zeros(len(tokens), dtype=bool)
-            cls_id = getattr(self._model.processor, "cls_token_id", None)
+            cls_id = getattr(self.model.processor, "cls_token_id", None)
             is_cls[0] = cls_id is not None and int(self.inputs.tensors(input_id)["input_ids"][0]) == cls_id
             groups = {"cls": is_cls, "token": ~is_cls}
         return {name: of_group for name, of_group in groups.items() if of_group.any()}
@@ -105,7 +135,7 @@ class Questions:
         groups = self.groups(input_id)
         name = {"cls": "cls", "patches": "patch"}[part]
         if name not in groups:
-            raise InputError(f"{self._model.name} has no CLS token: leave out --part cls.")
+            raise InputError(f"{self.model.name} has no CLS token: leave out --part cls.")
         return groups[name]
 
     def ring(self, input_id: int, distance: int) -> Bool[np.ndarray, "query key"]:
