@@ -10,7 +10,7 @@ from analysis.inputs import encode, read_data
 from analysis.metrics import metric_names
 from analysis.metrics.tokens import same
 from analysis.models import load_model
-from analysis.pipeline import without_sinks
+from analysis.pipeline import attention_in_parts, without_sinks
 from analysis.pipeline.token_facts import token_facts
 from analysis.pipeline.without_sinks import facts_of_run, heads_without_sinks, is_measurable
 from analysis.sinks import SinkRule, sink_columns
@@ -103,7 +103,7 @@ def test_shares_and_scores_without_sinks_by_hand(made):
 
 def test_a_larger_run_is_sampled_and_long_inputs_are_read_head_by_head(made, monkeypatch):
     whole = heads_without_sinks(made, ["entropy"]).heads
-    monkeypatch.setattr(without_sinks, "TOGETHER_CELLS", 0)
+    monkeypatch.setattr(attention_in_parts, "TOGETHER_CELLS", 0)
     np.testing.assert_allclose(heads_without_sinks(made, ["entropy"]).heads["entropy"], whole["entropy"], atol=1e-5)
     monkeypatch.setattr(without_sinks, "SMALL_CELLS", 0)
     some = heads_without_sinks(made, ["entropy"], most_inputs=3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from analysis.metrics import METRICS, ON_DATA, AttentionMap
 from analysis.metrics.averages import sample_inputs
 from analysis.metrics.over_inputs import score_input
 from analysis.metrics.tokens import TokenFacts, Tokens
+from analysis.pipeline.attention_in_parts import attention_in_parts
 from analysis.pipeline.token_facts import facts_of_tables
 from analysis.sinks import USUAL, Hidden, SinkRule, hide_sinks
 
@@ -28,9 +29,6 @@ MOST_INPUTS = 48
 
 MOST_CELLS = 100_000_000
 """And so many weights at most, but for a single input: some seconds."""
-
-TOGETHER_CELLS = 50_000_000
-"""Weights of all heads on one input that are held at once; of longer inputs one head at a time."""
 
 NEAR = 0.02
 """A token is taken for CLS or separator when what was measured of it comes out again as near as this."""
@@ -79,7 +77,7 @@ def heads_without_sinks(
     row = {(site.key, head): place for place, (site, head) in enumerate(heads)}
     found = np.full((len(chosen), len(heads), len(names)), np.nan)
     for place, (input_id, n_tokens) in enumerate(chosen.items()):
-        for site, first, weights in _attention(run, input_id, n_tokens):
+        for site, first, weights in attention_in_parts(run, input_id, n_tokens):
             allowed = run.allowed(site, input_id)
             hidden = hide_sinks(weights, allowed, rule)
             tokens = Tokens() if facts is None else facts.batch([place], n_tokens)
@@ -127,16 +125,6 @@ def _chosen(run: Reader, most_inputs: int, seed: int) -> dict[int, int]:
     if (lengths**2).sum() * n_heads > SMALL_CELLS:
         table = table.iloc[sample_inputs(lengths, most_inputs, MOST_CELLS // n_heads, seed)]
     return dict(zip(table["input_id"].tolist(), table["n_tokens"].tolist()))
-
-
-def _attention(run: Reader, input_id: int, n_tokens: int) -> Iterator[tuple[Site, int, np.ndarray]]:
-    """Attention on one input: of all heads of a site, or of a long input of one head after the other."""
-    if n_tokens**2 * sum(site.n_heads for site in run.sites) <= TOGETHER_CELLS:
-        everything = run.attention_all(input_id)
-        yield from ((site, 0, everything[site.key]) for site in run.sites)
-        return
-    for site in run.sites:
-        yield from ((site, head, run.attention(site, head, input_id)[None]) for head in range(site.n_heads))
 
 
 def _special_name(run: Reader, tokens: pd.DataFrame, kind: str) -> str | None:
