@@ -136,3 +136,22 @@ class SiteCapture:
     allowed: Bool[np.ndarray, "query key"]
     attention: Float[np.ndarray, "head query key"] | None = None
     must_store: bool = False
+
+
+@dataclass(frozen=True)
+class BatchStates:
+    """Residual states of the tokens of a padded batch in one tower.
+
+    Attributes:
+        stack: `Site.stack_label` of its self-attention.
+        input_ids: The inputs of the batch.
+        n_tokens: Tokens of each, padding not counted.
+        states: In front of each captured layer in order, and behind the last, fp32.
+        mlp_outputs: What the MLP of each layer adds, fp32; None where it was not found.
+    """
+
+    stack: str
+    input_ids: tuple[int, ...]
+    n_tokens: tuple[int, ...]
+    states: list[Float[np.ndarray, "input token d_model"]]
+    mlp_outputs: list[Float[np.ndarray, "input token d_model"]] | None = None

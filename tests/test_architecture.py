@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "metrics": {"types", "errors", "registry"},
     "labels": {"types", "errors"},
     "patterns": {"types", "errors", "progress"},
-    "sinks": {"types", "errors"},
+    "sinks": {"types", "errors", "metrics"},
     "projection": {"types", "errors", "registry", "attention", "sinks"},
     "store": {"types", "errors", "attention"},
     "pipeline": "all",

@@ -4,5 +4,9 @@ from analysis.capture.batch import run_batch
 from analysis.capture.edits import Edit, Gate, Knockout, SetOutput
 from analysis.capture.interface import Call, Capture
 from analysis.capture.plan import CapturePlan, make_plan
+from analysis.capture.residual import ResidualTrace
 
-__all__ = ["Call", "Capture", "CapturePlan", "Edit", "Gate", "Knockout", "SetOutput", "make_plan", "run_batch"]
+__all__ = [
+    "Call", "Capture", "CapturePlan", "Edit", "Gate", "Knockout", "ResidualTrace", "SetOutput", "make_plan",
+    "run_batch",
+]  # fmt: skip

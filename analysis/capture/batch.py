@@ -18,6 +18,7 @@ from analysis.types import Site, SiteCapture
 
 if TYPE_CHECKING:
     from analysis.capture.plan import CapturePlan
+    from analysis.capture.residual import ResidualTrace
 
 Encoded = dict[str, np.ndarray]
 """One input's tensors for the model, without the batch axis, as in ``{"input_ids": [token]}``."""
@@ -33,6 +34,7 @@ def run_batch(
     want_attention: bool = True,
     stores_attention: bool = False,
     rounded: bool = False,
+    residuals: ResidualTrace | None = None,
 ) -> list[list[SiteCapture]]:
     """Run a batch once and return what was captured, per input in order and per site in the plan's order.
 
@@ -44,6 +46,8 @@ def run_batch(
             dry run or, at sites that came near the tolerance there, on the input itself, it is computed in any case.
         stores_attention: The caller stores the attention of this batch whatever comes; then nobody needs to know
             whether rounded q and k would give it back, and the inputs are not looked at for it.
+        rounded: Queries and keys may come as they are stored, in fp16.
+        residuals: An open trace, which then keeps the residual states of these inputs too.
 
     Returns:
         Arrays are fp32; queries, keys and attention may be views of one batch array.
@@ -54,7 +58,7 @@ def run_batch(
     captured: dict[int, list[SiteCapture]] = {}
     wanted = _Wanted(want_attention or stores_attention, not stores_attention, rounded)
     for members in _equal_shapes(loaded, batch):
-        captured.update(_run_padded(loaded, plan, members, wanted))
+        captured.update(_run_padded(loaded, plan, members, wanted, residuals))
     return [captured[input_id] for input_id, _ in batch]
 
 
@@ -95,7 +99,11 @@ class _Wanted:
 
 
 def _run_padded(
-    loaded: LoadedModel, plan: CapturePlan, batch: list[tuple[int, Encoded]], wanted: _Wanted
+    loaded: LoadedModel,
+    plan: CapturePlan,
+    batch: list[tuple[int, Encoded]],
+    wanted: _Wanted,
+    residuals: ResidualTrace | None,
 ) -> dict[int, list[SiteCapture]]:
     inputs, lengths = pad(loaded, [encoded for _, encoded in batch])
     sites = {site.key: site for site in plan.sites}
@@ -115,6 +123,9 @@ def _run_padded(
     for site in plan.sites:
         if site.key not in fields:
             raise CaptureRefused(f"{site.label} made no attention call on this input, though it did in the dry run.")
+    if residuals is not None:
+        n_tokens = [len(of_input["allowed"]) for of_input in fields[plan.sites[0].key]]
+        residuals.end_pass([input_id for input_id, _ in batch], n_tokens)
     return {
         input_id: [SiteCapture(site=site, input_id=input_id, **fields[site.key][row]) for site in plan.sites]
         for row, (input_id, _) in enumerate(batch)

@@ -32,6 +32,11 @@ def add_extract(commands) -> None:
         "stored in any case where recomputing would not be exact",
     )  # fmt: skip
     parser.add_argument(
+        "--states", choices=("auto", "on", "off"), default="auto",
+        help="measure the residual state of every token, which primary and secondary sinks are told by (auto: where "
+        "the figures take at most a tenth of the room of q and k)",
+    )  # fmt: skip
+    parser.add_argument(
         "--projection", nargs="+", metavar="NAME", default=["atlas"],
         help="maps to make (default: atlas), as METHOD[-2d|-3d][-without-sinks][-aligned]; none: no map",
     )  # fmt: skip
@@ -50,8 +55,8 @@ def _extract(options: argparse.Namespace) -> None:
 
     call = {
         "model": options.model, "data": options.data, "out_dir": options.out, "limit": options.limit,
-        "layers": options.layers, "attention": options.attention, "projection": options.projection,
-        "seed": options.seed, "engine": options.engine, "run_id": options.run_id,
+        "layers": options.layers, "attention": options.attention, "states": options.states,
+        "projection": options.projection, "seed": options.seed, "engine": options.engine, "run_id": options.run_id,
     }  # fmt: skip
     if options.dry_run:
         plan = plan_extraction(**call)

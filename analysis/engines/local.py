@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from analysis.capture import run_batch
+from analysis.capture import ResidualTrace, run_batch
 from analysis.engines.scoring import score_captures
 from analysis.progress import Progress, Report
-from analysis.types import Site, SiteCapture
+from analysis.sinks.state_figures import MEASURES
+from analysis.types import BatchStates, Site, SiteCapture
 
 if TYPE_CHECKING:
     from analysis.capture import CapturePlan
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 BATCH_TOKENS = 2048
 """Padded tokens in a batch: large enough to keep two cores busy, small enough to lose little when killed. Two batches
 are on their way at most: one that is being stored and one that is being captured."""
+
+STATES_SHARE = 0.1
+"""Residual states are measured by default where their figures take at most this share of the room of q and k."""
 
 BATCH_ATTENTION_BYTES = 128 * 2**20
 """Attention of all sites held by a batch. An input over this alone is scored one head at a time."""
@@ -35,6 +40,7 @@ def capture_into(
     attention: str,
     metrics: Sequence[str],
     facts: TokenFacts | None = None,
+    states: bool = False,
     report: Report,
 ) -> None:
     """Capture every input the run does not hold yet, one transaction a batch.
@@ -47,6 +53,7 @@ def capture_into(
         attention: ``auto``, ``store`` or ``recompute``: see `stores_attention`.
         metrics: Head metrics to compute, in fp32, before anything is rounded.
         facts: What metrics are told of the tokens.
+        states: Measure the residual states too.
         report: Told after every batch.
     """
     held = writer.done_inputs()
@@ -56,6 +63,7 @@ def capture_into(
     n_heads = sum(site.n_heads for site in plan.sites)
     must_keep = attention == "store" or not all(site.recomputable for site in plan.sites)
     may_use = bool(metrics) or attention != "recompute"
+    residuals = ResidualTrace(loaded.module, plan.sites) if states and metrics else None
 
     def capture(batch: list[int]) -> list[list[SiteCapture]]:
         longest = inputs.n_tokens(batch[0])
@@ -66,22 +74,26 @@ def capture_into(
             stores_attention=small and all(keeps_attention(site, longest, attention) for site in plan.sites),
             # Attention that is too large to hold is scored from the exact queries and keys.
             rounded=small or not metrics,
+            residuals=residuals,
         )  # fmt: skip
 
-    def store(captures: list[list[SiteCapture]]) -> int:
-        scored = score_captures(captures, metrics, plan.sink_logits, facts)
-        writer.put_batch(captures, scored.scores, stores_attention(attention), scored.profiles)
+    def store(captures: list[list[SiteCapture]], seen: list[BatchStates]) -> int:
+        scored = score_captures(captures, metrics, plan.sink_logits, facts, seen)
+        writer.put_batch(
+            captures, scored.scores, stores_attention(attention), scored.profiles, scored.received, scored.figures
+        )
         return len(captures)
 
     # One batch is stored while the next one is captured. What is reported is stored.
-    with ThreadPoolExecutor(1) as storing:
+    with ThreadPoolExecutor(1) as storing, residuals or nullcontext():
         pending: Future[int] | None = None
         for batch in (*batches(waiting, inputs.n_tokens, n_heads), None):
             captures = capture(batch) if batch else None
             if pending is not None:
                 done += pending.result()
                 report(Progress("capture", done, len(inputs), "inputs", run_id=writer.run_id))
-            pending = storing.submit(store, captures) if captures else None
+            seen = [] if residuals is None else residuals.drain()
+            pending = storing.submit(store, captures, seen) if captures else None
 
 
 def batches(waiting: Sequence[int], n_tokens: Callable[[int], int], n_heads: int) -> Iterator[list[int]]:
@@ -135,6 +147,16 @@ def keeps_attention(site: Site, n_tokens: int, mode: str) -> bool:
     if mode == "recompute":
         return False
     return site.n_heads * n_pairs(site, n_tokens) <= n_tokens * site.d_head * (site.n_heads + site.n_kv_heads)
+
+
+def measures_states(sites: Sequence[Site], mode: str) -> bool:
+    """Whether residual states are measured: ``on``, ``off``, or ``auto``, where their figures take at most
+    `STATES_SHARE` of the room of q and k. The time they take is a smaller share: 3 % of the forward pass of a MiniLM,
+    and less the wider the model, because every figure reads a state once and every layer multiplies it many times."""
+    if mode != "auto":
+        return mode == "on"
+    vectors = sum(2 * site.d_head * (site.n_heads + site.n_kv_heads) for site in sites)
+    return bool(sites) and 4 * len(MEASURES) * (len(sites) + 1) <= STATES_SHARE * vectors
 
 
 def n_pairs(site: Site, n_tokens: int) -> int:

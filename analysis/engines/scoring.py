@@ -9,11 +9,13 @@ import numpy as np
 import pandas as pd
 
 from analysis.attention import recompute
+from analysis.engines.sink_figures import ReceivedSums, figures_of
 from analysis.metrics import UNKNOWN, AttentionMap, Tokens
 from analysis.metrics.over_inputs import score_batch
 from analysis.metrics.profiles import ProfileSums, sum_profiles
 from analysis.metrics.tokens import TokenFacts
-from analysis.types import Site, SiteCapture
+from analysis.sinks.received import Received
+from analysis.types import BatchStates, Site, SiteCapture
 
 PART_CELLS = 2**19
 """Cells of attention that are scored at once: with all that is made of them they stay in the cache of a core, and in
@@ -27,10 +29,14 @@ class BatchScores(NamedTuple):
         scores: One row per metric, site (index), head and input: ``metric, site, head, input_id, value, null``. Pairs
             about which a metric says nothing are absent.
         profiles: Sums of the profiles, `ProfileSums.as_array`, by name of the profile and index of the site.
+        received: The attention every token receives, by input and index of the site.
+        figures: Figures of its residual states, by input and tower, each by measure.
     """
 
     scores: pd.DataFrame
     profiles: dict[tuple[str, int], np.ndarray]
+    received: dict[tuple[int, int], Received]
+    figures: dict[tuple[int, str], dict[str, np.ndarray]]
 
 
 def score_captures(
@@ -38,6 +44,7 @@ def score_captures(
     metrics: Sequence[str],
     sink_logits: Mapping[str, np.ndarray],
     facts: TokenFacts | None = None,
+    states: Sequence[BatchStates] = (),
 ) -> BatchScores:
     """Score every head on every input of a batch.
 
@@ -46,7 +53,9 @@ def score_captures(
         metrics: Names in `METRICS`; with none, nothing is scored and no profile is made.
         sink_logits: Learned sinks by site key, for attention that has to be recomputed.
         facts: What is known of the tokens of the data set.
+        states: Residual states of the same inputs.
     """
+    received = ReceivedSums(captures if metrics else ())
     parts: list[tuple[str, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
     profiles: dict[tuple[str, int], ProfileSums] = {}
     for of_site in zip(*captures, strict=True) if metrics else ():
@@ -61,7 +70,10 @@ def score_captures(
             for name, sums in sum_profiles(attended).items():
                 whole = profiles.setdefault((name, site.index), ProfileSums.empty(sums.kind, site.n_heads))
                 whole.add(sums, heads)
-    return BatchScores(_table(parts), {key: sums.as_array() for key, sums in profiles.items()})
+            received.add(site.index, inputs, heads, attended)
+    figures = figures_of(states, captures, received.found) if metrics else {}
+    summed = {key: sums.as_array() for key, sums in profiles.items()}
+    return BatchScores(_table(parts), summed, received.found, figures)
 
 
 def _table(parts: Sequence[tuple]) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from analysis.errors import RunError
 from analysis.pipeline.head_scores import score_heads
 from analysis.pipeline.maps import make_map
 from analysis.pipeline.request import Request, checked
+from analysis.pipeline.sinks import measure_sinks, special_tokens
 from analysis.progress import Progress, Report, silent
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def extract(
     limit: int | None = None,
     layers: str | None = None,
     attention: str = "auto",
+    states: str = "auto",
     projection: Sequence[str] = ("atlas",),
     seed: int = 0,
     engine: str = "local",
@@ -66,6 +68,8 @@ def extract(
         limit: Only the first inputs.
         layers: Only these layers of each stack, as in ``"0-3,11"``.
         attention: ``auto``, ``store`` or ``recompute``: whether attention is kept on disk.
+        states: ``on``, ``off`` or ``auto``: whether the residual state of every token is measured, which the levels of
+            sinks are made of; ``auto`` where it is cheap, see `analysis.engines.local.measures_states`.
         projection: Joint maps to make, each by method or by name: ``"atlas"``, ``"umap-3d"``,
             ``"atlas-2d-without-sinks-aligned"``; see `analysis.projection.naming.MapKind.parse`.
         seed: Of maps and intervals.
@@ -84,7 +88,7 @@ def extract(
     from analysis.store import RunWriter, open_run, runs_dir
     from analysis.store.paths import partial_path
 
-    request = checked(model, data, limit, layers, attention, projection, seed, engine, run_id)
+    request = checked(model, data, limit, layers, attention, projection, seed, engine, run_id, states)
     folder = Path(out_dir) if out_dir else runs_dir()
     prepared = _with_free_id(prepare(request, report), folder)
     finished = _finished(folder, prepared)
@@ -96,6 +100,7 @@ def extract(
         plan = _settled_plan(writer, prepared, plan)
         _capture(writer, prepared, plan, report)
         score_heads(writer, prepared.loaded, plan, prepared.inputs, seed=seed, report=report)
+        measure_sinks(writer, special_tokens(prepared.loaded.processor), seed=seed, report=report)
         for name in request.projection:
             make_map(writer, writer.reader(), MapKind.parse(name), seed=seed, report=report)
         report(Progress("publish", message="Writing the manifest", run_id=prepared.run_id))
@@ -128,6 +133,7 @@ def prepare(request: Request, report: Report) -> Prepared:
         "limit": request.limit,
         "layers": None if request.layers is None else sorted(request.layers),
         "attention": request.attention,
+        "states": request.states,
         "projection": list(request.projection),
         "seed": request.seed,
         "code_version": __version__,
@@ -190,7 +196,7 @@ def _settled_plan(writer: RunWriter, prepared: Prepared, fresh: CapturePlan | No
 
 
 def _capture(writer: RunWriter, prepared: Prepared, plan: CapturePlan, report: Report) -> None:
-    from analysis.engines.local import capture_into
+    from analysis.engines.local import capture_into, measures_states
     from analysis.metrics import metric_names
     from analysis.pipeline.token_facts import token_facts
 
@@ -202,6 +208,7 @@ def _capture(writer: RunWriter, prepared: Prepared, plan: CapturePlan, report: R
         attention=prepared.request.attention,
         metrics=metric_names(),
         facts=token_facts(prepared.inputs, prepared.loaded.processor),
+        states=measures_states(plan.sites, prepared.request.states),
         report=report,
     )
 
@@ -236,6 +243,7 @@ def _manifest(prepared: Prepared, plan: CapturePlan) -> dict[str, Any]:
         "n_tokens": int(inputs.inputs["n_tokens"].sum()),
         "n_sites": len(plan.sites),
         "n_heads": sum(site.n_heads for site in plan.sites),
+        "special_tokens": special_tokens(loaded.processor),
         "skipped": [list(entry) for entry in inputs.skipped],
         "notes": notes_on(inputs),
         "certificate": plan.certificate,

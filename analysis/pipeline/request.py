@@ -22,6 +22,7 @@ class Request:
     projection: tuple[str, ...]
     seed: int
     run_id: str | None
+    states: str = "auto"
 
 
 def checked(
@@ -34,6 +35,7 @@ def checked(
     seed: int = 0,
     engine: str = "local",
     run_id: str | None = None,
+    states: str = "auto",
 ) -> Request:
     """The request, when everything about it that can be known at once is right.
 
@@ -46,10 +48,12 @@ def checked(
         raise UserError(f"The engine {engine!r} is not available yet; use --engine local.")
     if attention not in ("auto", "store", "recompute"):
         raise UserError(f"Attention can be kept as auto, store or recompute; got {attention!r}.")
+    if states not in ("auto", "on", "off"):
+        raise UserError(f"Residual states can be measured as auto, on or off; got {states!r}.")
     names = tuple(dict.fromkeys(name for name in projection if name != "none"))
     for name in names:
         MapKind.parse(name)
-    return Request(str(model), str(data), limit, parse_layers(layers), attention, names, seed, run_id)
+    return Request(str(model), str(data), limit, parse_layers(layers), attention, names, seed, run_id, states)
 
 
 def parse_layers(text: str | None) -> frozenset[int] | None:

@@ -1,8 +1,8 @@
-"""Head metrics over pairs of inputs: a seeded sample of the data runs through the model once more."""
+"""Head metrics over pairs of inputs: the maps of a seeded sample of the data, kept while it is captured."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 
     from analysis.capture import CapturePlan
     from analysis.inputs import Inputs
+    from analysis.metrics.pairs import SampledMaps
     from analysis.models import LoadedModel
-    from analysis.types import SiteCapture
+    from analysis.types import Site, SiteCapture
 
 MOST_INPUTS, FEWEST_INPUTS, SHARE = 32, 8, 0.06
 """Of a large data set so many inputs are drawn, of a smaller one this share of them but not fewer than these. Texts are
-drawn from the longer half, and each costs one more forward pass: all in all at most a tenth of the run's own."""
+drawn from the longer half. Those that are captured by another call of the job than the one that scores the heads cost
+one more forward pass each: all in all at most a tenth of the run's own."""
 
 MOST_POSITIONS = 64
 """Of texts at most so many first positions are compared."""
@@ -72,14 +74,57 @@ def draw_sample(inputs: Inputs, n_heads: int, seed: int) -> Sample:
     return Sample(chosen, n_positions, np.sort(rng.choice(n_positions, n_queries, replace=False)))
 
 
-def score_samples(loaded: LoadedModel, plan: CapturePlan, inputs: Inputs, seed: int) -> pd.DataFrame:
+class MapsOfSample:
+    """The maps of the sampled inputs, taken from what is captured of them.
+
+    Args:
+        plan: The sites.
+        inputs: The data of the run.
+        seed: Of the sample.
+    """
+
+    def __init__(self, plan: CapturePlan, inputs: Inputs, seed: int) -> None:
+        self.sample = draw_sample(inputs, sum(site.n_heads for site in plan.sites), seed)
+        self._sink_logits = plan.sink_logits
+        self._wanted = set(self.sample.inputs.tolist())
+        self._maps: dict[tuple[str, int], Float[np.ndarray, "head query key"]] = {}
+        self._masks: dict[str, Bool[np.ndarray, "query key"]] = {}
+        self._differing: set[str] = set()
+
+    def take(self, captures: Iterable[Sequence[SiteCapture]]) -> None:
+        """Keep the maps of the sampled inputs among these; for each input, its sites."""
+        for capture in (capture for of_input in captures for capture in of_input if capture.input_id in self._wanted):
+            key = capture.site.key
+            allowed = capture.allowed[self.sample.queries, : self.sample.n_positions]
+            if not np.array_equal(self._masks.setdefault(key, allowed), allowed):
+                self._differing.add(key)
+            self._maps[key, capture.input_id] = _rows(capture, self.sample, self._sink_logits)
+
+    def missing(self) -> list[int]:
+        """Sampled inputs of which nothing was taken."""
+        return sorted(self._wanted - {input_id for _, input_id in self._maps})
+
+    def of_site(self, site: Site) -> SampledMaps | None:
+        """The maps of a site, which are let go; None for fewer than two inputs, or where their masks differ."""
+        from analysis.metrics.pairs import SampledMaps
+
+        maps = [self._maps.pop((site.key, input_id)) for input_id in self.sample.inputs.tolist()]
+        if len(maps) < 2 or site.key in self._differing:
+            return None
+        return SampledMaps(np.stack(maps), self._masks[site.key])
+
+
+def score_samples(
+    loaded: LoadedModel, plan: CapturePlan, inputs: Inputs, seed: int, maps: MapsOfSample | None = None
+) -> pd.DataFrame:
     """The metrics that are measured over pairs of inputs: ``map_similarity`` and ``position_share``.
 
     Args:
-        loaded: The model; it is run once on each sampled input, in fp32 where it is loaded so.
+        loaded: The model; it runs once on each sampled input that `maps` lacks, in fp32 where it is loaded so.
         plan: Its sites.
         inputs: The data of the run.
         seed: Of the sample and of the bootstrap.
+        maps: What was taken of the sample while the run was captured, with the same seed; it is used up.
 
     Returns:
         ``metric, site, head, value, ci_low, ci_high, null, n``, with the site's key; n is the number of inputs. Sites
@@ -89,52 +134,47 @@ def score_samples(loaded: LoadedModel, plan: CapturePlan, inputs: Inputs, seed: 
 
     from analysis.metrics import METRICS, ON_SAMPLE, metric_names
     from analysis.metrics.over_inputs import COLUMNS
-    from analysis.metrics.pairs import SampledMaps
 
-    sample = draw_sample(inputs, sum(site.n_heads for site in plan.sites), seed)
-    maps: dict[str, list[np.ndarray]] = {site.key: [] for site in plan.sites}
-    masks: dict[str, np.ndarray] = {}
-    for capture in _captures(loaded, plan, inputs, sample):
-        allowed = capture.allowed[np.ix_(sample.queries, np.arange(sample.n_positions))]
-        if np.array_equal(masks.setdefault(capture.site.key, allowed), allowed):
-            maps[capture.site.key].append(_rows(capture, sample, plan.sink_logits))
+    maps = maps or MapsOfSample(plan, inputs, seed)
+    for batch in _captures(loaded, plan, inputs, maps.missing(), maps.sample.n_positions):
+        maps.take(batch)
     tables = []
     for site in plan.sites:
-        if 2 <= len(maps[site.key]) == len(sample.inputs):
-            sampled = SampledMaps(np.stack(maps.pop(site.key)), masks[site.key])
-            for name in metric_names(ON_SAMPLE):
-                found = METRICS[name].compute(sampled)
-                low, high = found.interval(seed=seed)
-                columns = {"value": found.value(), "ci_low": low, "ci_high": high, "null": found.null}
-                table = pd.DataFrame({"head": np.arange(site.n_heads), **columns})
-                tables.append(table.assign(metric=name, site=site.key, n=len(sample.inputs)))
+        sampled = maps.of_site(site)
+        for name in metric_names(ON_SAMPLE) if sampled else ():
+            found = METRICS[name].compute(sampled)
+            low, high = found.interval(seed=seed)
+            columns = {"value": found.value(), "ci_low": low, "ci_high": high, "null": found.null}
+            table = pd.DataFrame({"head": np.arange(site.n_heads), **columns})
+            tables.append(table.assign(metric=name, site=site.key, n=len(maps.sample.inputs)))
     if not tables:
         return pd.DataFrame(columns=COLUMNS)
     table = pd.concat(tables, ignore_index=True)[COLUMNS]
     return table[table["value"].notna()].reset_index(drop=True)
 
 
-def _captures(loaded: LoadedModel, plan: CapturePlan, inputs: Inputs, sample: Sample) -> Iterator[SiteCapture]:
-    """What every site does on every sampled input, batch by batch as in the extraction."""
+def _captures(
+    loaded: LoadedModel, plan: CapturePlan, inputs: Inputs, chosen: Sequence[int], n_positions: int
+) -> Iterator[list[list[SiteCapture]]]:
+    """What every site does on some inputs, batch by batch as in the extraction."""
     from analysis.capture import run_batch
     from analysis.engines.local import BATCH_ATTENTION_BYTES, attention_bytes, batches
 
     # Where no token sees a later one, what comes after the compared positions does not change them.
     looks_back = inputs.modality == "text" and all(site.band is not None and site.band.is_causal for site in plan.sites)
-    longest = sample.n_positions if looks_back else None
+    longest = n_positions if looks_back else None
     n_heads = sum(site.n_heads for site in plan.sites)
 
     def n_tokens(input_id: int) -> int:
         return min(inputs.n_tokens(input_id), longest or inputs.n_tokens(input_id))
 
-    for batch in batches([int(input_id) for input_id in sample.inputs], n_tokens, n_heads):
+    for batch in batches(chosen, n_tokens, n_heads):
         encoded = []
         for input_id in batch:
             tensors = inputs.tensors(input_id)
             encoded.append((input_id, {k: v[:longest] for k, v in tensors.items()} if looks_back else tensors))
         small = len(batch) * attention_bytes(n_tokens(batch[0]), n_heads) <= BATCH_ATTENTION_BYTES
-        for of_input in run_batch(loaded, plan, encoded, want_attention=small, stores_attention=small):
-            yield from of_input
+        yield run_batch(loaded, plan, encoded, want_attention=small, stores_attention=small)
 
 
 def _rows(

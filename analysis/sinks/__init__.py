@@ -2,5 +2,11 @@
 
 from analysis.sinks.columns import USUAL, SinkRule, is_sink, sink_columns
 from analysis.sinks.hiding import Hidden, hide_sinks
+from analysis.sinks.reading import received_at
+from analysis.sinks.table import PUBLISHED, SinkFindings, find_sinks
+from analysis.sinks.token_classes import token_classes
 
-__all__ = ["USUAL", "Hidden", "SinkRule", "hide_sinks", "is_sink", "sink_columns"]
+__all__ = [
+    "PUBLISHED", "USUAL", "Hidden", "SinkFindings", "SinkRule", "find_sinks", "hide_sinks", "is_sink", "received_at",
+    "sink_columns", "token_classes",
+]  # fmt: skip

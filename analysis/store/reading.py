@@ -11,11 +11,11 @@ from jaxtyping import Bool, Float
 from analysis.attention import recompute
 from analysis.errors import RunError
 from analysis.store.packing import unpack_attention, unpack_rows
-from analysis.store.tables import TableReader
+from analysis.store.sink_tables import SinkTables
 from analysis.types import Site
 
 
-class Reader(TableReader):
+class Reader(SinkTables):
     """Reads a run. Safe to use from many threads.
 
     Args:

@@ -189,6 +189,12 @@ class ResultsWriter(ABC):
         """Store heads arranged by likeness: arrangement, site, head, x, y, cluster; one replaces its old rows."""
         self._put_scores("head_places", places, "arrangement")
 
+    def put_sinks(self, sinks: pd.DataFrame) -> None:
+        """Store the table of `analysis.sinks.find_sinks`; repeated, it replaces the old one."""
+        with self.database.transaction():
+            self.database.execute("DELETE FROM sinks")
+            self.database.insert("sinks", self.score_rows(sinks))
+
     def _put_scores(self, table: str, scores: pd.DataFrame, kind: str = "metric") -> None:
         with self.database.transaction():
             for name in dict.fromkeys(scores[kind]):

@@ -76,7 +76,7 @@ CREATE TABLE state_figures (
     figures BLOB USING COMPRESSION uncompressed);
 CREATE TABLE sinks (
     site SMALLINT, head SMALLINT, kind VARCHAR, position INTEGER, token VARCHAR,
-    score DOUBLE, rate DOUBLE, ci_low DOUBLE, ci_high DOUBLE, n BIGINT);
+    score DOUBLE, rate DOUBLE, ci_low DOUBLE, ci_high DOUBLE, n BIGINT, null_baseline DOUBLE);
 CREATE TABLE sink_cuts (cut VARCHAR, input_id INTEGER, measure VARCHAR, "before" DOUBLE, "after" DOUBLE);
 """
 """`received` holds the mean attention every token receives, fp32 ``[head, token]``: from all queries that see it, and

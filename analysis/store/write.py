@@ -24,6 +24,7 @@ from analysis.store.publish import flush, seal, write_whole
 from analysis.store.reading import Reader
 from analysis.store.results import ResultsWriter
 from analysis.store.schema import FORMAT, migrate
+from analysis.store.sink_rows import Figures, Received, figure_rows, received_rows
 from analysis.store.vectors import attention_rows, mask_rows, vector_rows
 from analysis.types import Site, SiteCapture
 
@@ -152,6 +153,8 @@ class RunWriter(ResultsWriter):
         input_scores: pd.DataFrame | None,
         store_attention: Callable[[SiteCapture], bool],
         profile_sums: Sums | None = None,
+        received: Received | None = None,
+        state_figures: Figures | None = None,
     ) -> None:
         """Store what a batch of inputs gave, in one transaction. Inputs that are stored already are passed over.
 
@@ -161,6 +164,8 @@ class RunWriter(ResultsWriter):
             store_attention: Whether to keep the attention of a capture. Where q and k would not give it back it is
                 kept in any case.
             profile_sums: By profile and index of the site, what these inputs add to its sums.
+            received: The attention that every token receives.
+            state_figures: What was measured of residual states.
 
         Raises:
             RunError: NaN or infinity in a capture (the batch is not stored), or the disk is full.
@@ -180,6 +185,10 @@ class RunWriter(ResultsWriter):
         }
         if input_scores is not None and len(input_scores):
             tables["head_input_scores"] = self.score_rows(input_scores[input_scores["input_id"].isin(new_ids)])
+        if received:
+            tables["received"] = received_rows(_of_inputs(received, new_ids))
+        if state_figures:
+            tables["state_figures"] = figure_rows(_of_inputs(state_figures, new_ids))
         sums = self._profile_sums.plus(profile_sums or {})
         with self.database.transaction():
             for name, rows in tables.items():
@@ -319,6 +328,11 @@ def _check_inputs(inputs: pd.DataFrame, tokens: pd.DataFrame) -> None:
         or not np.array_equal(expected[1], tokens["position"].to_numpy())
     ):
         raise RunError("The token table does not have one row per input and position 0, 1, ... n_tokens - 1.")
+
+
+def _of_inputs(parts: Mapping[tuple, Any], input_ids: Sequence[int]) -> dict[tuple, Any]:
+    wanted = set(input_ids)
+    return {key: value for key, value in parts.items() if key[0] in wanted}
 
 
 def _as_dict(info: Any) -> dict[str, Any]:

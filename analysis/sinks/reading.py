@@ -1,0 +1,54 @@
+"""The attention received at every site of a run, read back for the statistics of sinks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from analysis.sinks.columns import SinkRule
+from analysis.sinks.groups import SiteReceived
+from analysis.sinks.received import learned_mass
+from analysis.types import Site
+
+Mask = Bool[np.ndarray, "query key"]
+
+
+def received_at(run: Any, rule: SinkRule) -> Iterator[SiteReceived]:
+    """Every self-attention site of a run, one at a time.
+
+    Args:
+        run: With ``sites``, ``received`` and ``allowed_by_input``, as `analysis.store.Run`.
+        rule: Whether a token's own query counts.
+    """
+    for site in run.sites:
+        if site.role != "self":
+            continue
+        received = run.received(site, counts_own=rule.counts_own)
+        masks = run.allowed_by_input(site)
+        of_mask = {id(mask): (_n_seeing(mask, rule.counts_own), even_received(mask, rule.counts_own)) for mask in masks}
+        n_queries, even = (np.concatenate([of_mask[id(mask)][place] for mask in masks]) for place in range(2))
+        yield SiteReceived(site.key, received, n_queries, even, _learned(run, site, masks))
+
+
+def even_received(allowed: Mask, counts_own: bool = True) -> Float[np.ndarray, " key"]:
+    """What every token would receive if all queries looked evenly at what they may see: the null of the score."""
+    weights = allowed / np.maximum(allowed.sum(axis=1, keepdims=True), 1)
+    total = weights.sum(axis=0) if counts_own else weights.sum(axis=0) - np.diagonal(weights)
+    return total / np.maximum(_n_seeing(allowed, counts_own), 1)
+
+
+def _n_seeing(allowed: Mask, counts_own: bool) -> np.ndarray:
+    n_queries = allowed.sum(axis=0)
+    return n_queries if counts_own else n_queries - np.diagonal(allowed)
+
+
+def _learned(run: Any, site: Site, masks: Sequence[Mask]) -> Float[np.ndarray, "head input"] | None:
+    if not site.has_sink_logits:
+        return None
+    bounds = np.cumsum([len(mask) for mask in masks])[:-1]
+    parts = np.split(run.received(site, counts_own=True), bounds, axis=1)
+    taken = [learned_mass(part, _n_seeing(mask, True), len(mask)) for part, mask in zip(parts, masks, strict=True)]
+    return np.stack(taken, axis=1)

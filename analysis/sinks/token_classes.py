@@ -1,0 +1,62 @@
+"""Which kind of token each is, as far as sinks are concerned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BOS, CLS, SEP, EOS, SPECIAL = "BOS", "CLS", "SEP", "EOS", "other special token"
+PUNCTUATION, NEWLINE, NUMBER, WORD, OTHER = "punctuation", "newline", "number", "word", "other text"
+REGISTER, PATCH, BACKGROUND = "register", "patch", "background patch"
+
+_BY_WORD_CLASS = {"punctuation": PUNCTUATION, "number": NUMBER, "word": WORD}
+
+
+def token_classes(tokens: pd.DataFrame, special_tokens: Mapping[str, str | None] | None = None) -> np.ndarray:
+    """The class of every token of a run.
+
+    Args:
+        tokens: The token table: position, text, is_special, and word_class (texts) or row and object (images).
+        special_tokens: What the tokenizer writes for ``cls``, ``bos``, ``sep`` and ``eos``. Without it they are told by
+            their text and place.
+
+    Returns:
+        An object array [token] of the words above. A patch is background where the masks of the data say so; without
+        masks every patch is a patch.
+    """
+    special = tokens["is_special"].to_numpy(dtype=bool)
+    if "word_class" in tokens:
+        words = tokens["word_class"].map(_BY_WORD_CLASS).fillna(OTHER).to_numpy(dtype=object)
+        words[tokens["text"].str.contains("\n", regex=False, na=False).to_numpy(dtype=bool) & ~special] = NEWLINE
+        names = _special_text(tokens, special_tokens or {})
+    else:
+        words = np.full(len(tokens), PATCH, dtype=object)
+        if "object" in tokens:
+            words[(tokens["object"] == "background").fillna(False).to_numpy(dtype=bool)] = BACKGROUND
+        text = tokens["text"].astype(str)
+        names = np.select([text == "CLS", text.str.startswith("REG")], [CLS, REGISTER], SPECIAL).astype(object)
+    return np.where(special, names, words)
+
+
+def _special_text(tokens: pd.DataFrame, special_tokens: Mapping[str, str | None]) -> np.ndarray:
+    text, first = tokens["text"].astype(str), tokens["position"].to_numpy() == 0
+    known = {
+        name: text == str(special_tokens[name]) for name in ("cls", "sep", "bos", "eos") if special_tokens.get(name)
+    }
+    if not known:
+        lower = text.str.lower()
+        known = {"cls": lower.str.contains("cls"), "sep": lower.str.contains("sep|</s>"), "bos": first, "eos": ~first}
+    never = np.zeros(len(tokens), dtype=bool)
+    # A tokenizer may write one token for several purposes: at the start it is the one, elsewhere the other.
+    choices = [
+        known.get("cls", never),
+        known.get("bos", never) & first,
+        known.get("sep", never),
+        known.get("eos", never),
+    ]
+    return np.select(choices, [CLS, BOS, SEP, EOS], SPECIAL).astype(object)
