@@ -1,14 +1,8 @@
-"""What is measured when sinks are cut: names, and means over inputs with intervals. Measured in `analysis.pipeline`."""
+"""What the measures of a cut of sinks are called and mean. Measured in `analysis.pipeline.sink_cuts`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import numpy as np
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +44,7 @@ MEASURES: dict[str, CutMeasure] = {
             "Probability of the true next token, masked token or class; mean over predictions.",
         ),
         CutMeasure(
-            "top_1_right", "Predictions that are right", "share, 0 to 1", "more predictions are right without the sinks",
+            "top_1_right", "Predictions that are right", "share, 0 to 1", "more are right without the sinks",
             "Share of predictions whose likeliest answer is the true one.",
         ),
         CutMeasure(
@@ -82,31 +76,3 @@ MEASURES: dict[str, CutMeasure] = {
 }  # fmt: skip
 """In the order in which a table shows them. Sources: replacing attention of sinks is Kang et al. (2025), "See What You
 Are Told: Visual Attention Sink in Large Multimodal Models"; the measures are standard practice, states ours."""
-
-
-def summarise_cuts(per_input: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
-    """One row per cut and measure from one per cut, measure and input.
-
-    Args:
-        per_input: ``cut, input_id, measure, before, after``, as `Run.sink_cuts`; inputs a measure says nothing about
-            are absent.
-        seed: Of the bootstrap.
-
-    Returns:
-        ``cut, measure, before, after, change, ci_low, ci_high, n``: means over inputs, each counting once; the mean of
-        after less before with its 95 % interval, NaN for a single input; and on how many inputs it rests. Measures in
-        the order of `MEASURES`.
-    """
-    import pandas as pd
-
-    order = {name: place for place, name in enumerate(MEASURES)}
-    rows = []
-    for (cut, measure), found in per_input.groupby(["cut", "measure"], sort=False):
-        before, after = found["before"].to_numpy(float), found["after"].to_numpy(float)
-        low, high = _interval(after - before, seed)
-        rows.append((cut, measure, before.mean(), after.mean(), (after - before).mean(), low, high, len(found)))
-    columns = ["cut", "measure", "before", "after", "change", "ci_low", "ci_high", "n"]
-    table = pd.DataFrame(rows, columns=columns)
-    cuts = {cut: place for place, cut in enumerate(dict.fromkeys(per_input["cut"]))}
-    places = table["cut"].map(cuts) * len(order) + table["measure"].map(order)
-    return table.iloc[np.argsort(places.to_numpy(), kind="stable")].reset_index(drop=True)

@@ -32,6 +32,7 @@ class SiteReceived(NamedTuple):
         received: Mean over the queries that see the token, 0..1; see `analysis.sinks.received`.
         n_queries: How many these are.
         even: What it would be if every query looked evenly at all it may see.
+        n_all: How many queries see the token, its own counted.
         learned: Mean attention that a learned sink takes on each input; None where there is none.
     """
 
@@ -39,6 +40,7 @@ class SiteReceived(NamedTuple):
     received: Float[np.ndarray, "head point"]
     n_queries: Int[np.ndarray, " point"]
     even: Float[np.ndarray, " point"]
+    n_all: Int[np.ndarray, " point"]
     learned: Float[np.ndarray, "head input"] | None = None
 
 

@@ -16,21 +16,21 @@ from analysis.types import Site
 Mask = Bool[np.ndarray, "query key"]
 
 
-def received_at(run: Any, rule: SinkRule) -> Iterator[SiteReceived]:
-    """Every self-attention site of a run, one at a time.
+def received_at(run: Any, rule: SinkRule, sites: Sequence[Site] | None = None) -> Iterator[SiteReceived]:
+    """Every self-attention site of a run, or some of them, one at a time.
 
     Args:
         run: With ``sites``, ``received`` and ``allowed_by_input``, as `analysis.store.Run`.
         rule: Whether a token's own query counts.
+        sites: Only these.
     """
-    for site in run.sites:
-        if site.role != "self":
-            continue
+    for site in [site for site in run.sites if site.role == "self"] if sites is None else sites:
         received = run.received(site, counts_own=rule.counts_own)
         masks = run.allowed_by_input(site)
-        of_mask = {id(mask): (_n_seeing(mask, rule.counts_own), even_received(mask, rule.counts_own)) for mask in masks}
-        n_queries, even = (np.concatenate([of_mask[id(mask)][place] for mask in masks]) for place in range(2))
-        yield SiteReceived(site.key, received, n_queries, even, _learned(run, site, masks))
+        own = rule.counts_own
+        of_mask = {id(mask): (_n_seeing(mask, own), even_received(mask, own), _n_seeing(mask, True)) for mask in masks}
+        parts = (np.concatenate([of_mask[id(mask)][place] for mask in masks]) for place in range(3))
+        yield SiteReceived(site.key, received, *parts, _learned(run, site, masks))
 
 
 def even_received(allowed: Mask, counts_own: bool = True) -> Float[np.ndarray, " key"]:
