@@ -243,6 +243,7 @@ def _manifest(prepared: Prepared, plan: CapturePlan) -> dict[str, Any]:
         "n_tokens": int(inputs.inputs["n_tokens"].sum()),
         "n_sites": len(plan.sites),
         "n_heads": sum(site.n_heads for site in plan.sites),
+        "d_model": _width(loaded.module),
         "special_tokens": special_tokens(loaded.processor),
         "skipped": [list(entry) for entry in inputs.skipped],
         "notes": notes_on(inputs),
@@ -250,6 +251,13 @@ def _manifest(prepared: Prepared, plan: CapturePlan) -> dict[str, Any]:
         "code_version": __version__,
         "versions": _versions(),
     }
+
+
+def _width(module: Any) -> int | None:
+    """Width of the residual state, as the config names it."""
+    config = module.config.get_text_config() if hasattr(module.config, "get_text_config") else module.config
+    width = getattr(config, "hidden_size", None) or getattr(config, "d_model", None)
+    return int(width) if isinstance(width, int) else None
 
 
 def _versions() -> dict[str, str]:

@@ -5,10 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from analysis.progress import Progress, Report
-from analysis.sinks import PUBLISHED, SinkFindings, SinkRule, find_sinks, received_at, token_classes
+from analysis.sinks import PUBLISHED, USUAL, SinkFindings, SinkRule, find_sinks, received_at, token_classes
+from analysis.sinks.levels import LevelRule, Levels, find_levels
+from analysis.sinks.summary import sum_up
+from analysis.sinks.towers import Tower, read_tower
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import numpy as np
 
     from analysis.store import Run, RunWriter
 
@@ -47,7 +52,38 @@ def sinks_of(run: Run, rule: SinkRule = PUBLISHED) -> SinkFindings:
     Raises:
         RunError: The run was made before sinks were measured.
     """
-    tokens = run.tokens()
-    classes = token_classes(tokens, run.manifest.get("special_tokens"))
+    tokens, classes = run.tokens(), classes_of(run)
     seed = int(run.manifest.get("spec", {}).get("seed", 0))
     return find_sinks(lambda: received_at(run, rule), tokens, classes, rule=rule, seed=seed)
+
+
+def classes_of(run: Run) -> np.ndarray:
+    """The class of every token of a run, in token-table order; see `analysis.sinks.token_classes`."""
+    return token_classes(run.tokens(), run.manifest.get("special_tokens"))
+
+
+def width_of(run: Run, stack: str) -> int:
+    """Width of the residual state of a tower."""
+    site = next(site for site in run.sites if site.stack_label == stack)
+    return int(run.manifest.get("d_model") or site.n_heads * site.d_head)
+
+
+def levels_of(run: Run, tower: Tower, rule: LevelRule | None = None) -> Levels | None:
+    """The levels of a tower's sinks; None where the run has no figures of its states."""
+    figures = run.state_figures(tower.stack)
+    return find_levels(tower, figures, run.tokens(), rule) if figures else None
+
+
+def sum_up_sinks(run: Run, stack: str | None = None, rule: SinkRule = USUAL) -> str:
+    """What the sinks of a tower are, in a few sentences.
+
+    Args:
+        run: An open run.
+        stack: Label of the tower; the first one where none is given.
+        rule: What a sink is.
+
+    Raises:
+        RunError: The run was made before sinks were measured.
+    """
+    tower = read_tower(run, stack, rule)
+    return sum_up(tower, levels_of(run, tower), run.tokens(), classes_of(run))
