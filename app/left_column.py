@@ -1,4 +1,4 @@
-"""The left column, the same in every view: run, stack, map and colour, and what is marked."""
+"""The left column, the same in every view: run, stack, map, colour, hidden sinks, and what is marked."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from analysis.errors import UserError
 from app import cache, marks
 from app.glossary import meaning
 from app.sentences import plain, stack_title
-from app.state import CYCLE, KIND_COLOUR, LONGEST_CYCLE, OF_ONE_RUN, RunFacts, Selection, cycle_of
-from app.widgets import SEARCH_HELP, pick, search_for, select
+from app.state import CYCLE, KIND_COLOUR, LONGEST_CYCLE, OF_ONE_RUN, RunFacts, Selection, cycle_of, switch_sinks
+from app.widgets import SEARCH_HELP, current, pick, search_for, select
 
 MAPS_HELP = "Each map says beside it how much it keeps."
 
@@ -35,6 +35,7 @@ def sidebar(selection: Selection, facts: RunFacts | None) -> None:
         )  # fmt: skip
         if cycle is not None:
             _pick_cycle(cycle)
+        _hide_sinks(selection, facts)
         _say_marks(selection)
 
 
@@ -83,6 +84,15 @@ def _pick_stack(selection: Selection, facts: RunFacts) -> None:
         "Stack", facts.stacks, facts.site(selection.site).stack_label,
         lambda stack: {"site": first_sites[stack], "head": 0}, key="pick_stack", format_func=stack_title,
         help=meaning("stack"),
+    )  # fmt: skip
+
+
+def _hide_sinks(selection: Selection, facts: RunFacts) -> None:
+    """The switch; what it hides is said where it is hidden."""
+    st.session_state["hide_sinks"] = selection.hides_sinks
+    st.toggle(
+        "Hide sinks", key="hide_sinks", help=meaning("hidden sinks"),
+        on_change=lambda: select(**switch_sinks(current(), facts)),
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from analysis.errors import UserError
@@ -48,6 +48,17 @@ def kind_of(row: Mapping[str, Any]) -> MapKind:
     """What a row of `Run.projections` is a map of."""
     is_aligned = bool(json.loads(row["parameters"] or "{}").get("aligned"))
     return MapKind(str(row["method"]), int(row["dims"]), str(row["target"]), is_aligned)
+
+
+def without_sinks(kinds: Mapping[str, MapKind]) -> dict[str, str]:
+    """Of every map of the whole attention, the name of the same map of attention without sinks, where there is one.
+
+    Args:
+        kinds: Of the maps of a run, by name.
+    """
+    known = {kind: name for name, kind in reversed(kinds.items())}
+    twins = {name: known.get(replace(kind, target=WITHOUT_SINKS)) for name, kind in kinds.items()}
+    return {name: twin for name, twin in twins.items() if twin is not None and kinds[name].target == WHOLE}
 
 
 @dataclass(frozen=True)

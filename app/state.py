@@ -24,8 +24,11 @@ LONGEST_CYCLE = 512
 EXPLAINED = "kl_explained"
 """How much of a head's attention the map explains, as a head score beside the metrics."""
 
+SINKS, HIDDEN, BEFORE = "sinks", "hidden", "was"
+"""Words of the link: ``sinks=hidden`` hides sinks wherever attention is drawn; ``was=`` names the map shown before."""
+
 OF_ONE_RUN = tuple(
-    "site head input token map new with at spot also beside beside_map near near_words want heads".split()
+    f"site head input token map {BEFORE} new with at spot also beside beside_map near near_words want heads".split()
 )  # fmt: skip
 """Words of the link that mean nothing in another run."""
 
@@ -63,6 +66,11 @@ class Selection:
     score: str | None = None
     options: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
+    @property
+    def hides_sinks(self) -> bool:
+        """Whether sinks are hidden wherever attention is drawn."""
+        return self.options.get(SINKS) == HIDDEN
+
     def having(self, **changes: Any) -> Selection:
         """A copy with some parts changed; words that are no field go to `options` (None takes one away)."""
         fields = {name: value for name, value in changes.items() if name in (*_WORDS, *_NUMBERS)}
@@ -80,7 +88,12 @@ class Selection:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What a run has to offer, so that a selection can be checked without opening it."""
+    """What a run has to offer, so that a selection can be checked without opening it.
+
+    Attributes:
+        without_sinks: Of maps of the whole attention, the same map of attention without sinks, where there is one.
+        n_tokens: Of every input.
+    """
 
     run: str
     sites: tuple[Site, ...] = ()
@@ -88,6 +101,7 @@ class RunFacts:
     columns: tuple[str, ...] = ()
     scores: tuple[str, ...] = ()
     n_tokens: Mapping[int, int] = field(default_factory=dict)
+    without_sinks: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def stacks(self) -> tuple[str, ...]:
@@ -138,12 +152,28 @@ def resolve(selection: Selection, facts: RunFacts) -> tuple[Selection, list[str]
         notes.append(f"The link asks for head {chosen['head']}, but {has}; head 0 is shown.")
         chosen["head"] = 0
     first_map = facts.maps[0] if facts.maps else None
+    if selection.hides_sinks:
+        first_map = facts.without_sinks.get(first_map, first_map)
     chosen["map"] = _check(selection.map, facts.maps, "map", facts.run, first_map, notes)
     colours = (KIND_COLOUR, *facts.columns, *([selection.colour] if cycle_of(selection.colour) else []))
     chosen["colour"] = _check(selection.colour, colours, "token column", facts.run, KIND_COLOUR, notes)
     chosen["score"] = _check(selection.score, (EXPLAINED, *facts.scores), "head score", facts.run, None, notes)
     chosen |= _check_token(selection, facts, notes)
     return selection.having(**chosen), notes
+
+
+def switch_sinks(selection: Selection, facts: RunFacts) -> dict[str, str | None]:
+    """Changes of a selection that hide sinks, or show them again where they are hidden.
+
+    The map that somebody chose is exchanged for the same map without sinks, where the run has it, and comes back unless
+    another one was chosen meanwhile. Where nobody chose a map, `resolve` takes the one that fits.
+    """
+    if selection.hides_sinks:
+        before = selection.options.get(BEFORE)
+        is_twin = before in facts.maps and facts.without_sinks.get(before) == selection.map
+        return {SINKS: None, BEFORE: None} | ({"map": before} if is_twin else {})
+    twin = facts.without_sinks.get(selection.map)
+    return {SINKS: HIDDEN, BEFORE: selection.map if twin else None} | ({"map": twin} if twin else {})
 
 
 def cycle_of(colour: str) -> int | None:

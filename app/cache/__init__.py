@@ -20,6 +20,7 @@ from analysis.errors import UnknownName
 from analysis.store.run import Run, list_runs, open_run, runs_dir
 from analysis.types import KEY, QUERY
 from app.charts.head_table import head_table
+from app.map_request import kind_of, without_sinks
 from app.state import RunFacts
 
 LONG_TOKENS = 1024
@@ -79,14 +80,15 @@ def _run(run_id: str, folder: str, stamp: str) -> Run:
 @st.cache_data(max_entries=16, show_spinner=False)
 def _facts(run_id: str, folder: str, stamp: str) -> RunFacts:
     opened = _run(run_id, folder, stamp)
-    inputs, scores = opened.inputs(), opened.head_scores()
+    inputs, scores, maps = opened.inputs(), opened.head_scores(), opened.projections()
     return RunFacts(
         run=run_id,
         sites=tuple(opened.sites),
-        maps=tuple(opened.projections()["name"]),
+        maps=tuple(maps["name"]),
         columns=tuple(opened.token_columns()),
         scores=tuple(dict.fromkeys(scores["metric"])) if len(scores) else (),
         n_tokens={int(i): int(n) for i, n in zip(inputs["input_id"], inputs["n_tokens"])},
+        without_sinks=without_sinks({str(row["name"]): kind_of(row) for row in maps.to_dict("records")}),
     )
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.metrics.averages import Averages, average_attention, sample_inputs
+from analysis.sinks import hide_sinks
 from analysis.store.run import runs_dir
 from analysis.types import Site
 from app import cache
@@ -45,9 +46,10 @@ def scores_by_input(run_id: str, metric: str) -> pd.DataFrame:
     return _scores_by_input(run_id, str(runs_dir()), cache.stamp(run_id), metric)
 
 
-def averages(run_id: str, site: str, head: int, n_positions: int = 64) -> Averages:
-    """Mean attention of a head over the inputs of the run, or a sample of them where they are many or long."""
-    return Averages(*_averages(run_id, str(runs_dir()), cache.stamp(run_id), site, head, n_positions))
+def averages(run_id: str, site: str, head: int, n_positions: int = 64, hides: bool = False) -> Averages:
+    """Mean attention of a head over the inputs of the run, or a sample of them where they are many or long; without
+    its sinks if `hides`."""
+    return Averages(*_averages(run_id, str(runs_dir()), cache.stamp(run_id), site, head, n_positions, hides))
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
@@ -81,7 +83,7 @@ def _scores_by_input(run_id: str, folder: str, stamp: str, metric: str) -> pd.Da
 
 
 @st.cache_data(max_entries=64, show_spinner="Averaging over the inputs …")
-def _averages(run_id: str, folder: str, stamp: str, site: str, head: int, n_positions: int) -> tuple:
+def _averages(run_id: str, folder: str, stamp: str, site: str, head: int, n_positions: int, hides: bool) -> tuple:
     run = cache.run(run_id)
     lengths = cache.facts(run_id).n_tokens
     ids = np.array(list(lengths))
@@ -90,4 +92,6 @@ def _averages(run_id: str, folder: str, stamp: str, site: str, head: int, n_posi
         maps = zip(run.attention_by_input(site, head), run.allowed_by_input(site))
     else:
         maps = ((run.attention(site, head, input_id), run.allowed(site, input_id)) for input_id in chosen)
+    if hides:
+        maps = ((hide_sinks(weights, mask).weights, mask) for weights, mask in maps)
     return tuple(average_attention(maps, n_positions))

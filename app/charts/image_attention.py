@@ -82,6 +82,7 @@ def make_overlay(
     smooth: bool = False,
     marked: list[bool] | None = None,
     arrows: pd.DataFrame | None = None,
+    sinks: list[int] | None = None,
 ) -> alt.Chart:
     """The picture as it is, and beside it in grey with each patch shaded by its weight; a click picks (``pick``).
 
@@ -98,6 +99,7 @@ def make_overlay(
         smooth: Bicubic between the middles of the patches instead of one shade a patch.
         marked: Tokens that stand out while the rest is dimmed; None where nothing is looked for.
         arrows: From `app.charts.image_flows`: drawn instead of the shades.
+        sinks: Positions of keys that are hidden as sinks: dashed, without a shade.
     """
     patches = table[table["is_patch"]]
     n_rows, n_columns = int(patches["row"].max()) + 1, int(patches["column"].max()) + 1
@@ -119,6 +121,8 @@ def make_overlay(
     layers += [_shades(both, x, y, kind, scale, title), _names(table, x, y)]
     if marked is not None:
         layers += _marked(both[np.array(marked)[both["position"]]], x, y)
+    if sinks:
+        layers.append(_frame(both[both["position"].isin(sinks)], x, y, QUIET, 1.5, (3, 3)))
     if arrows is not None:
         layers += _arrows(arrows, x, y, pixels, scale, picked, kind)
     if picked is not None:

@@ -25,7 +25,7 @@ def strongest_arrows(weights: Float[np.ndarray, "query key"], table: pd.DataFram
     """
     patches = table.loc[table["is_patch"], "position"].to_numpy()
     part = weights[np.ix_(patches, patches)]
-    attends = np.isfinite(part).any(axis=1)
+    attends = (np.nan_to_num(part) > 0).any(axis=1)
     best = np.where(np.isnan(part), -np.inf, part).argmax(axis=1)
     return arrow_table(patches[attends], patches[best][attends], weights, table)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from analysis.types import KEY, QUERY
 from app.charts.words import percent
@@ -30,16 +30,18 @@ def describe_pick(
     kind: str,
     text: str | None,
     rule: str = LINES[0],
+    hidden: Bool[np.ndarray, " key"] | None = None,
 ) -> dict[str, Any]:
     """The panel's content for one picked point.
 
     Args:
-        attention: Of the head on the picked token's input.
+        attention: Of the head on the picked token's input, as it is drawn.
         tokens: The run's whole token table.
         input_id, position: The picked token.
         kind: Whether its query or its key was picked.
         text: The whole text of the input, for the context; None for images.
         rule: One of `LINES`: how many rows each list has. ``none`` draws no lines and lists as the first rule does.
+        hidden: Where sinks are hidden, the keys that are; None where the attention is whole.
 
     Returns:
         Text, place and context of the token, and ``sees`` (keys its query looks at, strongest first) and ``seen``
@@ -51,11 +53,8 @@ def describe_pick(
     patches = _patches(tokens.iloc[mine])
     token, n_all = tokens.iloc[mine[position]], len(tokens)
     row, column = attention[position], attention[:, position]
-    n_looking = int((column > 1 / max(len(mine), 1)).sum())
     sees = _ranked(row, mine, tokens, n_all, KEY, patches, rule)
     seen = _ranked(column, mine, tokens, 0, QUERY, patches, rule)
-    shown = [sum(each["weight"] for each in ranked) for ranked in (sees, seen)]
-    received = float(column.sum(dtype=float))
     return {
         "patch": patches[position],
         "text": str(token["text"]), "kind": kind, "colour": QUERY_COLOUR if kind == QUERY else KEY_COLOUR,
@@ -63,15 +62,11 @@ def describe_pick(
         "place": _place(token, len(mine)), **_context(token, text),
         "sees": {
             "start": int(mine[position]), "rows": sees, "colour": KEY_COLOUR,
-            "note": f"The {_count(len(sees), 'key')} its query weighs most: {percent(shown[0])} of its attention.",
+            "note": _says_of_query(sees, hidden is not None),
         },
         "seen": {
             "start": int(mine[position]) + n_all, "rows": seen, "colour": QUERY_COLOUR,
-            "note": (
-                f"{n_looking} of {len(mine)} queries give its key more than an even share. "
-                f"The {_count(len(seen), 'query')} that weigh it most give "
-                f"{percent(shown[1] / received if received else 0)} of what it gets."
-            ),
+            "note": _says_of_key(seen, column, hidden is not None and bool(hidden[position])),
         },
     }  # fmt: skip
 
@@ -113,6 +108,26 @@ def further_links(
     start, ends = (0, n_all) if kind == QUERY else (n_all, 0)
     rows = [{"point": int(mine[at]) + ends, "weight": float(weights[at])} for at in strongest(weights, rule).tolist()]
     return {"start": int(mine[position]) + start, "rows": rows}
+
+
+def _says_of_query(sees: list[dict[str, Any]], hides_sinks: bool) -> str:
+    if not sees and hides_sinks:
+        return "Its query looks at hidden sinks only."
+    shown = sum(each["weight"] for each in sees)
+    of = "its attention without sinks" if hides_sinks else "its attention"
+    return f"The {_count(len(sees), 'key')} its query weighs most: {percent(shown)} of {of}."
+
+
+def _says_of_key(seen: list[dict[str, Any]], column: np.ndarray, is_hidden: bool) -> str:
+    if is_hidden:
+        return "Its key is a sink of this head in this input, and hidden."
+    received, shown = float(column.sum(dtype=float)), sum(each["weight"] for each in seen)
+    n_looking = int((column > 1 / max(len(column), 1)).sum())
+    return (
+        f"{n_looking} of {len(column)} queries give its key more than an even share. "
+        f"The {_count(len(seen), 'query')} that weigh it most give {percent(shown / received if received else 0)} of "
+        "what it gets."
+    )
 
 
 def _count(number: int, thing: str) -> str:

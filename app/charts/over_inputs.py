@@ -27,14 +27,16 @@ def offset_table(means: Averages) -> pd.DataFrame:
     return pd.DataFrame({name: values[occurs] for name, values in columns.items()})
 
 
-def average_words(means: Averages, n_inputs: int) -> str:
+def average_words(means: Averages, n_inputs: int, hides_sinks: bool = False) -> str:
     """What the means rest on, and what they leave out.
 
     Args:
         n_inputs: Of the run.
+        hides_sinks: The sinks of each head on each input are hidden: they count as keys of weight 0.
     """
     which = f"all {n_inputs:,}" if means.n_inputs == n_inputs else f"a sample of {means.n_inputs:,} of {n_inputs:,}"
-    said = f"Mean over {which} inputs, every token, nothing hidden or merged."
+    hidden = "sinks hidden (weight 0), nothing else hidden or merged" if hides_sinks else "nothing hidden or merged"
+    said = f"Mean over {which} inputs, every token, {hidden}."
     n = len(means.by_position)
     if means.longest > n:
         said += f" Positions from {n} on (the longest input has {means.longest:,}) are not in the map of positions."

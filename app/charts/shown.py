@@ -27,6 +27,7 @@ class Shown:
         last: Position of the last shown token of each unit.
         hidden_mass: Share of each query unit's weight that lay on hidden tokens, 0..1.
         n_emptied: Query tokens whose weight lay on hidden tokens only; their rows are 0.
+        sinks: Key units that are hidden as sinks, and still are there as queries; nobody may attend to them.
     """
 
     weights: Float[np.ndarray, "query key"]
@@ -36,6 +37,7 @@ class Shown:
     last: Int[np.ndarray, " unit"]
     hidden_mass: Float[np.ndarray, " query"]
     n_emptied: int
+    sinks: Bool[np.ndarray, " key"]
 
     def __len__(self) -> int:
         return len(self.first)
@@ -69,6 +71,7 @@ def show_attention(
     allowed: Bool[np.ndarray, "query key"],
     hidden: Bool[np.ndarray, " token"],
     group: Int[np.ndarray, " token"],
+    sinks: Bool[np.ndarray, " token"] | None = None,
 ) -> Shown:
     """Hide tokens, then merge groups.
 
@@ -80,6 +83,7 @@ def show_attention(
         allowed: True where the query may attend to the key.
         hidden: Tokens to take away.
         group: Number of each token's group, ascending by one at each first token of a group.
+        sinks: Keys that are hidden already, as `analysis.sinks.hide_sinks` does it: their weights are 0.
 
     Raises:
         UserError: Nothing would be left.
@@ -88,6 +92,9 @@ def show_attention(
         raise UserError("Every token of this input is hidden: take some out of the list under Show.")
     weights, mass, n_emptied = attention, np.zeros(len(attention)), 0
     kept = np.flatnonzero(~hidden)
+    sinks = np.zeros(len(hidden), dtype=bool) if sinks is None else sinks
+    allowed = allowed & ~sinks if sinks.any() else allowed
+    sinks = sinks[kept]
     if len(kept) < len(hidden):
         total = attention[kept].sum(axis=1, dtype=np.float64)
         weights, allowed = attention[np.ix_(kept, kept)], allowed[np.ix_(kept, kept)]
@@ -105,9 +112,10 @@ def show_attention(
         weights = np.add.reduceat(np.add.reduceat(weights, starts, axis=1), starts, axis=0) / size.astype(np.float32)
         allowed = np.logical_or.reduceat(np.logical_or.reduceat(allowed, starts, axis=1), starts, axis=0)
         mass = np.add.reduceat(mass, starts) / size[:, 0]
+        sinks = np.logical_and.reduceat(sinks, starts)
     unit_of = np.full(len(hidden), -1)
     unit_of[kept] = unit
-    return Shown(weights, allowed, unit_of, kept[starts], kept[ends], mass, n_emptied)
+    return Shown(weights, allowed, unit_of, kept[starts], kept[ends], mass, n_emptied, sinks)
 
 
 def each_alone(n_tokens: int) -> Int[np.ndarray, " token"]:

@@ -88,6 +88,7 @@ def make_lines(
     kind: str = "query",
     faintest: float = FAINTEST_LINE,
     marked: list[bool] | None = None,
+    sinks: list[bool] | None = None,
 ) -> alt.Chart:
     """Queries on the left, keys on the right, a line for each weight of `faintest` or more, as strong as the weight.
 
@@ -98,6 +99,7 @@ def make_lines(
         table: From `attention_table`.
         labels: Visible text of every unit.
         marked: Units that stand out while the rest is dimmed; None where nothing is looked for.
+        sinks: Units that are hidden as keys: on the right they are grey, with a sign; None for none.
     """
     positions = sorted(set(table["query"]) | set(table["key"]))
     at = dict(zip(table["query"], table["query_at"])) | dict(zip(table["key"], table["key_at"]))
@@ -109,6 +111,7 @@ def make_lines(
             "label": [_cut(labels[position]) for position in positions],
             "special": [special[position] for position in positions],
             "dim": [marked is not None and not marked[position] for position in positions],
+            "sink": [sinks is not None and sinks[position] for position in positions],
         }
     )
     step = float(np.clip(440 / max(len(positions), 1), 15, 26))
@@ -171,6 +174,12 @@ def _lines(table: pd.DataFrame, y_scale: alt.Scale, picked: int | None, kind: st
 
 def _line_ends(ends: pd.DataFrame, side: str, y_scale: alt.Scale, picked: int | None) -> alt.Chart:
     left = side == "query"
+    if not left:
+        hidden = ends["sink"]
+        ends = ends.assign(
+            label=ends["label"].where(~hidden, "⊘ " + ends["label"]), special=ends["special"] | hidden,
+            token=ends["token"].where(~hidden, ends["token"] + " (hidden, a sink)"),
+        )  # fmt: skip
     colour = alt.condition("datum.special", alt.value(QUIET), alt.value(QUERY if left else KEY))
     if picked is not None:
         tests = [{"test": f"datum.{side} === {picked}", "value": SELECTED}, {"test": "datum.special", "value": QUIET}]

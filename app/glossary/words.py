@@ -1,5 +1,6 @@
 """The words of the page but for the measures of heads."""
 
+from analysis.sinks import USUAL
 from app.glossary.term import Term
 
 _VASWANI = "Vaswani et al. 2017, “Attention Is All You Need”, section 3.2"
@@ -132,6 +133,14 @@ WORDS = (
         "A token that draws much attention from most tokens of its input, whatever they say; often the first.",
         "Xiao et al. 2023, “Efficient Streaming Language Models with Attention Sinks”",
         ("sinks", "attention sink"),
+    ),
+    Term(
+        "hidden sinks",
+        "Sinks taken out of the attention that is drawn, each head's own, and rows scaled to sum to 1; a sink is here "
+        f"a key that {USUAL.min_queries} or more other tokens see and give {USUAL.threshold:g} or more of their "
+        "attention on average.",
+        "threshold of Gu et al. 2024, “When Attention Sink Emerges in Language Models”",
+        ("sinks hidden", "hidden sink", "without sinks", "is hidden"),
     ),
     Term(
         "first token",

@@ -16,6 +16,8 @@ from app.components.matrix import draw_card, draw_marks, draw_matrix
 from app.state import EXPLAINED, RunFacts, Selection
 from app.views import View
 from app.views.atlas_parts import NO_TINT, marks_message, matrix_message, score_title, selected_points
+from app.views.atlas_sinks import SinksOfHeads, say_counted_in, sinks_of_heads
+from app.views.head_parts.map_choice import say_map, say_sinks_in_map
 
 HINT = "Point at a head to see it here. Click keeps it, double click or Enter opens it."
 
@@ -43,13 +45,16 @@ def render_atlas(selection: Selection) -> None:
     heads = cache.heads(selection.run, selection.map)
     st.html(LAYOUT)
     widgets.say(summary(heads))
+    told = st.container()
     picture, side = st.columns([4, 1])
     with side, st.container(key="atlas_controls"):
         tint, order, by = pick_frame(selection, facts, heads)
     with picture, st.container(key="atlas_picture"):
         grid, waiting = st.container(), st.container()
+        with waiting:
+            sinks = sinks_of_heads(selection, facts, heads, (tint, by))
         with waiting, st.spinner("Drawing the heads …"):
-            message = matrix_message(selection, facts, heads, tint, order, by)
+            message = matrix_message(selection, facts, heads, tint, order, by, sinks)
         with grid:
             opened = draw_matrix(message, key="atlas_matrix", on_select=select_head)
         with waiting, st.spinner("Marking the points of all heads …"):
@@ -60,7 +65,10 @@ def render_atlas(selection: Selection) -> None:
         opened = opened or head_card(selection)
     if opened:
         widgets.open_view("head", **opened)
-    table(heads)
+    if sinks is not None:
+        with told:
+            say_sinks(selection, facts, sinks)
+    table(heads, sinks)
     if selection.map and len(heads) * sum(facts.n_tokens.values()) <= READ_AHEAD:
         for stack in facts.stacks:
             atlas.stack_pixels(selection.run, selection.map, stack)
@@ -77,6 +85,8 @@ def pick_frame(selection: Selection, facts: RunFacts, heads: pd.DataFrame) -> tu
         "Frame shows", [NO_TINT, *scores], tint or NO_TINT,
         lambda name: {"score": None if name == NO_TINT else name}, key="pick_tint", format_func=score_title,
     )  # fmt: skip
+    if selection.hides_sinks:
+        say_counted_in(tint)
     if scores:
         widgets.pick(
             "Order", list(ORDERS), order, lambda word: set_order(word, by), key="pick_order", format_func=ORDERS.get,
@@ -85,6 +95,14 @@ def pick_frame(selection: Selection, facts: RunFacts, heads: pd.DataFrame) -> tu
     if by:
         widgets.pick("Ordered by", scores, by, lambda name: {"by": name}, key="pick_by", format_func=score_title)
     return tint, order, by
+
+
+def say_sinks(selection: Selection, facts: RunFacts, sinks: SinksOfHeads) -> None:
+    """How much is hidden, and whether the maps count it in."""
+    widgets.say(sinks.sentence, quiet=True)
+    if selection.map is not None:
+        say_sinks_in_map(selection, facts)
+        say_map(selection, facts)
 
 
 def set_order(order: str, by: str | None) -> dict[str, str | None]:
@@ -107,9 +125,13 @@ def head_card(selection: Selection) -> Mapping[str, object] | None:
     return draw_card(selected, points, HINT, key="atlas_card")
 
 
-def table(heads: pd.DataFrame) -> None:
-    """The same numbers as a table, to read, sort and take away."""
+def table(heads: pd.DataFrame, sinks: SinksOfHeads | None) -> None:
+    """The same numbers as a table, to read, sort and take away; what sinks take, and scores without them, beside."""
     with st.expander("Table of all heads"):
+        if sinks is not None:
+            rest = sinks.heads.drop(columns=["site", "head", "learned", "n_emptied"])
+            names = {"hidden": "share hidden", "n_hidden": "sinks an input"}
+            heads = heads.join(rest.rename(columns=lambda name: names.get(name, f"{score_title(name)} without sinks")))
         shown = heads.rename(columns=score_title).drop(columns=["stack"])
         st.dataframe(shown, hide_index=True, height=320)
         st.download_button(

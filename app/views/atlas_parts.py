@@ -16,13 +16,20 @@ from app.charts.head_table import leading
 from app.components.matrix import Cell, Lit, Stack, Tint, pack_marks, pack_matrix
 from app.marks import Marks
 from app.state import EXPLAINED, KIND_COLOUR, RunFacts, Selection
+from app.views.atlas_sinks import SinksOfHeads
 
 FIDELITY = {"title": "Map explains", "unit": "share of the head's attention; 0 = no better than uniform", "high": ""}
 NO_TINT = "none"
 
 
 def matrix_message(
-    selection: Selection, facts: RunFacts, heads: pd.DataFrame, tint: str | None, order: str, by: str | None
+    selection: Selection,
+    facts: RunFacts,
+    heads: pd.DataFrame,
+    tint: str | None,
+    order: str,
+    by: str | None,
+    sinks: SinksOfHeads | None = None,
 ) -> bytes:
     """Everything the matrix shows, on hover too; kept.
 
@@ -31,22 +38,47 @@ def matrix_message(
         tint: The score in the frames.
         order: A word of `ORDERS`.
         by: The score that orders.
+        sinks: What is hidden of every head; None where nothing is.
     """
-    name = f"matrix {selection.map} {selection.colour} {tint} {order} {by}"
-    return cache.message(name, selection.run, lambda: _pack_all(selection, facts, heads, tint, order, by))
+    name = f"matrix {selection.map} {selection.colour} {tint} {order} {by}{' without sinks' if sinks else ''}"
+    return cache.message(name, selection.run, lambda: _pack_all(selection, facts, heads, tint, order, by, sinks))
 
 
 def _pack_all(
-    selection: Selection, facts: RunFacts, heads: pd.DataFrame, tint: str | None, order: str, by: str | None
+    selection: Selection,
+    facts: RunFacts,
+    heads: pd.DataFrame,
+    tint: str | None,
+    order: str,
+    by: str | None,
+    sinks: SinksOfHeads | None,
 ) -> bytes:
+    heads = _with_drawn(heads, tint, by, sinks)
     stacks = [_stack(selection, heads[heads["stack"] == stack], stack, tint, order, by) for stack in facts.stacks]
-    shown = Tint(score_title(tint), score_words(tint)["unit"], *limits(heads[tint])) if tint else None
+    shown = _tint(heads, tint, sinks) if tint else None
     colours = atlas.colouring(selection.run, selection.colour)
     what = "queries (green) and keys (magenta)"
     if selection.colour != KIND_COLOUR:
         what = f"queries and keys coloured by {colours.title}"
     alt = f"{len(heads)} maps of {what}, rows are layers, columns are heads"
     return pack_matrix(stacks, shown, colours.as_dict() if selection.map else None, selection.run, selection.map, alt)
+
+
+def _with_drawn(heads: pd.DataFrame, tint: str | None, by: str | None, sinks: SinksOfHeads | None) -> pd.DataFrame:
+    """The heads with three columns more: the score in their frames, the one that orders them, and what is hidden."""
+    found = {name: sinks.heads if sinks and sinks.has(name) else heads for name in (tint, by) if name is not None}
+    drawn = {_TINT: tint, _BY: by}
+    columns = {column: found[name][name].to_numpy(float) for column, name in drawn.items() if name is not None}
+    return heads.assign(**columns, **({_HIDDEN: sinks.heads["hidden"].to_numpy()} if sinks else {}))
+
+
+_TINT, _BY, _HIDDEN = "drawn tint", "drawn order", "drawn hidden"
+
+
+def _tint(heads: pd.DataFrame, tint: str, sinks: SinksOfHeads | None) -> Tint:
+    after_title, after_unit = sinks.legend(tint) if sinks else ("", "")
+    title, unit = score_title(tint) + after_title, score_words(tint)["unit"] + after_unit
+    return Tint(title, unit, *limits(heads[_TINT]))
 
 
 def _stack(
@@ -56,7 +88,7 @@ def _stack(
     rows = heads.to_dict("records")
     depths = sorted({row["layer"] for row in rows})
     cells = [_cell(row, depths.index(row["layer"]), tint, words) for row in rows]
-    scores = [float("nan") if by is None else float(row[by]) for row in rows]
+    scores = [float("nan") if by is None else float(row[_BY]) for row in rows]
     lines = arrange([cell.layer for cell in cells], [cell.head for cell in cells], scores, order)
     n_columns = max(cell.head for cell in cells) + 1
     sprite, px = b"", 0
@@ -73,7 +105,8 @@ def _cell(row: Mapping[str, object], place: int, tint: str | None, words: Mappin
     return Cell(
         site=row["site"], layer=row["layer"], head=row["head"], name=row["name"], row=place, column=row["head"],
         explains=_figure(row.get(EXPLAINED)), key_only=_figure(row.get("key_only_kl")),
-        tint=_figure(row.get(tint)) if tint else None, leading=tuple(leading(row, words)),
+        tint=_figure(row.get(_TINT)) if tint else None, leading=tuple(leading(row, words)),
+        hidden=_figure(row.get(_HIDDEN)),
     )  # fmt: skip
 
 

@@ -73,7 +73,8 @@ def draw(selection: Selection, site: Site) -> None:
     """The sentence, the picture with what belongs to it, and the panel."""
     facts = cache.facts(selection.run)
     name = head_name(site.depth, selection.head)
-    sentence = f"{name} of {widgets.stack_title(site.stack_label)}: {head_sentence(figures_of(selection))}"
+    counted = " (sinks counted in)" if selection.hides_sinks else ""
+    sentence = f"{name} of {widgets.stack_title(site.stack_label)}: {head_sentence(figures_of(selection), counted)}"
     right = beside(selection, facts)
     with st.container(key="head_top"):  # whatever it says, the picture under it stays the same element
         render_strip(selection, facts)
@@ -170,13 +171,13 @@ def _key(found: marks.Marks | None) -> str:
     return found.key + found.title if found else ""
 
 
-def head_sentence(figures: dict) -> str:
-    """What the head's scores say, the largest weights first."""
+def head_sentence(figures: dict, counted: str = "") -> str:
+    """What the head's scores say, the largest weights first; `counted` says what they count in."""
     said = []
     for each in leading(figures, cache.metrics(), 4):
         unit = "" if each["is_share"] else f" {each['unit'].split(';')[0]}"
         said.append(f"{within(each['title'])} {each['value']:.2f}{unit}")
-    return f"mean weights {', '.join(said)}." if said else "no scores yet."
+    return f"mean weights{counted} {', '.join(said)}." if said else "no scores yet."
 
 
 def hint() -> list[str]:

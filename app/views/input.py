@@ -6,9 +6,10 @@ import numpy as np
 import streamlit as st
 
 from analysis.errors import UserError
-from analysis.types import Site, head_name
+from analysis.types import QUERY, Site, head_name
 from app import cache, widgets
 from app.cache.new_input import asked_for
+from app.charts.text_attention import short_token
 from app.charts.words import percent
 from app.state import Selection, resolve
 from app.views import View
@@ -51,7 +52,7 @@ def _view(run_id: str) -> None:
     stack = [each for each in facts.sites if each.stack_label == site.stack_label]
     pick_row(selection, inputs, site, stack, facts)
     one = read_one(selection, source_of(selection), _averaged(selection, stack))
-    widgets.say(_summary(one), quiet=True)
+    widgets.say(_summary(one) + _hidden(one), quiet=True)
     part = image_pictures if one.is_image else text_pictures
     if not one.is_image:
         text_pictures.text_sentence(one)
@@ -94,7 +95,16 @@ def _summary(one: OneInput) -> str:
         parts.append(f"{percent(np.trace(attention, offset=-1) / max(n - 1, 1))} on the previous token")
     what = "image" if one.is_image else "text"
     new = "new " if asked_for(one.selection) is not None else ""
-    return f"On this {new}{what} of {n:,} tokens, {one.names} puts {parts[0]}, {', '.join(parts[1:])} (means)."
+    means = "means" if one.sinks is None else "means, sinks counted in"
+    return f"On this {new}{what} of {n:,} tokens, {one.names} puts {parts[0]}, {', '.join(parts[1:])} ({means})."
+
+
+def _hidden(one: OneInput) -> str:
+    """How much of the attention is hidden with the sinks."""
+    if one.sinks is None:
+        return ""
+    names = image_pictures.token_names(one) if one.is_image else [short_token(str(text)) for text in one.tokens["text"]]
+    return " " + one.sinks.sentence(one.names, names, one.token if one.selection.kind == QUERY else None)
 
 
 VIEW = View("Input", ":material/article:", order=30, render=render_input)

@@ -10,7 +10,7 @@ from analysis.errors import UserError
 from analysis.projection.naming import MapKind
 from app import jobs
 from app.job_request import JobRequest
-from app.map_request import MapRequest, about, kind_of, read_kind, seconds_to_make
+from app.map_request import MapRequest, about, kind_of, read_kind, seconds_to_make, without_sinks
 
 CHOICES = [
     MapKind("atlas"),
@@ -42,6 +42,15 @@ def test_a_row_of_the_run_says_what_it_is_a_map_of():
     }
     assert kind_of(row) == MapKind("atlas", 2, "without_sinks")
     assert kind_of({**row, "parameters": '{"aligned": true}'}).aligned
+
+
+def test_the_same_map_without_sinks_is_found_by_what_it_is():
+    apart = MapKind("atlas", 2, "without_sinks")
+    kinds = {
+        "atlas-2d": MapKind("atlas"), "umap-3d": MapKind("umap", 3), "first": apart, "second": apart,
+        "atlas-2d-seed1": MapKind("atlas"), "atlas-2d-aligned": MapKind("atlas", aligned=True),
+    }  # fmt: skip
+    assert without_sinks(kinds) == {"atlas-2d": "first", "atlas-2d-seed1": "first"}
 
 
 @pytest.mark.parametrize("choice", CHOICES)

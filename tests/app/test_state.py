@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from analysis.types import Site
-from app.state import RunFacts, Selection, read_link, resolve, write_link
+from app.state import RunFacts, Selection, read_link, resolve, switch_sinks, write_link
 
 
 def site(depth: int, n_heads: int = 4, stack: str = "dec") -> Site:
@@ -99,3 +99,45 @@ def test_a_token_without_an_input_is_one_of_the_first_input_which_is_the_one_sho
     shown, notes = resolve(Selection(run="r", token=3), facts)
     assert shown.token is None
     assert "tokens 0 to 2" in notes[0]
+
+
+TWINS = RunFacts(
+    run="r1", sites=(site(0),), maps=("atlas-2d", "pca-3d", "atlas-2d-without-sinks"),
+    without_sinks={"atlas-2d": "atlas-2d-without-sinks"},
+)  # fmt: skip
+
+
+def shown(selection: Selection) -> str | None:
+    return resolve(selection, TWINS)[0].map
+
+
+@pytest.mark.parametrize(
+    ("chosen", "hidden"),
+    [(None, "atlas-2d-without-sinks"), ("atlas-2d", "atlas-2d-without-sinks"), ("pca-3d", "pca-3d")],
+)
+def test_hiding_sinks_shows_the_map_without_them_and_back_the_former_one(chosen, hidden):
+    first = Selection(run="r1", map=chosen)
+    on = first.having(**switch_sinks(first, TWINS))
+    assert on.hides_sinks
+    assert write_link(on)["sinks"] == "hidden"
+    assert shown(on) == hidden
+    off = on.having(**switch_sinks(on, TWINS))
+    assert off == first
+    assert shown(off) == (chosen or "atlas-2d")
+
+
+def test_a_map_chosen_while_sinks_are_hidden_stays():
+    on = Selection(run="r1", map="atlas-2d")
+    on = on.having(**switch_sinks(on, TWINS))
+    for chosen in ("atlas-2d", "pca-3d"):
+        other = on.having(map=chosen)
+        assert shown(other) == chosen
+        off = other.having(**switch_sinks(other, TWINS))
+        assert (shown(off), off.hides_sinks) == (chosen, False)
+    own = Selection(run="r1", map="atlas-2d-without-sinks")
+    own = own.having(**switch_sinks(own, TWINS))
+    assert shown(own.having(**switch_sinks(own, TWINS))) == "atlas-2d-without-sinks"
+
+
+def test_other_words_do_not_hide_sinks():
+    assert not Selection().having(sinks="yes").hides_sinks

@@ -17,8 +17,9 @@ SINK = 2
 
 
 def make_run_with_sinks(folder: Path, run_id: str, **more: Any) -> Path:
-    """As `make_synthetic_run`, its `more` arguments among them."""
-    with mock.patch.object(synthetic, "make_capture", _capture_with_sink):
+    """As `make_synthetic_run`, which takes `more`; the map ``atlas-2d`` is there without sinks too."""
+    capture = mock.patch.object(synthetic, "make_capture", _capture_with_sink)
+    with capture, mock.patch.object(synthetic, "add_map", _two_maps):
         return synthetic.make_synthetic_run(folder, run_id, **more)
 
 
@@ -27,10 +28,26 @@ def _capture_with_sink(rng: np.random.Generator, site: Any, *arguments: Any) -> 
     queries, keys = plain.queries.copy(), plain.keys.copy()
     queries[1:, :, -1] = 4
     keys[:, :, -1] = 0
-    keys[:, SINK, -1] = 3
+    keys[:, SINK, -1] = 4
     allowed = (site.band or Band()).allowed(queries.shape[1])
     attention = recompute(queries, keys, allowed, site.scale, site.softcap)
     return SiteCapture(site, plain.input_id, queries, keys, plain.value_norms, allowed, attention)
 
 
 _plain = synthetic.make_capture
+
+
+def _two_maps(writer: Any, method: str, dims: int, sites: list, n_tokens: int, seed: int = 0) -> None:
+    _plain_map(writer, method, dims, sites, n_tokens, seed)
+    if method != "atlas":
+        return
+    put = writer.put_projection
+
+    def without_sinks(name: str, method: str, target: str, *more: Any) -> str:
+        return put(name, method, "without_sinks", *more)
+
+    with mock.patch.object(writer, "put_projection", without_sinks):
+        _plain_map(writer, method, dims, sites, n_tokens, seed + 1)
+
+
+_plain_map = synthetic.add_map

@@ -33,6 +33,7 @@ class Cell:
         key_only: What the popularity of keys explains without a map.
         tint: Value of the score that colours the frame; None for no frame.
         leading: The scores that say most about this head: title, value and unit of each.
+        hidden: Share of its attention that is hidden with its sinks; None where none are hidden.
     """
 
     site: str
@@ -45,6 +46,7 @@ class Cell:
     key_only: float | None
     tint: float | None
     leading: tuple[Mapping[str, Any], ...]
+    hidden: float | None = None
 
 
 @dataclass(frozen=True)

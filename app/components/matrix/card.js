@@ -38,7 +38,9 @@ function makeCard(host) {
     const rows = head.leading.map((score) => measure(score.title, score.is_share ? score.value : null, short(score.value), score.unit));
     if (head.explains !== null) rows.unshift(measure("Map explains", Math.max(head.explains, 0), percent(head.explains), "share of this head's attention that closeness on the map accounts for; 0 = no better than uniform"));
     if (head.key_only !== null) rows.splice(1, 0, measure("Keys alone", Math.max(head.key_only, 0), percent(head.key_only), "what the popularity of keys explains with no map at all"));
-    return element("div", {class: "measures"}, rows);
+    if (head.hidden === null) return element("div", {class: "measures"}, rows);
+    rows.push(measure("Hidden with sinks", head.hidden, percent(head.hidden), "share of this head's attention that lay on its sinks, which are hidden"));
+    return element("div", {class: "measures"}, rows, element("div", {class: "quiet"}, "These scores count sinks in."));
   }
 
   function measure(title, share, words, unit) {

@@ -109,7 +109,7 @@ function makeMatrix(host) {
 
   const place = (cell) => ({site: cell.site, head: cell.head});
   const describe = (cell) => [cell.name, ...(cell.leading[0] ? [`${within(cell.leading[0].title)} ${short(cell.leading[0].value)}`] : []),
-    ...(cell.explains === null ? [] : [`explains ${percent(cell.explains)}`]),
+    ...(cell.explains === null ? [] : [`explains ${percent(cell.explains)}`]), ...(cell.hidden === null ? [] : [`${percent(cell.hidden)} hidden`]),
     ...(matrix.header.tint && cell.tint !== null && matrix.header.tint.title !== cell.leading[0]?.title ? [`${within(matrix.header.tint.title)} ${short(cell.tint)}`] : [])].join(" · ");
 
   function look(cell) {

@@ -76,6 +76,7 @@ def sentence(
         "what": "token" if (shown.first == shown.last).all() else "word",
         "shades": {"query": KEY, "key": QUERY},
         "n": len(shown),
+        "sinks": shown.sinks.tolist(),
     }
     matrix = shown.seen() if is_whole else shown.weights[:0]
     sections = {

@@ -44,6 +44,15 @@ function exact(weight) {
   return weight === 0 ? "0" : Math.abs(weight) >= 1e-4 ? weight.toPrecision(4) : weight.toExponential(3);
 }
 
+// Shading is of keys, but for a picked key: then it is of the queries that look at it, and of them none is hidden.
+function isHidden({header, from}, unit) {
+  return header.sinks[unit] && (header.kind === "query" || (from ?? null) === null);
+}
+
+function told(place, unit) {
+  return isHidden(place, unit) ? "hidden, a sink" : exact(place.weights[unit]);
+}
+
 function fill(place) {
   const {header} = place;
   place.byUnit = [];
@@ -96,7 +105,8 @@ function shade(place) {
     const part = share(weights[unit]);
     made.style.backgroundColor = part < 0.004 ? "transparent" : `color-mix(in srgb, ${colour} ${(part * STRONGEST).toFixed(1)}%, transparent)`;
     made.dataset.weight = Number.isNaN(weights[unit]) ? "" : weights[unit];
-    made.setAttribute("aria-label", `${shown(text)}, position ${position}, ${header.title} ${exact(weights[unit])}`);
+    made.classList.toggle("sink", isHidden(place, unit));
+    made.setAttribute("aria-label", `${shown(text)}, position ${position}, ${header.title} ${told(place, unit)}`);
   });
   place.ramp.style.background = `linear-gradient(90deg, transparent, color-mix(in srgb, ${colour} ${STRONGEST}%, transparent))`;
   place.ramp.title = `${header.title}, ${header.scale} scale`;
@@ -130,14 +140,16 @@ function tell(place) {
   place.second.textContent = about === null ? "" : bothWays(place, about, name);
   place.first.textContent = (() => {
     if (from === null || from === undefined) {
-      if (pointed !== null && weights) return `${name(pointed)} receives ${exact(weights[pointed])} from a query on average.`;
+      if (pointed !== null && weights) return header.sinks[pointed] ? `${name(pointed)} is a sink and hidden.` : `${name(pointed)} receives ${exact(weights[pointed])} from a query on average.`;
       const rest = header.whole ? "Point at a token; click to hold it." : "Click a token to see its own weights.";
       return `Mean ${header.title} each ${header.what} receives. ${rest}`;
     }
     if (!weights) return `${name(from)} is picked.`;
+    if (header.kind === "key" && header.sinks[from]) return `Key ${name(from)} is a sink and hidden: no weight on it is drawn.`;
+    if (header.sinks.includes(true) && !weights.some((weight) => weight > 0)) return `Query ${name(from)} looks at hidden sinks only: no weight of it is left.`;
     if (pointed !== null && pointed !== from) {
       const [query, key] = header.kind === "query" ? [from, pointed] : [pointed, from];
-      return `query ${name(query)} → key ${name(key)}: ${exact(weights[pointed])}`;
+      return `query ${name(query)} → key ${name(key)}: ${told(place, pointed)}`;
     }
     let top = 0;
     weights.forEach((weight, unit) => { if (weight > weights[top] || Number.isNaN(weights[top])) top = unit; });
@@ -150,7 +162,7 @@ function bothWays(place, unit, name) {
   const {sections, header} = place, width = sections.keys.length / header.n;
   const list = (others, weights) => Array.from({length: width}, (_, at) => unit * width + at)
     .filter((at) => others[at] >= 0).map((at) => `“${shown(place.byUnit[others[at]].text)}” ${exact(weights[at])}`).join(", ");
-  return `${name(unit)} looks most at ${list(sections.keys, sections.key_weights) || "nothing"}; is looked at most by ${list(sections.queries, sections.query_weights) || "none"}`;
+  return `${name(unit)} looks most at ${list(sections.keys, sections.key_weights) || "nothing"}; ${header.sinks[unit] ? "as a key it is a sink and hidden" : `is looked at most by ${list(sections.queries, sections.query_weights) || "none"}`}`;
 }
 
 function choose(place, unit) {

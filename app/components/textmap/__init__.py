@@ -63,6 +63,7 @@ def textmap(
         "columns": labels[part[1]],
         "places": [_places(shown, part[0]), _places(shown, part[1])],
         "marked": None if marked is None else [marked[part[0]], marked[part[1]]],
+        "sinks": shown.sinks[part[1]].tolist(),
         "first": first,
         "knots": [scale.weights.tolist(), scale.shares.tolist()],
         "ticks": scale.ticks(),

@@ -75,9 +75,28 @@ function draw(place) {
       pen.fillRect(LEFT + column * wide, TOP + row * high, wide - 0.5, high - 0.5);
     }
   }
+  hatch(header, pen, rows.length * high, wide);
   labels(place, pen, high, wide);
   marks(place, pen, high, wide);
   frame(place, header.first);
+}
+
+// A key that is hidden as a sink has no weights to draw: its column is hatched.
+function hatch({sinks}, pen, down, wide) {
+  Object.assign(pen, {strokeStyle: QUIET, lineWidth: 1});
+  sinks.forEach((isHidden, column) => {
+    if (!isHidden) return;
+    const left = LEFT + column * wide;
+    pen.save();
+    pen.beginPath();
+    pen.rect(left, TOP, wide - 0.5, down - 0.5);
+    pen.clip();
+    pen.globalAlpha = 0.45;
+    pen.beginPath();
+    for (let up = -wide; up < down; up += 6) { pen.moveTo(left, TOP + up + wide); pen.lineTo(left + wide, TOP + up); }
+    pen.stroke();
+    pen.restore();
+  });
 }
 
 function frame({box, header}, first) {
@@ -144,14 +163,19 @@ function tell(place) {
   const [row, column] = at.map((unit, axis) => (unit === null ? null : unit - header.first[axis]));
   const name = (axis, index) => `${axis ? "key" : "query"} “${(axis ? header.columns : header.rows)[index]}” (${header.places[axis][index]})`;
   const parts = [];
-  if (row !== null && column !== null) parts.push(element("div", {class: "value"}, `${name(0, row)} → ${name(1, column)}: ${exact(cells[row * header.columns.length + column])}`));
+  const isHidden = column !== null && header.sinks[column];
+  if (row !== null && column !== null) {
+    const value = isHidden ? "hidden, a sink" : exact(cells[row * header.columns.length + column]);
+    parts.push(element("div", {class: "value"}, `${name(0, row)} → ${name(1, column)}: ${value}`));
+  }
   const list = (title, names, weights, index) => {
     const width = weights.length / names.length;
     parts.push(element("div", {class: "quiet"}, title), element("ol", {}, names[index].map((one, at_) =>
       element("li", {}, element("span", {}, one), element("span", {class: "figure"}, exact(weights[index * width + at_]))))));
   };
   if (row !== null) list(column === null ? `${name(0, row)} looks most at` : "row: looks most at", header.keys, sections.keys_weights, row);
-  if (column !== null) list(row === null ? `${name(1, column)} is looked at most by` : "column: looked at most by", header.queries, sections.queries_weights, column);
+  if (isHidden) parts.push(element("div", {class: "quiet"}, `column: ${row === null ? name(1, column) : "the key"} is a sink and hidden`));
+  else if (column !== null) list(row === null ? `${name(1, column)} is looked at most by` : "column: looked at most by", header.queries, sections.queries_weights, column);
   says.replaceChildren(...parts);
 }
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import streamlit as st
 
+from analysis.types import head_name
 from app import widgets
+from app.cache import hidden
+from app.charts.hidden_words import emptied_words, hidden_words, inputs_words
 from app.state import RunFacts, Selection
 from app.views.head_parts.compare import both_names, pick_beside, say_close
-from app.views.head_parts.map_choice import pick_map, say_map, whole_page_waits
+from app.views.head_parts.map_choice import pick_map, say_map, say_sinks_in_map, whole_page_waits
 from app.views.head_parts.new_points import say_new
 
 
 def render_top(sentence: str, selection: Selection, right: Selection | None, facts: RunFacts) -> None:
-    """Above the picture: what the head does, which map is shown, and what to set beside it."""
+    """Above the picture: what the head does, which map is shown, what to set beside it, and how much is hidden."""
     if whole_page_waits():
         st.rerun()
     words, which_map, other = st.columns([1, 0.22, 0.17], vertical_alignment="center", gap="small")
@@ -25,5 +28,22 @@ def render_top(sentence: str, selection: Selection, right: Selection | None, fac
             pick_beside(selection, facts)
         else:
             say_close()
+    if selection.hides_sinks:
+        widgets.say(hidden_sentence(selection, facts), quiet=True)
+    say_sinks_in_map(selection, facts)
     say_map(selection, facts)
     say_new(selection, facts)
+
+
+def hidden_sentence(selection: Selection, facts: RunFacts) -> str:
+    """How much of the head's attention is hidden with its sinks."""
+    table, n_read = hidden.heads(selection.run)
+    mine = table[(table["site"] == selection.site) & (table["head"] == selection.head)].iloc[0]
+    name = head_name(facts.site(selection.site).depth, selection.head)
+    n_all = len(facts.n_tokens)
+    rests_on = "" if n_read == n_all else f"mean over {inputs_words(n_read, n_all)}"
+    said = hidden_words(
+        mine["hidden"], mine["n_hidden"], "an input", whose=f"{name}’s attention", rests_on=rests_on,
+        learned=mine["learned"],
+    )  # fmt: skip
+    return said + emptied_words(mine["n_emptied"], "an input")

@@ -12,7 +12,7 @@ import streamlit as st
 
 from analysis.types import head_name
 from app import cache, marks
-from app.cache import attended
+from app.cache import hidden
 from app.charts.colouring import Colouring, kept_points
 from app.charts.lasso import compare_columns, compare_numbers, mean_attention, over_represented, points_inside
 from app.components.scatter import as_bits
@@ -64,7 +64,8 @@ def held(selection: Selection, marked: marks.Marks | None) -> dict[str, Any] | N
 
 def panel_words(selection: Selection, lasso: dict[str, Any], view: str) -> dict[str, Any]:
     """What the panel and the picture need: the findings for the head shown, the polygon where it was drawn."""
-    what = f"lasso {selection.site}|{selection.head}|{_group(selection)}|{lasso['key']}"
+    sinks = "hidden" if selection.hides_sinks else "shown"
+    what = f"lasso {selection.site}|{selection.head}|{_group(selection)}|{lasso['key']}|{sinks}"
     found = cache.message(what, selection.run, lambda: json.dumps(findings(selection, lasso["flags"])).encode())
     shape = lasso["shape"] if lasso["view"] == view else None
     key = f"{lasso['key']} {view}"
@@ -80,7 +81,7 @@ def findings(selection: Selection, flags: np.ndarray) -> dict[str, Any]:
     named = [name for name, info in columns.items() if info.kind == "categorical"]
     attention = None
     if queries.any() and keys.any():
-        inputs = attended.by_input(selection.run, selection.site, selection.head)
+        inputs = hidden.by_input(selection.run, selection.site, selection.head, selection.hides_sinks)
         attention = mean_attention(inputs, queries, keys, tokens[group]) | {
             "by": "token" if group == "text" else group.replace("_", " ")
         }
@@ -106,7 +107,8 @@ def tables(selection: Selection, lasso: dict[str, Any]) -> None:
         left.dataframe(pd.DataFrame(apart), hide_index=True)
         if found["attention"] and found["attention"]["n_pairs"]:
             between = found["attention"]
-            right.caption("Mean attention, rows are queries, columns keys (0 to 1)")
+            what = "Mean attention without sinks" if selection.hides_sinks else "Mean attention"
+            right.caption(f"{what}, rows are queries, columns keys (0 to 1)")
             frame = pd.DataFrame(between["means"], between["rows"], between["columns"])
             right.dataframe(frame.reset_index(names="query"), hide_index=True)
         inside = points[points["query_inside"] | points["key_inside"]]

@@ -11,7 +11,7 @@ import streamlit as st
 from analysis.projection.naming import MapKind
 from app import cache, jobs, widgets
 from app.map_request import WHOLE, WITHOUT_SINKS, MapRequest, about, in_words, kind_of, read_kind, seconds_to_make
-from app.state import RunFacts, Selection
+from app.state import BEFORE, RunFacts, Selection
 from app.views import one_job
 
 WANT = "want"
@@ -28,9 +28,9 @@ def pick_map(selection: Selection) -> None:
         _choose(selection, chosen)
 
 
-def show_map(name: str) -> None:
+def show_map(name: str, **more: str) -> None:
     """Show a map of the run, in the left column too. For callbacks."""
-    widgets.select(map=name, **{WANT: None})
+    widgets.select(map=name, **{WANT: None}, **more)
     st.session_state[_WAITS] = True
 
 
@@ -55,6 +55,27 @@ def say_map(selection: Selection, facts: RunFacts) -> None:
             one_job.watch(request, f"Making {in_words(wanted)}", "map_cancel")
         else:
             _offer(selection, facts, wanted, job)
+
+
+def say_sinks_in_map(selection: Selection, facts: RunFacts) -> None:
+    """While sinks are hidden and the map shown counts them in: that it does, and the way to the one without."""
+    if not selection.hides_sinks or selection.map is None or _wanted(selection) is not None:
+        return
+    shown = _shown(selection)
+    if shown.target == WITHOUT_SINKS:
+        return
+    words, button = st.columns([1, 0.3], vertical_alignment="center", gap="small")
+    if not cache.methods().get(shown.method, {}).get("has_targets", True):
+        words.caption("The map is of neighbours, whatever they attend to: it is the same with and without sinks.")
+        return
+    words.caption("The map itself is of the whole attention, sinks counted in.")
+    twin, key = facts.without_sinks.get(selection.map), "map_without_sinks"
+    if twin is not None:
+        button.button("Show it without sinks", key=key, width="stretch", on_click=show_map, args=(twin,),
+                      kwargs={BEFORE: selection.map})  # fmt: skip
+    elif _is_offered():
+        want = {WANT: replace(shown, target=WITHOUT_SINKS).name, BEFORE: selection.map}
+        button.button("Make it without sinks", key=key, width="stretch", on_click=widgets.select, kwargs=want)
 
 
 def say_no_map(selection: Selection, facts: RunFacts) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from analysis.types import KEY, QUERY
 from app import cache, widgets
+from app.cache import hidden
 from app.charts.neighbours import LINES, describe_pick, further_links
 from app.state import Selection
 
@@ -22,10 +23,10 @@ def picked(selection: Selection) -> dict[str, Any] | None:
     """What the panel says of the picked token, with the head's true weights; None when nothing is picked."""
     if selection.input is None or selection.token is None:
         return None
-    attention = cache.attention(selection.run, selection.site, selection.head, selection.input)
+    attention, sinks = _drawn(selection, selection.input)
     text = cache.input_texts(selection.run).get(selection.input)
     tokens, rule = cache.tokens(selection.run), selection.option(LINES_WORD, LINES)
-    found = describe_pick(attention, tokens, selection.input, selection.token, selection.kind, text, rule)
+    found = describe_pick(attention, tokens, selection.input, selection.token, selection.kind, text, rule, sinks)
     if text is None:
         png = base64.b64encode(cache.image(selection.run, selection.input)).decode()
         found |= {"image": f"data:image/png;base64,{png}", "image_alt": f"Image {selection.input}"}
@@ -41,12 +42,21 @@ def further(selection: Selection) -> dict[str, list[dict[str, Any]]]:
         if position >= n_tokens.get(input_id, 0):
             continue
         mine = np.flatnonzero(ids == input_id)
-        attention = cache.attention(selection.run, selection.site, selection.head, input_id)
+        attention, _ = _drawn(selection, input_id)
         fans.append(further_links(attention, mine, len(tokens), position, kind, rule))
         text = str(tokens["text"].iloc[mine[position]])
         word = _word(input_id, position, kind)
         names.append({"word": word, "input": input_id, "token": position, "kind": kind, "text": text})
     return {"also": fans, "further": names}
+
+
+def _drawn(selection: Selection, input_id: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """The head's attention on an input as it is drawn, and the keys that are hidden; None where nothing is."""
+    where = (selection.run, selection.site, selection.head, input_id)
+    if not selection.hides_sinks:
+        return cache.attention(*where), None
+    found = hidden.attention(*where)
+    return found.weights, found.columns
 
 
 def further_points(selection: Selection) -> list[tuple[int, int, str]]:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis.types import Site, head_name
 from app import cache
-from app.cache import atlas, attended
+from app.cache import atlas, attended, hidden
 from app.charts.attended import strongest_ties
 from app.charts.fidelity import fidelity_warning
 from app.charts.patches import TILE_PIXELS, patch_sheet
@@ -91,14 +91,16 @@ def sizing(selection: Selection, tokens: pd.DataFrame) -> Sizing | None:
 def extra_message(selection: Selection) -> bytes:
     """Norms and strongest ties of every point, which come after the points themselves."""
     view = view_of(selection)
-    return cache.message(f"extra {view}", selection.run, lambda: _pack_extra(selection, view))
+    name = f"extra {view}{' without sinks' if selection.hides_sinks else ''}"
+    return cache.message(name, selection.run, lambda: _pack_extra(selection, view))
 
 
 def _pack_extra(selection: Selection, view: str) -> bytes:
     run_id, site, head = selection.run, selection.site, selection.head
     sections = {f"{kind}_norm": values for kind, values in attended.norms(run_id, site, head).items()}
     if attended.fits(run_id):
-        sections |= strongest_ties((weights, allowed) for _, weights, allowed in attended.by_input(run_id, site, head))
+        inputs = hidden.by_input(run_id, site, head, selection.hides_sinks)
+        sections |= strongest_ties((weights, allowed) for _, weights, allowed in inputs)
     return pack({"subject": "head.extra", "view": view}, sections)
 
 

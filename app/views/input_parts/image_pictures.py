@@ -29,9 +29,14 @@ GROWS = """
 """The drawing takes the width of its column, as far as the screen is high enough. No data goes in here."""
 
 
+def token_names(one: OneInput) -> list[str]:
+    """``CLS``, ``patch 0, 4``: of every token."""
+    return patch_table(np.zeros(len(one.tokens)), one.tokens)["name"].tolist()
+
+
 def unit_names(one: OneInput) -> list[str]:
-    """``CLS``, ``patch 0, 4``."""
-    names = patch_table(np.zeros(len(one.tokens)), one.tokens)["name"].tolist()
+    """Of every token that is shown."""
+    names = token_names(one)
     return [names[first] for first in one.shown.first]
 
 
@@ -52,6 +57,7 @@ def image_picture(one: OneInput, shown: str) -> None:
         table, one.source.image(), scale, one.token, selection.kind, title=one.title,
         smooth=selection.options.get(SMOOTH) == "1",
         marked=None if one.marked_tokens is None else one.marked_tokens.tolist(), arrows=arrows,
+        sinks=None if one.sinks is None else np.flatnonzero(one.sinks.columns).tolist(),
     )  # fmt: skip
     st.html(GROWS)
     with st.container(key="input_picture"):
@@ -93,6 +99,8 @@ def _words(table: pd.DataFrame, one: OneInput) -> str:
     share = f" {percent(beside / total)} of the weight lies on the squares beside the picture." if has_squares else ""
     if one.picked is None:
         return f"Mean weight of every token over all queries.{share} Click a patch or a square to see its own."
+    if one.sinks is not None and one.selection.kind == KEY and one.sinks.columns[one.token]:
+        return f"{table['name'].iloc[one.token]} (outlined) is a sink and hidden: no weight on it is drawn."
     name = table["name"].iloc[one.token]
     if one.selection.kind == KEY:
         return f"How much each token looks at {name} (outlined); these weights need not add up to 1."

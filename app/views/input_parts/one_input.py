@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -25,7 +25,8 @@ from app.charts.shown import (
 from app.charts.text_attention import token_gaps, visible_token
 from app.charts.words import percent
 from app.components.sentence import Piece
-from app.state import Selection
+from app.state import SINKS, Selection
+from app.views.input_parts.hiding import HiddenHere, hide_here
 from app.views.input_parts.sources import Source
 
 WORDS, HIDE, WEIGH, SCALE, SPOT = "words", "hide", "weigh", "scale", "spot"
@@ -40,8 +41,9 @@ class OneInput:
     Attributes:
         heads: The shown head first, then those averaged with it.
         attention: Mean over `heads` of attention, [query, key], as the model has it.
-        shown: The same as it is shown: weighed, without what is hidden, words merged.
+        shown: The same as it is shown: without sinks, weighed, without what is hidden, words merged.
         is_weighed: Weights are multiplied by the length of the key's value vector.
+        sinks: What is hidden with the sinks of each head; None while sinks are shown.
         notes: Sentences for the reader.
     """
 
@@ -51,6 +53,7 @@ class OneInput:
     attention: np.ndarray
     shown: Shown
     is_weighed: bool
+    sinks: HiddenHere | None
     notes: tuple[str, ...]
 
     @property
@@ -136,10 +139,11 @@ class OneInput:
         return np.isin(np.arange(len(self.shown)), units).tolist()
 
     def weights(self) -> np.ndarray:
-        """Of every unit for the picked one, NaN where they may not attend; the mean over queries with none picked."""
+        """Of every unit for the picked one, NaN where they may not attend; the mean over queries with none picked, NaN
+        at hidden sinks."""
         unit = self.picked
         if unit is None:
-            return self.shown.weights.mean(axis=0)
+            return np.where(self.shown.sinks, np.nan, self.shown.weights.mean(axis=0))
         if self.selection.kind == QUERY:
             return np.where(self.shown.allowed[unit], self.shown.weights[unit], np.nan)
         return np.where(self.shown.allowed[:, unit], self.shown.weights[:, unit], np.nan)
@@ -198,7 +202,7 @@ class OneInput:
 
 def look_key(selection: Selection) -> str:
     """The words of the link that change what is shown of the same attention."""
-    return "|".join(selection.options.get(name, "") for name in (WORDS, HIDE, WEIGH))
+    return "|".join(selection.options.get(name, "") for name in (WORDS, HIDE, WEIGH, SINKS))
 
 
 def groups(selection: Selection, source: Source) -> np.ndarray:
@@ -216,24 +220,29 @@ def read_one(selection: Selection, source: Source, heads: list[tuple[Site, int]]
     """
     attention = np.mean([source.attention(site.label, head) for site, head in heads], axis=0)
     allowed = np.any([source.allowed(site.label) for site, _ in heads], axis=0)
-    weighed, is_weighed, notes = attention, False, list(source.notes)
+    sinks, notes = hide_here(source, heads) if selection.hides_sinks else None, list(source.notes)
+    drawn, is_weighed = attention if sinks is None else sinks.mean([each.weights for each in sinks.heads]), False
     if selection.options.get(WEIGH) == "norm":
         try:
-            weighed, is_weighed = np.mean([weigh(source, site, head) for site, head in heads], axis=0), True
+            drawn, is_weighed = _weighed(source, heads, sinks), True
         except UserError:
             notes.append("This run holds no value vectors of this head, so weights are not multiplied by their norm.")
     hidden = hidden_tokens(selection.options.get(HIDE, ""), source.tokens["is_special"].to_numpy(dtype=bool))
-    shown = show_attention(weighed, allowed, hidden, groups(selection, source))
-    one = OneInput(selection, heads, source, attention, shown, is_weighed, ())
-    return OneInput(selection, heads, source, attention, shown, is_weighed, (*notes, *_says(one, hidden)))
+    columns = None if sinks is None else sinks.columns
+    shown = show_attention(drawn, allowed, hidden, groups(selection, source), columns)
+    one = OneInput(selection, heads, source, attention, shown, is_weighed, sinks, ())
+    return replace(one, notes=(*notes, *_says(one, hidden)))
 
 
-def weigh(source: Source, site: Site, head: int) -> np.ndarray:
-    """Attention times the length of the key's value vector.
+def _weighed(source: Source, heads: list[tuple[Site, int]], sinks: HiddenHere | None) -> np.ndarray:
+    """The mean of attention times the length of the key's value vector.
 
     Source: Kobayashi et al. (2020), "Attention is Not Only a Weight", with the value before the output projection.
     """
-    return source.attention(site.label, head) * source.value_norms(site.label, head).astype(np.float32)
+    norms = [source.value_norms(site.label, head).astype(np.float32) for site, head in heads]
+    if sinks is not None:
+        return sinks.mean([each.weights * lengths for each, lengths in zip(sinks.heads, norms)])
+    return np.mean([source.attention(site.label, head) * norm for (site, head), norm in zip(heads, norms)], axis=0)
 
 
 def _says(one: OneInput, hidden: np.ndarray) -> list[str]:

@@ -15,14 +15,15 @@ from app.views.input_parts.tables import save_csv, show_table
 
 def over_all(one: OneInput) -> None:
     """Mean weight by position and by offset, of the shown heads, and their tables."""
-    means = mean_of([pictures.averages(one.run_id, site.label, head) for site, head in one.heads])
+    hides = one.sinks is not None
+    means = mean_of([pictures.averages(one.run_id, site.label, head, hides=hides) for site, head in one.heads])
     positions, offsets = position_table(means), offset_table(means)
     left, right = st.columns([1.35, 1], gap="small")
     with left:
         st.altair_chart(make_position_map(positions, one.scale.name), width="content", key="input_positions")
     with right:
         st.altair_chart(make_offset_bars(offsets), width="content", key="input_offsets")
-    st.caption(average_words(means, len(cache.facts(one.run_id).n_tokens)))
+    st.caption(average_words(means, len(cache.facts(one.run_id).n_tokens), hides))
     with st.expander("Tables"):
         show_table(positions, 240)
         save_csv(f"{len(positions):,} pairs of positions", lambda: positions.to_csv(index=False), one, "positions")

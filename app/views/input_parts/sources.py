@@ -12,9 +12,10 @@ import pandas as pd
 
 from analysis.metrics import METRICS, ON_DATA, AttentionMap
 from analysis.metrics.over_inputs import score_input
+from analysis.sinks import Hidden, hide_sinks
 from analysis.types import Site
 from app import cache, marks
-from app.cache import pictures
+from app.cache import hidden, pictures
 from app.cache.new_input import NEW, asked_for, new_input
 from app.search import find_tokens
 from app.state import Selection
@@ -34,6 +35,10 @@ class Source(Protocol):
     def attention(self, site: str, head: int) -> np.ndarray: ...
 
     def allowed(self, site: str) -> np.ndarray: ...
+
+    def hidden(self, site: str, head: int) -> Hidden:
+        """The attention of one head with its sinks hidden."""
+        ...
 
     def value_norms(self, site: str, head: int) -> np.ndarray: ...
 
@@ -84,6 +89,9 @@ class StoredInput:
     def allowed(self, site: str) -> np.ndarray:
         return pictures.allowed(self.run_id, site, self.input_id)
 
+    def hidden(self, site: str, head: int) -> Hidden:
+        return hidden.attention(self.run_id, site, head, self.input_id)
+
     def value_norms(self, site: str, head: int) -> np.ndarray:
         return pictures.value_norms(self.run_id, site, head)[self._rows]
 
@@ -118,6 +126,9 @@ class TypedInput:
 
     def allowed(self, site: str) -> np.ndarray:
         return self._made.allowed(site)
+
+    def hidden(self, site: str, head: int) -> Hidden:
+        return hide_sinks(self.attention(site, head), self.allowed(site))
 
     def value_norms(self, site: str, head: int) -> np.ndarray:
         return self._made.value_norms(site, head)

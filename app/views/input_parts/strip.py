@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
+from analysis.sinks import hide_sinks
 from analysis.types import KEY, QUERY, Site, head_name
 from app import cache, widgets
 from app.charts.head_maps import TILE_PIXELS, make_sprite, reduce_to, tile_shape
@@ -45,6 +46,9 @@ def strip(one: OneInput, stack: list[Site], facts: RunFacts) -> None:
         shown = "the weights of the picked token" if one.token is not None else "the mean weight on each patch"
     if n > TILE_PIXELS and not one.is_image:
         shown += ", the largest weight of each block of cells"
+    if one.sinks is not None:
+        shown += ", sinks hidden"
+        said += " (sinks counted in)" if metric is not None else ""
     st.caption(f"{said}: {shown}. Each map runs from 0 to its own largest weight, square-root scale.")
     shape = tile_shape(sprite, len(stack), n_columns)
     headstrip(
@@ -99,9 +103,13 @@ def _sprite(one: OneInput, stack: list[Site]) -> bytes:
     masks = {site.label: one.source.allowed(site.label) for site in stack}
     rows: dict[str, list[np.ndarray]] = {site.label: [] for site in stack}
     for site, head, attention in one.source.each_head(stack):
+        sinks = None
+        if one.sinks is not None:
+            found = hide_sinks(attention, masks[site.label])
+            attention, sinks = found.weights, found.columns
         if one.is_weighed:
             attention = attention * one.source.value_norms(site.label, head).astype(np.float32)
-        shown = show_attention(attention, masks[site.label], hidden, group)
+        shown = show_attention(attention, masks[site.label], hidden, group, sinks)
         rows[site.label].append(_patches(one, shown) if one.is_image else reduce_to(shown.seen(), TILE_PIXELS))
     return make_sprite(list(rows.values()))
 
@@ -109,9 +117,9 @@ def _sprite(one: OneInput, stack: list[Site]) -> bytes:
 def _patches(one: OneInput, shown: Shown) -> np.ndarray:
     """Weights of the picked token (the mean query) on the grid of patches, NaN where hidden."""
     unit = shown.unit(one.token)
-    weights = shown.weights.mean(axis=0)
+    weights = np.where(shown.sinks, np.nan, shown.weights.mean(axis=0))
     if unit is not None:
-        weights = {QUERY: shown.weights[unit], KEY: shown.weights[:, unit]}[one.selection.kind]
+        weights = {QUERY: shown.seen()[unit], KEY: shown.seen()[:, unit]}[one.selection.kind]
     row, column = (one.tokens[name].fillna(-1).to_numpy(dtype=int) for name in ("row", "column"))
     grid = np.full((row.max() + 1, column.max() + 1), np.nan, dtype=np.float32)
     is_shown = (row >= 0) & (shown.unit_of >= 0)

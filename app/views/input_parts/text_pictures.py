@@ -56,10 +56,12 @@ def lines(one: OneInput) -> None:
     selection, n = one.selection, len(one.shown)
     first = first_shown(selection, one.picked, n, (LINE_TOKENS, LINE_TOKENS))[0]
     stretch = range(first, min(n, first + LINE_TOKENS))
-    table = attention_table(one.shown.weights, one.labels, one.places, one.shown.allowed, stretch)
+    keep = one.shown.allowed | np.eye(n, dtype=bool)  # every token has its place, also one that looks at sinks only
+    table = attention_table(one.shown.weights, one.labels, one.places, keep, stretch)
     most = float(one.shown.weights.max())
     faintest = FAINTEST_LINE * most if one.is_weighed else FAINTEST_LINE
-    chart = make_lines(table, one.labels, one.special(), one.picked, selection.kind, faintest, one.marked())
+    sinks = one.shown.sinks.tolist()
+    chart = make_lines(table, one.labels, one.special(), one.picked, selection.kind, faintest, one.marked(), sinks)
 
     def pick(end: dict) -> None:
         sides = [side for side in (QUERY, KEY) if end.get(side) is not None]
@@ -75,7 +77,8 @@ def lines(one: OneInput) -> None:
             on_change=lambda: widgets.select(at=f"{st.session_state['input_stretch']}.0"),
         )  # fmt: skip
         part = f" Drawn: {one.places[stretch[0]]} to {one.places[stretch[-1]]} of {n:,}; the heat map has all pairs."
-    st.caption(f"Left the queries, right the keys; weights under {weight_words(faintest)} have no line.{part}")
+    hidden = " ⊘: hidden, a sink." if any(sinks) else ""
+    st.caption(f"Left the queries, right the keys; weights under {weight_words(faintest)} have no line.{hidden}{part}")
 
 
 def first_shown(selection: Selection, picked: int | None, n: int, size: tuple[int, int]) -> tuple[int, int]:

@@ -110,8 +110,11 @@ def _draw(one: OneInput, found: Influence, windows: Windows, names: list[str]) -
             f"No FAI: it needs tokens {windows.nearest} or more after a token, beyond the first one, and this text has "
             f"{len(table):,} in all."
         )
-    if any(one.selection.options.get(name) for name in (WORDS, HIDE, WEIGH)):
-        st.caption("Both are of the attention as the model has it: every token, nothing merged, hidden or weighed.")
+    if one.sinks is not None or any(one.selection.options.get(name) for name in (WORDS, HIDE, WEIGH)):
+        st.caption(
+            "Both are of the attention as the model has it: every token, sinks counted in, nothing merged, hidden or "
+            "weighed."
+        )
     left, right = st.columns([1, 0.32])
     with left, st.expander("Table"):
         show_table(table, 240)
