@@ -2,4 +2,6 @@
 
 from jaxtyping import install_import_hook
 
-install_import_hook(["analysis.metrics", "analysis.projection", "analysis.attention"], "beartype.beartype")
+CHECKED = ("metrics", "projection", "sinks", "attention")
+
+install_import_hook([f"analysis.{room}" for room in CHECKED], "beartype.beartype")

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
-from analysis.cli.arguments import add_runs_dir, command, print_table
+from analysis.cli.arguments import add_runs_dir, command, positive, print_table
 from analysis.errors import CaptureRefused, RunError
+
+KINDS = ("class", "position", "token", "learned")
+"""What the rows of the table of sinks stand for, as `analysis.sinks.groups` names them."""
+
+_SIGNS = {" ": "␣", "\n": "⏎", "\r": "⏎", "\t": "⇥"}
 
 
 def add_runs(commands) -> None:
@@ -59,6 +65,60 @@ def _scores(options: argparse.Namespace) -> None:
     if options.labels:
         table = label_heads(table, aligned)
     print_table(table, options)
+
+
+def add_sinks(commands) -> None:
+    """Which tokens swallow attention."""
+    parser = command(
+        commands, "sinks", _sinks, "Print which tokens swallow attention, in the model and in each head.",
+        "python -m analysis sinks demo-language\n"
+        "  python -m analysis sinks demo-language --threshold 0.2 --exclude-own --csv",
+    )  # fmt: skip
+    parser.add_argument("run", metavar="RUN", help="id of the run or its folder")
+    parser.add_argument(
+        "--threshold", type=float, default=0.3, metavar="T",
+        help="mean attention received from which a token is a sink, 0 to 1 (default: 0.3, the published one)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--exclude-own", action="store_true", help="leave a token's own query out (default: counted, as published)"
+    )
+    parser.add_argument(
+        "--min-queries", type=positive, default=8, metavar="N",
+        help="queries that must see a token, where an input has so many (default: 8)",
+    )  # fmt: skip
+    parser.add_argument("--by", nargs="+", choices=KINDS, metavar="KIND", help=f"only these: {', '.join(KINDS)}")
+    add_runs_dir(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON, a row a head and token class or position")
+    parser.add_argument("--csv", action="store_true", help="print CSV, the same rows")
+
+
+def _sinks(options: argparse.Namespace) -> None:
+    from analysis import open_run
+    from analysis.pipeline.sinks import sinks_of, sum_up_sinks
+    from analysis.sinks import SinkRule
+
+    rule = SinkRule(options.threshold, options.min_queries, counts_own=not options.exclude_own)
+    with open_run(options.run, options.out) as run:
+        found = sinks_of(run, rule)
+        stacks = dict.fromkeys(site.stack_label for site in run.sites if site.role == "self")
+        words = {stack: sum_up_sinks(run, stack, replace(rule, counts_own=False)) for stack in stacks}
+    as_rows = options.json or options.csv
+    table = found.by_head if as_rows else found.overall
+    if options.by:
+        table = table[table["kind"].isin(options.by)]
+    if not as_rows:
+        print("\n".join(f"{stack}: {sentence}" for stack, sentence in words.items()), end="\n\n")
+        table = table.sort_values(["kind", "rate", "score"], ascending=[True, False, False])
+        strings = table["kind"].isin(["token", "position"])
+        token = table["token"].fillna("(differs)").where(~strings, table["token"].fillna("(differs)").map(_visible))
+        table = table.assign(token=token, position=table["position"].astype(object).fillna(""))
+    print_table(table, options)
+
+
+def _visible(token: str) -> str:
+    """White space and control characters of a token as signs, so that a table keeps its lines."""
+    shown = "".join(_SIGNS.get(letter, letter if letter.isprintable() else "\ufffd") for letter in token)
+    return shown if len(shown) <= 40 else f"{shown[:39]}…"
 
 
 def add_export(commands) -> None:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 PRIMARY, LIKE_PRIMARY, SECONDARY, NOISE = "primary", "like the primary", "secondary", "noise"
 
-Figures = dict[str, Float[np.ndarray, "layer point"]]
-"""As `Run.state_figures` gives them."""
+Figures = dict[str, Float[np.ndarray, "_ _"]]
+"""As `Run.state_figures` gives them, [layer, point]."""
 
 
 @dataclass(frozen=True, slots=True)

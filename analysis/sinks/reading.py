@@ -13,7 +13,8 @@ from analysis.sinks.groups import SiteReceived
 from analysis.sinks.received import learned_mass
 from analysis.types import Site
 
-Mask = Bool[np.ndarray, "query key"]
+Mask = Bool[np.ndarray, "_ _"]
+"""Who may attend to whom in one input, [query, key]."""
 
 
 def received_at(run: Any, rule: SinkRule, sites: Sequence[Site] | None = None) -> Iterator[SiteReceived]:

@@ -45,7 +45,7 @@ def sum_up(tower: Tower, levels: Levels | None, tokens: pd.DataFrame, classes: n
 
 def _of_primary(tower: Tower, tokens: pd.DataFrame, classes: np.ndarray) -> str:
     who = name_primary(tower, tokens, classes)
-    by_layer = np.array([received.mean() for received in tower.of_primary])
+    by_layer = np.array([received.mean(dtype=np.float64) for received in tower.of_primary])
     strong = np.flatnonzero(by_layer >= tower.rule.threshold)
     if not len(strong):
         best = int(np.argmax(by_layer))
@@ -57,8 +57,8 @@ def _of_primary(tower: Tower, tokens: pd.DataFrame, classes: np.ndarray) -> str:
     total = sum(site.n_heads for site in tower.sites)
     where = _layers(strong, len(by_layer))
     return (
-        f"{who[0].upper()}{who[1:]} receives {_percent(by_layer[strong].mean())} of the other tokens' attention {where}, "
-        f"and is a sink in {n_heads} of {total} heads."
+        f"{who[0].upper()}{who[1:]} receives {_percent(by_layer[strong].mean())} of the other tokens' attention "
+        f"{where}, and is a sink in {n_heads} of {total} heads."
     )
 
 
@@ -85,7 +85,7 @@ def _of_other_sinks(tower: Tower, classes: np.ndarray) -> str:
     kinds, counts = np.unique(classes[other], return_counts=True)
     place = int(np.argmax(counts))
     kind = PLURALS.get(str(kinds[place]), str(kinds[place]))
-    mostly = f", mostly {kind}" if counts[place] > counts.sum() / 2 and str(kinds[place]) != PATCH else ""
+    mostly = f", mostly {kind}," if counts[place] > counts.sum() / 2 and str(kinds[place]) != PATCH else ""
     return (
         f"Beside it {int(other.sum()):,} of {len(other) - tower.n_inputs:,} tokens{mostly} are a sink of at least one "
         "head."

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
 
 from analysis.metrics.over_inputs import bootstrap_interval
 from analysis.sinks.columns import SinkRule
@@ -148,14 +148,14 @@ def _tell(site: SiteReceived, groups: Groups, inputs: Int[np.ndarray, " point"],
     chosen = places[order]
     received = np.nan_to_num(site.received[:, chosen])
 
-    def means(values: Float[np.ndarray, "row chosen"]) -> Float[np.ndarray, "row group input"]:
+    def means(values: Real[np.ndarray, "row chosen"]) -> Float[np.ndarray, "row group input"]:
         whole = np.full((len(values), n_groups * n_inputs), np.nan)
         if len(first):
             whole[:, present] = np.add.reduceat(values, first, axis=1, dtype=np.float64)
             whole[:, present] /= np.diff([*first, len(chosen)])
         return whole.reshape(-1, n_groups, n_inputs)
 
-    return _Told(means(received), means(received >= rule.threshold), means(site.even[None, chosen]))
+    return _Told(means(received), means((received >= rule.threshold) * 1), means(site.even[None, chosen]))
 
 
 def _learned(site: SiteReceived, rule: SinkRule, seed: int) -> pd.DataFrame:
