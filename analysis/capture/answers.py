@@ -107,8 +107,9 @@ def before_and_after(
     if question.targets is not None:
         truth, unknown = targets_of(base, question), true_base * 0
         measured["top_1_right"] = (top_base == truth) + unknown, (top_edited == truth) + unknown
+    # Both moments are added up in the same way, so that what did not change differs by 0 exactly.
     return {
-        name: torch.stack([before.mean().expand(len(edited)), after.mean(dim=1)], dim=1).cpu().numpy()
+        name: torch.stack([before.expand_as(after), after], dim=1).mean(dim=2).cpu().numpy()
         for name, (before, after) in measured.items()
     }
 

@@ -6,14 +6,19 @@ from analysis.pipeline.head_importance import Importance, importance, plan_impor
 from analysis.pipeline.maps import project
 from analysis.pipeline.patterns import add_patterns
 from analysis.pipeline.request import parse_layers
+from analysis.pipeline.sink_cuts import CutVariant, SinkCut, cut_sinks, plan_cut
 
 __all__ = [
+    "CutVariant",
     "ExtractionPlan",
     "Importance",
+    "SinkCut",
     "add_patterns",
+    "cut_sinks",
     "extract",
     "importance",
     "parse_layers",
+    "plan_cut",
     "plan_extraction",
     "plan_importance",
     "project",

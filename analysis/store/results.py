@@ -195,6 +195,13 @@ class ResultsWriter(ABC):
             self.database.execute("DELETE FROM sinks")
             self.database.insert("sinks", self.score_rows(sinks))
 
+    def put_sink_cuts(self, cuts: pd.DataFrame) -> None:
+        """Store cut, input_id, measure, before, after (see `SinkTables.sink_cuts`); a cut replaces its old rows."""
+        with self.database.transaction():
+            for name in dict.fromkeys(cuts["cut"]):
+                self.database.execute("DELETE FROM sink_cuts WHERE cut = ?", [name])
+            self.database.insert("sink_cuts", arrow_table(cuts))
+
     def _put_scores(self, table: str, scores: pd.DataFrame, kind: str = "metric") -> None:
         with self.database.transaction():
             for name in dict.fromkeys(scores[kind]):

@@ -1,4 +1,4 @@
-"""What a run tells of sinks: attention received, residual states, the table of sinks."""
+"""What a run tells of sinks: attention received, residual states, the table of sinks, and what cutting them does."""
 
 from __future__ import annotations
 
@@ -69,3 +69,11 @@ class SinkTables(TableReader):
         columns = 'site, head, position, token, score, rate, ci_low, ci_high, n, null_baseline AS "null", kind'
         order = "site, head, kind, position, score DESC, token"
         return self._with_keys(self._frame(f"SELECT {columns} FROM sinks ORDER BY {order}"))
+
+    def sink_cuts(self, cut: str | None = None) -> pd.DataFrame:
+        """What changed on each input when sinks were cut: cut, input_id, measure, before, after; of one cut when given.
+
+        The measures are those of `analysis.sinks.cut_measures`. Inputs without anything to cut are absent.
+        """
+        query = 'SELECT cut, input_id, measure, "before", "after" FROM sink_cuts WHERE ? IS NULL OR cut = ?'
+        return self._frame(f"{query} ORDER BY ALL", [cut, cut])

@@ -12,7 +12,7 @@ from analysis.pipeline.asking import editable, sample_inputs
 from analysis.pipeline.sink_cuts.variant import IMAGE_CENTRIC
 
 if TYPE_CHECKING:
-    from analysis.pipeline.sink_cuts.variant import Variant
+    from analysis.pipeline.sink_cuts.variant import CutVariant
     from analysis.store import Run
     from analysis.types import Site
 
@@ -33,7 +33,7 @@ class Request:
         notes: What is left out.
     """
 
-    variant: Variant
+    variant: CutVariant
     sites: tuple[Site, ...]
     heads: Mapping[str, list[int]]
     input_ids: tuple[int, ...]
@@ -48,7 +48,7 @@ class Request:
         return sum(map(len, self.heads.values()))
 
 
-def checked(run: Run, variant: Variant, limit: int | None, seed: int) -> Request:
+def checked(run: Run, variant: CutVariant, limit: int | None, seed: int) -> Request:
     """The request, when everything about it that the run's own description can tell is right.
 
     Raises:

@@ -28,7 +28,7 @@ _MOST_NAMED = 4
 
 
 @dataclass(frozen=True)
-class Variant:
+class CutVariant:
     """One way to cut sinks.
 
     Attributes:
