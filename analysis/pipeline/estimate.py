@@ -29,7 +29,7 @@ class ExtractionPlan:
         longest_tokens: Tokens of its longest input.
         seconds: Estimated time of the capture, from the longest input, maps apart.
         memory_bytes: Estimated peak above the model and the data: attention of one batch.
-        disk_bytes: q, k and stored attention of the run.
+        disk_bytes: q, k, stored attention, attention received and figures of states.
         notes: What was skipped or cut.
     """
 
@@ -87,7 +87,7 @@ def plan_extraction(*, out_dir: str | Path | None = None, **request: Any) -> Ext
 def estimate(prepared: Prepared, plan: CapturePlan) -> ExtractionPlan:
     """Time from running and scoring the longest input, memory from the batches it would make, disk from counting."""
     from analysis.capture import run_batch
-    from analysis.engines.local import attention_bytes, batches
+    from analysis.engines.local import attention_bytes, batches, measures_states
     from analysis.engines.scoring import score_captures
     from analysis.metrics import metric_names
     from analysis.pipeline.token_facts import token_facts
@@ -107,6 +107,7 @@ def estimate(prepared: Prepared, plan: CapturePlan) -> ExtractionPlan:
         score_captures(captures, metric_names(), plan.sink_logits, facts)
     seconds = (time.perf_counter() - began) * lengths.sum() / lengths[longest]
     per_token = sum(2 * site.d_head * (site.n_heads + site.n_kv_heads) + 2 * site.n_kv_heads for site in sites)
+    per_token += _sink_bytes(sites, measures_states(sites, prepared.request.states))
     stored = sum(_stored_cells(site, lengths, prepared.request.attention) for site in sites)
     return ExtractionPlan(
         run_id=prepared.run_id,
@@ -119,6 +120,14 @@ def estimate(prepared: Prepared, plan: CapturePlan) -> ExtractionPlan:
         disk_bytes=int(lengths.sum() * per_token + 2 * stored),
         notes=notes_on(inputs),
     )
+
+
+def _sink_bytes(sites: list[Site], with_states: bool) -> int:
+    """Bytes a token for the attention it receives, and for the figures of its states where they are measured."""
+    from analysis.sinks.state_figures import MEASURES
+
+    received = 2 * 4 * sum(site.n_heads for site in sites)
+    return received + (4 * len(MEASURES) * (len(sites) + 1) if with_states else 0)
 
 
 def _stored_cells(site: Site, lengths: np.ndarray, mode: str) -> int:

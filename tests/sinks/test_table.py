@@ -86,6 +86,18 @@ def test_of_the_model_the_rate_is_the_share_of_heads():
     assert first["score"] == pytest.approx(((0.8 + 0.6 + 0.2) / 3 + 0.1) / 2)
 
 
+def test_of_two_sites_every_head_counts_once():
+    def sites():
+        yield SiteReceived("h.0#0", RECEIVED.astype(np.float32), SEEN, EVEN, SEEN)
+        yield SiteReceived("h.1#0", np.full((1, 11), 0.4, np.float32), SEEN, EVEN, SEEN)
+
+    told = find_sinks(sites, TOKENS, token_classes(TOKENS, {"bos": "<bos>", "eos": "<eos>"}), rule=RULE)
+    first = row(told.overall, kind="position", position=0)
+    assert first["rate"] == pytest.approx((2 / 3 + 0 + 1) / 3)
+    assert first["score"] == pytest.approx(((0.8 + 0.6 + 0.2) / 3 + 0.1 + 0.4) / 3)
+    assert set(told.by_head["site"]) == {"h.0#0", "h.1#0"}
+
+
 def test_a_rate_that_is_the_same_everywhere_has_no_spread():
     sure = row(found().by_head, head=1, kind="position", position=0)
     assert (sure["rate"], sure["ci_low"], sure["ci_high"]) == (0, 0, 0)
