@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.capture import Capture
-from analysis.capture.edits import Edit, Knockout, Redistribute
+from analysis.capture import Capture, Edit, Knockout, Redistribute
 from analysis.errors import CaptureRefused, UnknownName, UserError
 from tests.capture import zoo
 from tests.capture.test_edits import N_ROWS, batch, sites, states

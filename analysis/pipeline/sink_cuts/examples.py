@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,7 +40,7 @@ def examples(parts: pd.DataFrame, run: Run, model: HeadedModel) -> list[dict[str
         probabilities, the largest change first.
     """
     of_answers = parts[parts["measure"] == ANSWER]
-    spell, told = _Spelling(model), []
+    spell, context, told = _Spelling(model), _Contexts(run, model), []
     for cut, of_cut in of_answers.groupby("cut", sort=False):
         worst = of_cut.groupby("input_id")["kl_bits"].first().sort_values(ascending=False, kind="stable")
         for input_id in worst.index[:N_EXAMPLES]:
@@ -53,7 +54,7 @@ def examples(parts: pd.DataFrame, run: Run, model: HeadedModel) -> list[dict[str
                     "cut": cut,
                     "input_id": int(input_id),
                     "position": position,
-                    **_context(run, int(input_id), position, model),
+                    **context(int(input_id), position),
                     "truth": None if truth is None else spell(truth),
                     "kl_bits": float(worst[input_id]),
                     "changes": [{"text": spell(row[0]), "before": row[1], "after": row[2]} for row in changes],
@@ -83,20 +84,32 @@ class _Spelling:
         return self._known[number]
 
 
-def _context(run: Run, input_id: int, position: int | None, model: HeadedModel) -> dict[str, str]:
+class _Contexts:
     """The text in front of a prediction, and behind it where the model sees that too."""
-    from analysis.models import NEXT_TOKEN
 
-    if position is None:
-        return {"context": "", "context_after": ""}
-    tokens = run.tokens()
-    tokens = tokens[tokens["input_id"] == input_id].sort_values("position")
-    text = str(run.inputs().set_index("input_id")["text"][input_id])
-    first_judged = position + 1 if model.predicts == NEXT_TOKEN else position
-    before = tokens.iloc[max(first_judged - CONTEXT_TOKENS, 0) : first_judged]
-    behind = tokens.iloc[first_judged + 1 : first_judged + 1 + CONTEXT_TOKENS // 3]
-    after = "" if model.predicts == NEXT_TOKEN else _text_of(text, behind)
-    return {"context": _text_of(text, before), "context_after": after}
+    def __init__(self, run: Run, model: HeadedModel) -> None:
+        from analysis.models import NEXT_TOKEN
+
+        self._run, self._is_next = run, model.predicts == NEXT_TOKEN
+
+    @cached_property
+    def _texts(self) -> dict[int, str]:
+        inputs = self._run.inputs()
+        return dict(zip(inputs["input_id"].tolist(), inputs["text"].astype(str).tolist(), strict=True))
+
+    @cached_property
+    def _tokens(self) -> dict[int, pd.DataFrame]:
+        places = self._run.tokens()[["input_id", "position", "char_start", "char_end"]]
+        return dict(tuple(places.sort_values("position").groupby("input_id")))
+
+    def __call__(self, input_id: int, position: int | None) -> dict[str, str]:
+        if position is None:
+            return {"context": "", "context_after": ""}
+        text, tokens = self._texts[input_id], self._tokens[input_id]
+        judged = position + 1 if self._is_next else position
+        before = tokens.iloc[max(judged - CONTEXT_TOKENS, 0) : judged]
+        behind = tokens.iloc[judged + 1 : judged + 1 + CONTEXT_TOKENS // 3]
+        return {"context": _text_of(text, before), "context_after": "" if self._is_next else _text_of(text, behind)}
 
 
 def _text_of(text: str, tokens: pd.DataFrame) -> str:
