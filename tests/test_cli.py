@@ -90,7 +90,7 @@ def test_wrong_arguments_are_status_2(arguments):
     assert stop.value.code == 2
 
 
-@pytest.mark.parametrize("command", ["extract", "runs", "project", "scores", "cut", "export", "verify", "doctor", "serve"])
+@pytest.mark.parametrize("command", "extract runs project scores cut export verify doctor serve".split())
 def test_help_has_an_example(command, capsys):
     with pytest.raises(SystemExit):
         main([command, "--help"])
