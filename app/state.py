@@ -27,8 +27,8 @@ EXPLAINED = "kl_explained"
 SINKS, HIDDEN, BEFORE = "sinks", "hidden", "was"
 """Words of the link: ``sinks=hidden`` hides sinks wherever attention is drawn; ``was=`` names the map shown before."""
 
-OF_ONE_RUN = tuple(
-    f"site head input token map {BEFORE} new with at spot also beside beside_map near near_words want heads".split()
+OF_ONE_RUN = (
+    BEFORE, *"site head input token map new with at spot also beside beside_map near near_words want heads mark".split()
 )  # fmt: skip
 """Words of the link that mean nothing in another run."""
 

@@ -27,11 +27,12 @@ def register(folder: str, name: str = "", parts: tuple[str, ...] = ()) -> Callab
     Args:
         folder: Where its files are, beside this one.
         name: Of its ``.js`` and ``.css``; the folder's name where it has only one.
-        parts: Further scripts of the folder, put before its own.
+        parts: Further scripts of the folder, put before its own; each may bring a ``.css`` of its own.
     """
     name = name or folder
     scripts = [_HERE / "shared.js", *(_HERE / folder / f"{part}.js" for part in (*parts, name))]
-    styles = [_HERE / "shared.css", _HERE / folder / f"{name}.css"]
+    brought = [path for part in parts if (path := _HERE / folder / f"{part}.css").exists()]
+    styles = [_HERE / "shared.css", *brought, _HERE / folder / f"{name}.css"]
     script, style = ("\n".join(path.read_text(encoding="utf-8") for path in paths) for paths in (scripts, styles))
     return st.components.v2.component(f"qk_{name}", js=script, css=style)
 
@@ -71,6 +72,19 @@ def rerun() -> int:
     must run even when the server, after Back, says just what it said last.
     """
     return next(_NUMBERS)
+
+
+def heard(key: str, what: str) -> dict[str, Any] | None:
+    """What a component of this key has said; it counts from now on as answered (see `answered`)."""
+    said = st.session_state[key][what]
+    if said is not None:
+        st.session_state[f"{key}_answered"] = max(int(said["asked"]), answered(key))
+    return said
+
+
+def answered(key: str) -> int:
+    """The number of the newest choice the server has heard of: an answer to an earlier one must not undo it."""
+    return st.session_state.get(f"{key}_answered", 0)
 
 
 def _little(section: np.ndarray, name: str) -> bytes:

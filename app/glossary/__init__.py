@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from functools import cache
 
 from app.glossary.measures import MEASURES
+from app.glossary.of_sinks import OF_SINKS
 from app.glossary.term import Term
 from app.glossary.words import WORDS
 
-TERMS = (*WORDS, *MEASURES)
+TERMS = (*WORDS, *MEASURES, *OF_SINKS)
 
 BY_NAME = {term.name: term for term in TERMS}
 

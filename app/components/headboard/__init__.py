@@ -6,15 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import streamlit as st
-
 from app.charts.head_grid import Shades
 from app.charts.head_order import Row
 from app.charts.head_scatter import Axis
-from app.components import pack, register
+from app.components import answered, heard, pack, register
 from app.palette import SELECTED
 
-_mount = register("headboard", parts=("plot", "grid"))
+_mount = register("headboard", parts=("plot", "grid", "tip"))
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ def board_header(board: Board) -> dict[str, Any]:
     """What the browser is told."""
     legend: dict[str, Any] | None = None
     if isinstance(board.legend, Shades):
-        legend = _ramp(board.legend)
+        legend = ramp_header(board.legend)
     elif board.legend is not None:
         legend = {"title": board.legend_title, "names": list(board.legend.items())}
     return {
@@ -103,12 +101,13 @@ def board_header(board: Board) -> dict[str, Any]:
         "towers": [{**vars(tower), "rows": [vars(row) for row in tower.rows]} for tower in board.towers],
         "x": board.x.as_dict(), "y": board.y.as_dict(),
         "bars": {str(row): dict(ends) for row, ends in board.bars.items()},
-        "shades": _ramp(board.shades), "legend": legend, "picked": board.picked, "several": list(board.several),
+        "shades": ramp_header(board.shades), "legend": legend, "picked": board.picked, "several": list(board.several),
         "alt": board.alt, "note": board.note, "ring": SELECTED,
     }  # fmt: skip
 
 
-def _ramp(shades: Shades) -> dict[str, Any]:
+def ramp_header(shades: Shades) -> dict[str, Any]:
+    """What the browser is told of a scale."""
     said = {"title": shades.title, "unit": shades.unit, "high": shades.high}
     return {**said, "ticks": shades.ticks(3), "stops": shades.stops}
 
@@ -130,23 +129,15 @@ def headboard(
         Row of the head to open, or None.
     """
 
-    answered = f"{key}_answered"
-
-    def heard(what: str) -> dict[str, Any] | None:
-        said = st.session_state[key][what]
-        if said is not None:
-            st.session_state[answered] = max(int(said["asked"]), st.session_state.get(answered, 0))
-        return said
-
     def pick() -> None:
-        if (said := heard("pick")) is not None:
+        if (said := heard(key, "pick")) is not None:
             on_pick(said["row"])
 
     def several() -> None:
-        if (said := heard("several")) is not None:
+        if (said := heard(key, "several")) is not None:
             on_several([int(row) for row in said["rows"]])
 
-    header = board_header(board) | {"answered": st.session_state.get(answered, 0)}
+    header = board_header(board) | {"answered": answered(key)}
     message = pack(header, {}, again=True)
     opened = _mount(
         key=key, data=message, on_pick_change=pick, on_several_change=several, on_open_change=lambda: None

@@ -9,9 +9,10 @@ function makeGrid(board) {
     const {header} = board, {towers} = header;
     const focused = grid.cells.indexOf(root.getRootNode().activeElement);
     const rows = towers.reduce((sum, tower) => sum + tower.rows.length, 0), columns = Math.max(...towers.map((tower) => tower.n_columns));
+    const least = board.smallest ?? SMALLEST;
     const clamp = (low, value, top) => Math.floor(Math.min(Math.max(value, low), top));
-    const broad = clamp(SMALLEST, (wide - LABEL - 4) / columns - 2, WIDEST);
-    const tall = clamp(SMALLEST, (high - towers.length * 42) / rows - 2, TALLEST);
+    const broad = clamp(least, (wide - LABEL - 4) / columns - 2, WIDEST);
+    const tall = clamp(least, (high - towers.length * 42) / rows - 2, TALLEST);
     root.style.setProperty("--broad", `${broad}px`);
     root.style.setProperty("--tall", `${tall}px`);
     root.classList.toggle("wordy", broad >= READABLE && tall >= 18);

@@ -11,10 +11,10 @@ export default function (component) {
 function build(host) {
   const board = {header: null, picked: null, several: [], hot: null, send: null, asked: 0};
   const plot = makePlot(board), grid = makeGrid(board);
-  const tip = element("div", {class: "tip", "aria-hidden": "true"}), spoken = element("div", {class: "unseen", "aria-live": "polite"});
+  const tip = makeTip(host), spoken = element("div", {class: "unseen", "aria-live": "polite"});
   const both = element("div", {class: "both"}, element("div", {class: "left"}, plot.svg), element("div", {class: "right"}, grid.root));
   const legend = element("div", {class: "legend"});
-  host.append(both, legend, tip, spoken);
+  host.append(both, legend, tip.root, spoken);
 
   board.show = (header) => {
     const isSame = board.header?.digest === header.digest, isOther = board.header?.heads.length !== header.heads.length;
@@ -22,8 +22,8 @@ function build(host) {
     // An answer to an earlier choice does not undo what was chosen since.
     if (isOther || header.answered >= board.asked) Object.assign(board, {picked: header.picked, several: header.several, asked: header.answered});
     if (isSame) return mark();
-    board.hot = tip.row = null;
-    tip.classList.remove("on");
+    board.hot = null;
+    tip.forget();
     layOut(true);
     legend.replaceChildren(...legendParts(header));
   };
@@ -35,16 +35,8 @@ function build(host) {
 
   board.look = (row, event) => {
     if (board.hot !== row) { board.hot = row; plot.mark(); grid.mark(); }
-    if (row === null) return tip.classList.remove("on");
-    const {says} = board.header.heads[row], frame = host.getBoundingClientRect();
-    if (tip.row !== row) tip.replaceChildren(element("b", {class: "figure"}, says[0]), ...says.slice(1).map((line) => element("div", {}, line)));
-    tip.row = row;
-    const cell = grid.cells[row].getBoundingClientRect();
-    const [x, y] = event ? [event.clientX, event.clientY] : [cell.left + cell.width / 2, cell.bottom];
-    tip.classList.add("on");
-    const left = Math.max(0, Math.min(x - frame.left + 14, frame.width - tip.offsetWidth - 4));
-    const isLow = y + 22 + tip.offsetHeight > window.innerHeight;
-    tip.style.transform = `translate(${left}px, ${y - frame.top + (isLow ? -12 - tip.offsetHeight : 20)}px)`;
+    if (row === null) return tip.hide();
+    tip.show(board.header.heads[row].says, grid.cells[row], event);
   };
 
   board.choose = (row, event) => {

@@ -11,6 +11,8 @@ export default function (component) {
       element("span", {class: "place quiet"}, `${row.place}, ${images[row.input] ? "image" : "text"} ${row.input}`),
       element("span", {class: "figure"}, row.distance.toFixed(2)),
       element("span", {class: "bar", style: {width: `${100 * Math.min(row.distance / farthest, 1)}%`, background: colour}}));
+    line.classList.toggle("picked", row.is_picked === true);
+    if (row.is_picked !== undefined) line.setAttribute("aria-pressed", row.is_picked);
     for (const event of ["pointerenter", "focus"]) line.addEventListener(event, () => tell(row));
     for (const event of ["pointerleave", "blur"]) line.addEventListener(event, () => tell(null));
     line.addEventListener("click", () => component.setTriggerValue("pick", row.pick));

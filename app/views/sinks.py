@@ -1,0 +1,99 @@
+"""Sinks: which tokens swallow attention, from which layer, for how long, and what speaks for it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from analysis.errors import RunError, UserError
+from app import cache, widgets
+from app.cache import sinks as kept
+from app.state import Selection, resolve
+from app.views import View
+from app.views.sinks_parts.choice import Choice, read_choice
+from app.views.sinks_parts.evidence import evidence
+from app.views.sinks_parts.overview import by_layer, heads_by_share, levels, norms, sentence_of, top_tokens
+from app.views.sinks_parts.settings import settings
+
+STACK = "sinks_stack"
+
+LAYOUT = """
+<style>
+.st-key-sinks_page [data-testid="stVerticalBlock"] { gap: 0.3rem; }
+.st-key-sinks_page [data-testid="stPopover"] button, .st-key-sinks_page [data-testid="stPopoverButton"],
+.st-key-sinks_page [data-testid="stButtonGroup"] button, .st-key-sinks_page [data-testid="stPills"] button {
+  min-height: 24px; padding: 0 7px; font-size: 12.5px; }
+.st-key-sinks_overview [data-testid="stHorizontalBlock"] { gap: 1rem; }
+.st-key-sinks_first, .st-key-sinks_second { min-height: 276px; }
+.st-key-sinks_grid_box { min-height: 216px; }
+.st-key-sinks_overview [data-testid="stPopoverButton"] p { position: absolute; clip-path: inset(50%); }
+.st-key-sinks_overview [data-testid="stPopoverButton"] { border-color: transparent; background: none; padding: 0 3px; }
+.st-key-sinks_overview [data-testid="stPopoverButton"] > div > div:last-child { display: none; }
+.st-key-sinks_overview [data-testid="stMarkdownContainer"] p { white-space: nowrap; }
+.st-key-sinks_overview [class*="st-key-sinks_title_"] { gap: 0.2rem; min-height: 28px; }
+.qk-legend { display: flex; flex-wrap: wrap; gap: 1px 12px; align-items: center; font-size: 12.5px; line-height: 1.35; }
+.qk-swatch { display: inline-flex; gap: 5px; align-items: center; white-space: nowrap; }
+.qk-swatch i { width: 14px; height: 0; display: inline-block; }
+.qk-ramp { width: 70px; height: 9px; border-radius: 4px; }
+.qk-note { color: color-mix(in srgb, currentColor 66%, transparent); }
+</style>
+"""
+"""Space is kept for the pictures. No data goes in here."""
+
+
+def render_sinks(selection: Selection) -> None:
+    """Draw the page."""
+    st.html(LAYOUT)
+    st.session_state[STACK] = _stack(selection)
+    _body(str(selection.run))
+
+
+@st.fragment
+def _body(run_id: str) -> None:
+    selection, _ = resolve(widgets.current().having(run=run_id), cache.facts(run_id))
+    with st.container(key="sinks_page"):
+        try:
+            _draw(selection)
+        except UserError as error:
+            widgets.say_problem(str(error))
+    if st.session_state.get(STACK) != _stack(selection):
+        st.rerun()  # the left column names the stack
+
+
+def _draw(selection: Selection) -> None:
+    if not kept.stacks(str(selection.run)):
+        raise RunError("Sinks are tokens that take the attention of others, and this run has no self-attention.")
+    choice = read_choice(selection)
+    widgets.say_notes(choice.notes)
+    words, side = st.columns([3, 1], gap="medium")
+    with words:
+        with st.spinner("Reading what tokens receive …"):
+            said = sentence_of(choice)
+        widgets.say(said)
+    with side:
+        settings(choice)
+    left, right = st.columns([3, 1], gap="medium")
+    with left, st.container(key="sinks_overview"):
+        _overview(choice)
+    with right, st.container(key="sinks_evidence"):
+        evidence(choice)
+
+
+def _overview(choice: Choice) -> None:
+    with st.container(key="sinks_first"):
+        lines, table = st.columns([1, 2.06], gap="small")
+        with lines:
+            by_layer(choice)
+        with table:
+            top_tokens(choice)
+    with st.container(key="sinks_second"):
+        for place, part in zip(st.columns(3, gap="small"), (heads_by_share, levels, norms), strict=True):
+            with place:
+                part(choice)
+
+
+def _stack(selection: Selection) -> str:
+    return cache.facts(selection.run).site(selection.site).stack_label
+
+
+VIEW = View("Sinks", ":material/water_drop:", order=50, render=render_sinks)
+"""What the page Sinks is to the frame."""
