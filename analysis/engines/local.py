@@ -40,6 +40,7 @@ def capture_into(
     attention: str,
     metrics: Sequence[str],
     facts: TokenFacts | None = None,
+    watch: Callable[[list[list[SiteCapture]]], None] | None = None,
     states: bool = False,
     report: Report,
 ) -> None:
@@ -53,6 +54,7 @@ def capture_into(
         attention: ``auto``, ``store`` or ``recompute``: see `stores_attention`.
         metrics: Head metrics to compute, in fp32, before anything is rounded.
         facts: What metrics are told of the tokens.
+        watch: Given the captures of every batch once they are stored, in another thread: for each input, its sites.
         states: Measure the residual states too.
         report: Told after every batch.
     """
@@ -82,6 +84,8 @@ def capture_into(
         writer.put_batch(
             captures, scored.scores, stores_attention(attention), scored.profiles, scored.received, scored.figures
         )
+        if watch is not None:
+            watch(captures)
         return len(captures)
 
     # One batch is stored while the next one is captured. What is reported is stored.

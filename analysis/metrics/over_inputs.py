@@ -60,21 +60,32 @@ def over_inputs(scores: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     import pandas as pd
 
     by_metric = scores.groupby("metric", sort=True, observed=True)
-    tables = [_summary(of_metric, seed).assign(metric=str(name)) for name, of_metric in by_metric]
+    tables = [summary(of_metric, seed=seed).assign(metric=str(name)) for name, of_metric in by_metric]
     return pd.concat(tables, ignore_index=True)[COLUMNS] if tables else pd.DataFrame(columns=COLUMNS)
 
 
-def _summary(scores: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """`over_inputs` of one metric: a dense table of heads by inputs, NaN where an input says nothing."""
+def summary(scores: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """`over_inputs` of one metric.
+
+    Args:
+        scores: ``site, head, input_id, value, null``, one row or more.
+        seed: Of the bootstrap.
+
+    Returns:
+        ``site, head, value, ci_low, ci_high, null, n``.
+    """
     import pandas as pd
 
     sites, known_sites = pd.factorize(scores["site"], sort=True)
+    inputs, known_inputs = pd.factorize(scores["input_id"], sort=True)
     head = scores["head"].to_numpy(dtype=np.int64)
     width = int(head.max()) + 1
-    known, numbers = np.unique(sites * width + head, return_inverse=True)
-    places, inputs = pd.factorize(scores["input_id"], sort=True)
-    values, nulls = np.full((2, len(known), len(inputs)), np.nan)
-    values[numbers, places], nulls[numbers, places] = scores["value"], scores["null"]
+    # A dense table of heads by inputs, NaN where an input says nothing.
+    numbers = sites * width + head
+    known = np.flatnonzero(np.bincount(numbers))
+    rows = np.searchsorted(known, np.arange(len(known_sites) * width))[numbers]
+    values, nulls = np.full((2, len(known), len(known_inputs)), np.nan)
+    values[rows, inputs], nulls[rows, inputs] = scores["value"], scores["null"]
     low, high = bootstrap_interval(values, seed=seed)
     return pd.DataFrame(
         {
@@ -112,22 +123,26 @@ def bootstrap_interval(
     Source: Efron and Tibshirani (1993), "An Introduction to the Bootstrap", chapter 13 (percentile interval).
     """
     n_heads, n_inputs = values.shape
+    low, high = np.full((2, n_heads), np.nan)
+    enough = np.isfinite(values).sum(axis=1) >= 2
+    if not enough.any():
+        return low, high
+    values = values[enough]
     known = np.isfinite(values)
     filled = np.where(known, values, 0.0)
     n_parts = -(-n_inputs * n_resamples // MOST_DRAWS)
     means = []
     for part in range(n_parts):
         drawn = _draws(n_inputs, -(-n_resamples // n_parts), seed + part)
+        # Where every input says something, each resample holds as many as there are inputs.
+        n_drawn = n_inputs if known.all() else known.astype(np.float32) @ drawn.T
         with np.errstate(invalid="ignore", divide="ignore"):
-            means.append(filled @ drawn.T / (known.astype(np.float32) @ drawn.T))
+            means.append(filled @ drawn.T / n_drawn)
     means = np.concatenate(means, axis=1)
     tail = (1 - level) / 2
-    enough = known.sum(axis=1) >= 2
-    low, high = np.full(n_heads, np.nan), np.full(n_heads, np.nan)
-    if enough.any():
-        # A resample may hold no input that says anything of a head.
-        quantile = np.nanquantile if np.isnan(means[enough]).any() else np.quantile
-        low[enough], high[enough] = quantile(means[enough], [tail, 1 - tail], axis=1)
+    # A resample may hold no input that says anything of a head.
+    quantile = np.nanquantile if np.isnan(means).any() else np.quantile
+    low[enough], high[enough] = quantile(means, [tail, 1 - tail], axis=1)
     return low, high
 
 

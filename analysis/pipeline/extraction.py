@@ -17,6 +17,7 @@ from analysis.errors import RunError
 from analysis.pipeline.head_scores import score_heads
 from analysis.pipeline.maps import make_map
 from analysis.pipeline.request import Request, checked
+from analysis.pipeline.samples import MapsOfSample
 from analysis.pipeline.sinks import measure_sinks, special_tokens
 from analysis.progress import Progress, Report, silent
 
@@ -98,8 +99,9 @@ def extract(
     plan = None if partial_path(folder, prepared.run_id).exists() else new_plan(prepared)
     with RunWriter.open(folder, prepared.run_id, prepared.spec) as writer:
         plan = _settled_plan(writer, prepared, plan)
-        _capture(writer, prepared, plan, report)
-        score_heads(writer, prepared.loaded, plan, prepared.inputs, seed=seed, report=report)
+        maps = MapsOfSample(plan, prepared.inputs, seed)
+        _capture(writer, prepared, plan, maps, report)
+        score_heads(writer, prepared.loaded, plan, prepared.inputs, seed=seed, maps=maps, report=report)
         measure_sinks(writer, special_tokens(prepared.loaded.processor), seed=seed, report=report)
         for name in request.projection:
             make_map(writer, writer.reader(), MapKind.parse(name), seed=seed, report=report)
@@ -195,7 +197,7 @@ def _settled_plan(writer: RunWriter, prepared: Prepared, fresh: CapturePlan | No
     return stored
 
 
-def _capture(writer: RunWriter, prepared: Prepared, plan: CapturePlan, report: Report) -> None:
+def _capture(writer: RunWriter, prepared: Prepared, plan: CapturePlan, maps: MapsOfSample, report: Report) -> None:
     from analysis.engines.local import capture_into, measures_states
     from analysis.metrics import metric_names
     from analysis.pipeline.token_facts import token_facts
@@ -208,6 +210,7 @@ def _capture(writer: RunWriter, prepared: Prepared, plan: CapturePlan, report: R
         attention=prepared.request.attention,
         metrics=metric_names(),
         facts=token_facts(prepared.inputs, prepared.loaded.processor),
+        watch=maps.take,
         states=measures_states(plan.sites, prepared.request.states),
         report=report,
     )

@@ -12,26 +12,35 @@ if TYPE_CHECKING:
     from analysis.capture import CapturePlan
     from analysis.inputs import Inputs
     from analysis.models import LoadedModel
+    from analysis.pipeline.samples import MapsOfSample
     from analysis.store import RunWriter
 
 
 def score_heads(
-    writer: RunWriter, loaded: LoadedModel, plan: CapturePlan, inputs: Inputs, *, seed: int, report: Report
+    writer: RunWriter,
+    loaded: LoadedModel,
+    plan: CapturePlan,
+    inputs: Inputs,
+    *,
+    seed: int,
+    maps: MapsOfSample | None = None,
+    report: Report,
 ) -> None:
     """Score the heads of a run whose inputs are all captured, and store scores and profiles.
 
     Args:
         writer: The run; it holds the scores of every input.
-        loaded: The model, which runs once more on probes and on a sample of the inputs.
+        loaded: The model, which runs once more on probes, and on those inputs of a sample that `maps` lacks.
         plan: Its sites.
         inputs: The data.
         seed: Of probes, sample and intervals.
+        maps: Of the sample with this seed, as far as it was captured by this job.
         report: Told of every kind of score.
     """
     import pandas as pd
 
     from analysis.metrics import metric_names
-    from analysis.metrics.over_inputs import over_inputs
+    from analysis.metrics.over_inputs import summary
     from analysis.metrics.profiles import ProfileSums
 
     names = metric_names()
@@ -40,11 +49,13 @@ def score_heads(
     tables = []
     for done, name in enumerate(names):
         report(Progress("scores", done, len(names) + 2, "scores", run_id=writer.run_id))
-        tables.append(over_inputs(reader.head_input_scores(name), seed=seed))
+        scores = reader.unsorted_scores(name)
+        if len(scores):
+            tables.append(summary(scores, seed=seed).assign(metric=name))
     report(Progress("scores", len(names), len(names) + 2, "scores", run_id=writer.run_id))
     tables.append(score_probes(loaded, plan, seed))
     report(Progress("scores", len(names) + 1, len(names) + 2, "scores", run_id=writer.run_id))
-    tables.append(score_samples(loaded, plan, inputs, seed))
+    tables.append(score_samples(loaded, plan, inputs, seed, maps))
     told = [table for table in tables if len(table)]
     if told:
         writer.put_head_scores(pd.concat(told, ignore_index=True))

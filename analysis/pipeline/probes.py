@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -21,6 +21,9 @@ LONGEST_SPAN = 32
 last about half of it, each another length."""
 
 SHORTEST_SPAN = 4
+
+PROBES_TOGETHER = 4
+"""Probes that share a forward pass, with their controls: more would be padded more, fewer keep two cores less busy."""
 
 BY_POSITION = ("previous_token_probe", "next_token_probe")
 """Metrics of probes that ask for nothing that returns: their null is that of permuted keys, as on data."""
@@ -95,42 +98,61 @@ def score_probes(loaded: LoadedModel, plan: CapturePlan, seed: int) -> pd.DataFr
     """
     import pandas as pd
 
-    from analysis.metrics.over_inputs import over_inputs
+    from analysis.metrics.over_inputs import COLUMNS, over_inputs
 
-    rows: list[tuple] = []
+    tables = []
     if loaded.modality == "text":
         backwards = {site.key for site in plan.sites if site.band is not None and site.band.is_causal}
         others = {site.key for site in plan.sites} - backwards
         for both_ways, keys in ((False, backwards), (True, others)):
-            for number, probe in enumerate(make_probes(loaded, seed, both_ways=both_ways) if keys else ()):
-                rows += _scores(loaded, plan, keys, number, probe)
-    table = pd.DataFrame(rows, columns=["metric", "site", "head", "input_id", "value", "null"])
-    return over_inputs(table[table["value"].notna()], seed=seed)
+            probes = make_probes(loaded, seed, both_ways=both_ways) if keys else []
+            for number, (probe, captures) in enumerate(zip(probes, _captures(loaded, plan, probes), strict=True)):
+                tables += [table.assign(input_id=number) for table in _scores(probe, captures, keys)]
+    if not tables:
+        return pd.DataFrame(columns=COLUMNS)
+    return over_inputs(pd.concat(tables, ignore_index=True), seed=seed)
 
 
-def _scores(loaded: LoadedModel, plan: CapturePlan, keys: set[str], number: int, probe: Probe) -> Iterator[tuple]:
-    """Rows of one probe: metric, site's key, head, number of the probe, value, null."""
+def _captures(
+    loaded: LoadedModel, plan: CapturePlan, probes: Sequence[Probe]
+) -> Iterator[list[tuple[SiteCapture, SiteCapture]]]:
+    """What each site does on each probe and on its control."""
     from analysis.capture import run_batch
 
-    pair = [(0, {"input_ids": probe.ids}), (1, {"input_ids": probe.control})]
-    for repeated, control in zip(*run_batch(loaded, plan, pair, stores_attention=True), strict=True):
-        if repeated.site.key not in keys:
-            continue
-        told, without = _score(repeated, probe), _score(control, probe)
-        for name, (values, nulls) in told.items():
-            nulls = nulls if name in BY_POSITION else without[name][0]
-            for head, (value, null) in enumerate(zip(values, nulls, strict=True)):
-                yield name, repeated.site.key, head, number, value, null
+    for first in range(0, len(probes), PROBES_TOGETHER):
+        some = probes[first : first + PROBES_TOGETHER]
+        sequences = [ids for probe in some for ids in (probe.ids, probe.control)]
+        batch = [(number, {"input_ids": ids}) for number, ids in enumerate(sequences)]
+        captures = run_batch(loaded, plan, batch, stores_attention=True)
+        for repeated, control in zip(captures[::2], captures[1::2], strict=True):
+            yield list(zip(repeated, control, strict=True))
 
 
-def _score(capture: SiteCapture, probe: Probe) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _scores(
+    probe: Probe, captures: Sequence[tuple[SiteCapture, SiteCapture]], keys: set[str]
+) -> Iterator[pd.DataFrame]:
+    """Tables of one probe, ``metric, site, head, value, null``, of the sites with these keys: sites with as many heads
+    are scored at once."""
+    import pandas as pd
+
     from analysis.metrics import ON_PROBES, AttentionMap, metric_names
-    from analysis.metrics.over_inputs import score_input
+    from analysis.metrics.over_inputs import score_batch
     from analysis.metrics.tokens import Tokens
 
-    tokens = Tokens(special=probe.special[None])
-    attended = AttentionMap.of_one(capture.attention, capture.allowed, tokens, probe.period)
-    return score_input(attended, metric_names(ON_PROBES))
+    pairs = [pair for pair in captures if pair[0].site.key in keys]
+    for n_heads in sorted({repeated.site.n_heads for repeated, _ in pairs}):
+        alike = [pair for pair in pairs if pair[0].site.n_heads == n_heads]
+        scored = [capture for place in (0, 1) for capture in (pair[place] for pair in alike)]
+        attention, allowed = (np.stack([getattr(one, name) for one in scored]) for name in ("attention", "allowed"))
+        tokens = Tokens(special=np.broadcast_to(probe.special, allowed.shape[:2]))
+        attended = AttentionMap(attention, allowed, tokens, probe.period)
+        sites = np.repeat([repeated.site.key for repeated, _ in alike], n_heads)
+        heads = np.tile(np.arange(n_heads), len(alike))
+        for name, (value, null) in score_batch(attended, metric_names(ON_PROBES)).items():
+            null = null[: len(alike)] if name in BY_POSITION else value[len(alike) :]
+            told = np.isfinite(value[: len(alike)]).ravel()
+            columns = {"site": sites, "head": heads, "value": value[: len(alike)].ravel(), "null": null.ravel()}
+            yield pd.DataFrame(columns)[told].assign(metric=name)
 
 
 def _frame(tokenizer: object) -> tuple[list[int], list[int]]:

@@ -23,6 +23,7 @@ from analysis.inputs import encode, read_data
 from analysis.metrics import metric_names
 from analysis.models import load_model
 from analysis.pipeline.head_scores import score_heads
+from analysis.pipeline.samples import MapsOfSample
 from analysis.pipeline.token_facts import token_facts
 from analysis.progress import silent
 from analysis.store import RunWriter, open_run
@@ -102,6 +103,7 @@ class _Extraction:
         self.kind, self.number = kind, 0
         self.facts = token_facts(inputs, loaded.processor)
         self.writer: RunWriter | None = None
+        self.maps: MapsOfSample | None = None
 
     def __call__(self) -> float:
         if self.writer is not None:
@@ -112,16 +114,19 @@ class _Extraction:
         self.writer.put_plan(plan.sites, plan.key_offsets, plan.sink_logits, plan.certificate)
         self.writer.put_inputs(inputs.inputs, inputs.tokens, inputs.token_columns)
         began = time.perf_counter()
+        self.maps = MapsOfSample(plan, inputs, seed=0)
+        watch = self.maps.take if self.kind == "scored" else None
         capture_into(
             self.writer, self.loaded, plan, inputs, attention="recompute" if self.kind == "bare" else "auto",
-            metrics=metric_names() if self.kind == "scored" else [], facts=self.facts, report=silent,
+            metrics=metric_names() if self.kind == "scored" else [], facts=self.facts, watch=watch, report=silent,
         )  # fmt: skip
         return time.perf_counter() - began
 
     def finish(self) -> float:
         """What follows the capture: intervals over inputs, probes, the sample."""
         began = time.perf_counter()
-        score_heads(self.writer, self.loaded, self.plan, self.inputs, seed=0, report=silent)
+        score_heads(self.writer, self.loaded, self.plan, self.inputs, seed=0, maps=self.maps, report=silent)
+        self.maps = None  # used up
         return time.perf_counter() - began
 
     def publish(self) -> Path:
