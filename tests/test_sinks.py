@@ -252,3 +252,37 @@ def test_the_command_prints_sentence_table_and_rows(folder, demo, capsys):
     assert float(first["score"]) == pytest.approx(expected["score"])
     assert main(["sinks", "demo", "--out", str(folder / "runs"), "--threshold", "1.5"]) == 2
     assert "over 0, at most 1" in capsys.readouterr().err
+
+
+def test_the_table_leaves_with_the_run(folder, demo):
+    import pandas as pd
+
+    assert main(["export", "demo", "--out", str(folder / "runs"), "--to", str(folder / "out"), "--format", "csv"]) == 0
+    exported, own = pd.read_csv(folder / "out" / "sinks.csv", keep_default_na=False), demo.sinks()
+    assert exported["token"].tolist() == own["token"].fillna("").tolist()
+    np.testing.assert_allclose(exported["score"].astype(float), own["score"], rtol=1e-6)
+
+
+def test_a_killed_run_goes_on_with_all_that_sinks_are_made_of(folder, texts, demo, monkeypatch):
+    from analysis.engines import local
+    from analysis.store import RunWriter
+
+    monkeypatch.setattr(local, "BATCH_TOKENS", 40)
+    stored, calls = RunWriter.put_batch, []
+
+    def fails_at_third(self, *args, **kwargs):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return stored(self, *args, **kwargs)
+
+    monkeypatch.setattr(RunWriter, "put_batch", fails_at_third)
+    with pytest.raises(KeyboardInterrupt):
+        extracted(folder, texts, "demo-language", run_id="again")
+    monkeypatch.setattr(RunWriter, "put_batch", stored)
+    with extracted(folder, texts, "demo-language", run_id="again") as run:
+        own, again = demo.sinks(), run.sinks()
+        assert own["token"].tolist() == again["token"].tolist()
+        np.testing.assert_allclose(own["score"], again["score"], atol=1e-5)
+        for name, values in demo.state_figures("text.dec.self").items():
+            np.testing.assert_allclose(run.state_figures("text.dec.self")[name], values, rtol=1e-3, atol=1e-3)

@@ -27,6 +27,7 @@ manifest.json   what made the run
 inputs, tokens  one row an input, one row a token; a token's place in them is its point in every vector
 sites           one row an attention call: its heads, its scale and its mask (band_left, band_right; empty = unbounded)
 head_scores, head_input_scores, head_profiles, head_places, token_scores   as in the app
+sinks           which tokens swallow attention, one row a site, head and position, class or string of the token
 sink_cuts       what each measure was on an input before and after sinks were cut, one row a cut, input and measure
 coordinates, fidelity, projections   the maps, as in the app
 {vectors}
@@ -136,6 +137,7 @@ def _write_tables(run: Run, write: Callable[[pa.Table, str], None]) -> None:
         "head_profiles": run.head_profiles(),
         "head_places": run.head_places(),
         "token_scores": run.token_scores(),
+        "sinks": run.sinks(),
         "sink_cuts": run.sink_cuts(),
         "projections": run.projections(),
         "fidelity": run.fidelity(),
