@@ -27,7 +27,7 @@ SMALL_CELLS = 30_000_000
 MOST_INPUTS = 48
 """Of larger runs so many inputs at most are read."""
 
-MOST_CELLS = 100_000_000
+MOST_CELLS = 150_000_000
 """And so many weights at most, but for a single input: some seconds."""
 
 NEAR = 0.02

@@ -47,9 +47,9 @@ def emptied_words(n_emptied: float, per: str = "") -> str:
     """
     if n_emptied == 0:
         return ""
-    is_one = n_emptied == 1
-    who = f"{counted(n_emptied, 'query', 'queries')}{f' {per}' if per else ''} {'looks' if is_one else 'look'}"
-    return f" {who} at sinks only: nothing is left of {'its row' if is_one else 'their rows'}."
+    who = counted(n_emptied, "query", "queries")
+    looks = "which looks" if who == "1 query" else "which look"
+    return f" Nothing is left of {who}{f' {per}' if per else ''}, {looks} at sinks only."
 
 
 def counted(number: float, one: str, many: str) -> str:

@@ -17,7 +17,7 @@ from app.state import EXPLAINED, RunFacts, Selection
 from app.views import View
 from app.views.atlas_parts import NO_TINT, marks_message, matrix_message, score_title, selected_points
 from app.views.atlas_sinks import SinksOfHeads, say_counted_in, sinks_of_heads
-from app.views.head_parts.map_choice import say_map, say_sinks_in_map
+from app.views.head_parts.map_choice import say_hidden, say_map
 
 HINT = "Point at a head to see it here. Click keeps it, double click or Enter opens it."
 
@@ -99,9 +99,8 @@ def pick_frame(selection: Selection, facts: RunFacts, heads: pd.DataFrame) -> tu
 
 def say_sinks(selection: Selection, facts: RunFacts, sinks: SinksOfHeads) -> None:
     """How much is hidden, and whether the maps count it in."""
-    widgets.say(sinks.sentence, quiet=True)
+    say_hidden(sinks.sentence, selection, facts)
     if selection.map is not None:
-        say_sinks_in_map(selection, facts)
         say_map(selection, facts)
 
 

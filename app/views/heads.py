@@ -57,7 +57,8 @@ def draw(choice: Choice) -> None:
     """The sentence, what is chosen, both pictures, and what belongs under them."""
     selection = choice.selection
     with st.container(key="heads_top"):
-        widgets.say(summary_of(choice))
+        counted = " Sinks are counted in on this page." if selection.hides_sinks else ""
+        widgets.say(summary_of(choice) + counted)
         names_row(choice)
         filter_row(choice)
         pick_measures(choice)

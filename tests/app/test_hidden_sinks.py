@@ -41,7 +41,7 @@ def test_the_sentence_of_one_input():
     one = here(ONE)
     assert one.sentence("L0H1", ["<bos>", "a", "b", "c"], 2) == (
         "73\u00a0% of L0H1’s attention here, on 1 token (“<bos>” at 0), is hidden; rows are scaled to sum to 1. Of the "
-        "picked query’s it is 50\u00a0%. 1 query looks at sinks only: nothing is left of its row."
+        "picked query’s it is 50\u00a0%. Nothing is left of 1 query, which looks at sinks only."
     )
     assert here(ONE, TWO).sentence("", [], None) == (
         "36\u00a0% of these heads’ attention here, on 0.5 tokens a head, is hidden; rows are scaled to sum to 1."
@@ -58,9 +58,8 @@ def test_the_sentence_says_what_it_rests_on_and_what_a_learned_sink_took():
     assert "softmax" in hidden_words(0, 0, "", learned=0.3)
     assert "less than 0.1 tokens" in hidden_words(0.001, 0.02, "an input")
     assert emptied_words(0) == ""
-    assert emptied_words(2.34, "an input") == (
-        " 2.3 queries an input look at sinks only: nothing is left of their rows."
-    )
+    assert emptied_words(2.34, "an input") == " Nothing is left of 2.3 queries an input, which look at sinks only."
+    assert emptied_words(0.97, "an input") == " Nothing is left of 1 query an input, which looks at sinks only."
     assert (inputs_words(48, 1900), inputs_words(60, 60)) == ("48 of 1,900 inputs", "all 60 inputs")
 
 

@@ -28,8 +28,9 @@ def _capture_with_sink(rng: np.random.Generator, site: Any, *arguments: Any) -> 
     queries, keys = plain.queries.copy(), plain.keys.copy()
     queries[1:, :, -1] = 4
     keys[:, :, -1] = 0
-    keys[:, SINK, -1] = 4
-    allowed = (site.band or Band()).allowed(queries.shape[1])
+    n_tokens = queries.shape[1]
+    keys[:, SINK, -1] = np.log(14 * n_tokens) / (4 * site.scale)  # as if it were 14 times as many keys as there are
+    allowed = (site.band or Band()).allowed(n_tokens)
     attention = recompute(queries, keys, allowed, site.scale, site.softcap)
     return SiteCapture(site, plain.input_id, queries, keys, plain.value_norms, allowed, attention)
 

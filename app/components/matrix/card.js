@@ -40,7 +40,7 @@ function makeCard(host) {
     if (head.key_only !== null) rows.splice(1, 0, measure("Keys alone", Math.max(head.key_only, 0), percent(head.key_only), "what the popularity of keys explains with no map at all"));
     if (head.hidden === null) return element("div", {class: "measures"}, rows);
     rows.push(measure("Hidden with sinks", head.hidden, percent(head.hidden), "share of this head's attention that lay on its sinks, which are hidden"));
-    return element("div", {class: "measures"}, rows, element("div", {class: "quiet"}, "These scores count sinks in."));
+    return element("div", {class: "measures"}, rows, element("div", {class: "quiet"}, "scores: sinks counted in"));
   }
 
   function measure(title, share, words, unit) {

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import streamlit as st
 
 from analysis.types import head_name
 from app import widgets
 from app.cache import hidden
-from app.charts.hidden_words import emptied_words, hidden_words, inputs_words
+from app.charts.hidden_words import counted, emptied_words, hidden_words, inputs_words
+from app.charts.words import percent
 from app.state import RunFacts, Selection
 from app.views.head_parts.compare import both_names, pick_beside, say_close
-from app.views.head_parts.map_choice import pick_map, say_map, say_sinks_in_map, whole_page_waits
+from app.views.head_parts.map_choice import pick_map, say_hidden, say_map, whole_page_waits
 from app.views.head_parts.new_points import say_new
 
 
@@ -29,21 +31,27 @@ def render_top(sentence: str, selection: Selection, right: Selection | None, fac
         else:
             say_close()
     if selection.hides_sinks:
-        widgets.say(hidden_sentence(selection, facts), quiet=True)
-    say_sinks_in_map(selection, facts)
+        say_hidden(hidden_sentence(selection, right, facts), selection, facts)
     say_map(selection, facts)
     say_new(selection, facts)
 
 
-def hidden_sentence(selection: Selection, facts: RunFacts) -> str:
-    """How much of the head's attention is hidden with its sinks."""
+def hidden_sentence(selection: Selection, right: Selection | None, facts: RunFacts) -> str:
+    """How much of the head's attention is hidden with its sinks, and of that beside it."""
     table, n_read = hidden.heads(selection.run)
-    mine = table[(table["site"] == selection.site) & (table["head"] == selection.head)].iloc[0]
-    name = head_name(facts.site(selection.site).depth, selection.head)
+    name, mine = _of_head(selection, table, facts)
     n_all = len(facts.n_tokens)
-    rests_on = "" if n_read == n_all else f"mean over {inputs_words(n_read, n_all)}"
     said = hidden_words(
-        mine["hidden"], mine["n_hidden"], "an input", whose=f"{name}’s attention", rests_on=rests_on,
-        learned=mine["learned"],
+        mine["hidden"], mine["n_hidden"], "an input", whose=f"{name}’s attention", learned=mine["learned"],
+        rests_on="" if n_read == n_all else f"mean over {inputs_words(n_read, n_all)}",
     )  # fmt: skip
-    return said + emptied_words(mine["n_emptied"], "an input")
+    said += emptied_words(mine["n_emptied"], "an input")
+    if right is None or (right.site, right.head) == (selection.site, selection.head):
+        return said
+    name, other = _of_head(right, table, facts)
+    return f"{said} Of {name}’s: {percent(other['hidden'])}, on {counted(other['n_hidden'], 'token', 'tokens')}."
+
+
+def _of_head(selection: Selection, table: pd.DataFrame, facts: RunFacts) -> tuple[str, pd.Series]:
+    mine = table[(table["site"] == selection.site) & (table["head"] == selection.head)].iloc[0]
+    return head_name(facts.site(selection.site).depth, selection.head), mine

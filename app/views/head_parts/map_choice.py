@@ -57,25 +57,26 @@ def say_map(selection: Selection, facts: RunFacts) -> None:
             _offer(selection, facts, wanted, job)
 
 
-def say_sinks_in_map(selection: Selection, facts: RunFacts) -> None:
-    """While sinks are hidden and the map shown counts them in: that it does, and the way to the one without."""
-    if not selection.hides_sinks or selection.map is None or _wanted(selection) is not None:
+def say_hidden(sentence: str, selection: Selection, facts: RunFacts) -> None:
+    """How much is hidden with the sinks, whether the map shown counts them in, and the way to the one without."""
+    shown = None if selection.map is None else _shown(selection)
+    if shown is None or shown.target == WITHOUT_SINKS or _wanted(selection) is not None:
+        widgets.say(sentence, quiet=True)
         return
-    shown = _shown(selection)
-    if shown.target == WITHOUT_SINKS:
-        return
-    words, button = st.columns([1, 0.3], vertical_alignment="center", gap="small")
     if not cache.methods().get(shown.method, {}).get("has_targets", True):
-        words.caption("The map is of neighbours, whatever they attend to: it is the same with and without sinks.")
+        widgets.say(
+            f"{sentence} The map is of neighbours, whatever they attend to: sinks make no difference.", quiet=True
+        )
         return
-    words.caption("The map itself is of the whole attention, sinks counted in.")
-    twin, key = facts.without_sinks.get(selection.map), "map_without_sinks"
+    words, button = st.columns([1, 0.24], vertical_alignment="center", gap="small")
+    with words:
+        widgets.say(f"{sentence} The map itself is of the whole attention.", quiet=True)
+    twin, look = facts.without_sinks.get(selection.map), {"key": "map_without_sinks", "width": "stretch"}
     if twin is not None:
-        button.button("Show it without sinks", key=key, width="stretch", on_click=show_map, args=(twin,),
-                      kwargs={BEFORE: selection.map})  # fmt: skip
+        button.button("Show it without sinks", on_click=show_map, args=(twin,), kwargs={BEFORE: selection.map}, **look)
     elif _is_offered():
         want = {WANT: replace(shown, target=WITHOUT_SINKS).name, BEFORE: selection.map}
-        button.button("Make it without sinks", key=key, width="stretch", on_click=widgets.select, kwargs=want)
+        button.button("Make it without sinks", on_click=widgets.select, kwargs=want, **look)
 
 
 def say_no_map(selection: Selection, facts: RunFacts) -> None:

@@ -100,7 +100,7 @@ def _words(table: pd.DataFrame, one: OneInput) -> str:
     if one.picked is None:
         return f"Mean weight of every token over all queries.{share} Click a patch or a square to see its own."
     if one.sinks is not None and one.selection.kind == KEY and one.sinks.columns[one.token]:
-        return f"{table['name'].iloc[one.token]} (outlined) is a sink and hidden: no weight on it is drawn."
+        return f"The key of {table['name'].iloc[one.token]} (outlined) is a sink and hidden: no weight on it is drawn."
     name = table["name"].iloc[one.token]
     if one.selection.kind == KEY:
         return f"How much each token looks at {name} (outlined); these weights need not add up to 1."
