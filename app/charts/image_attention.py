@@ -83,7 +83,8 @@ def make_overlay(
     marked: list[bool] | None = None,
     arrows: pd.DataFrame | None = None,
     sinks: list[int] | None = None,
-) -> alt.Chart:
+    blank: str = "hidden",
+) -> alt.LayerChart:
     """The picture as it is, and beside it in grey with each patch shaded by its weight; a click picks (``pick``).
 
     Grey, so that the colours are those of the colour bar and of nothing in the picture; the larger the weight, the
@@ -100,13 +101,14 @@ def make_overlay(
         marked: Tokens that stand out while the rest is dimmed; None where nothing is looked for.
         arrows: From `app.charts.image_flows`: drawn instead of the shades.
         sinks: Positions of keys that are hidden as sinks: dashed, without a shade.
+        blank: What a token without a weight says.
     """
     patches = table[table["is_patch"]]
     n_rows, n_columns = int(patches["row"].max()) + 1, int(patches["column"].max()) + 1
     side = max(n_rows, n_columns) * _SQUARE
     first = -0.5 * side + min(float(table["left"].min()), 0.0)
     shift = first - n_columns
-    told = table.assign(share=scale.share(table["weight"].to_numpy()), value=_told(table["weight"]))
+    told = table.assign(share=scale.share(table["weight"].to_numpy()), value=_told(table["weight"], blank))
     both = _in_both(told, shift, is_shaded=not smooth and arrows is None, marked=marked)
     pixels = PICTURE_PIXELS / max(n_rows, n_columns)
     x = alt.X("left:Q", axis=None, scale=alt.Scale(domain=[shift, n_columns], nice=False, zero=False))
@@ -118,7 +120,7 @@ def make_overlay(
     ]
     if smooth and arrows is None:
         layers.append(_picture(smooth_shades(told), n_columns / 2, n_rows / 2, size, x, y))
-    layers += [_shades(both, x, y, kind, scale, title), _names(table, x, y)]
+    layers += [_shades(both, x, y, kind, scale, title, blank), _names(table, x, y)]
     if marked is not None:
         layers += _marked(both[np.array(marked)[both["position"]]], x, y)
     if sinks:
@@ -179,8 +181,8 @@ def describe_arrows(arrows: pd.DataFrame) -> str:
     return f"Picture with {len(arrows)} arrows from queries to keys. Strongest: {'; '.join(words) or 'none'}."
 
 
-def _told(weights: pd.Series) -> list[str]:
-    return ["hidden" if np.isnan(weight) else weight_exactly(weight) for weight in weights]
+def _told(weights: pd.Series, blank: str) -> list[str]:
+    return [blank if np.isnan(weight) else weight_exactly(weight) for weight in weights]
 
 
 def _grey(picture: bytes) -> bytes:
@@ -202,7 +204,9 @@ def _picture(picture: bytes, middle: float, centre: float, size: tuple[float, fl
     return place.mark_image(width=size[0], height=size[1], aspect=False, aria=False).encode(x=x, y=y, url="url:N")
 
 
-def _shades(table: pd.DataFrame, x: alt.X, y: alt.Y, kind: str, scale: ColourScale, title: str) -> alt.Chart:
+def _shades(
+    table: pd.DataFrame, x: alt.X, y: alt.Y, kind: str, scale: ColourScale, title: str, blank: str
+) -> alt.Chart:
     return (
         alt.Chart(table)
         .mark_rect(cursor="pointer")
@@ -213,12 +217,12 @@ def _shades(table: pd.DataFrame, x: alt.X, y: alt.Y, kind: str, scale: ColourSca
             y2="bottom:Q",
             color=share_colour(scale, title),
             opacity=alt.condition(
-                "datum.is_patch || datum.value === 'hidden'", alt.Opacity("shade:Q", scale=None), alt.value(1)
+                f"datum.is_patch || datum.value === '{blank}'", alt.Opacity("shade:Q", scale=None), alt.value(1)
             ),
             tooltip=[
                 alt.Tooltip("name:N", title="key" if kind == "query" else "query"),
                 alt.Tooltip("position:Q", title="position"),
-                alt.Tooltip("value:N", title="weight"),
+                alt.Tooltip("value:N", title=title),
             ],
         )
         .add_params(alt.selection_point(name="pick", fields=["position"], on="click", toggle=False))

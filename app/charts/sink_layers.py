@@ -21,6 +21,7 @@ COLOURS = {RECEIVED: OKABE_ITO[0], NULL: QUIET, RATE: OKABE_ITO[2]}
 OF_TOKENS = {PRIMARY: OKABE_ITO[0], OTHERS: OKABE_ITO[1], REST: QUIET}
 
 AXIS = dict(labelFontSize=12, titleFontSize=12, titleFontWeight="normal", domainColor=QUIET, tickColor=QUIET)
+GRID = dict(grid=True, gridOpacity=0.35, **AXIS)
 PADDING = {"left": 0, "top": 4, "right": 4, "bottom": 0}
 HIGH = 216
 """Height of the charts by layer, in pixels."""
@@ -59,7 +60,7 @@ def make_layers(table: pd.DataFrame, threshold: float, picked: int | None, n_lay
         n_layers: Of the axis, where it is to be the same as another's.
     """
     x = layer_axis(n_layers or len(table))
-    y = alt.Y("value:Q", title=None, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(values=[0, 0.5, 1], **_GRID))
+    y = alt.Y("value:Q", title=None, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(values=[0, 0.5, 1], **GRID))
     colour = alt.Color("what:N", scale=alt.Scale(domain=list(COLOURS), range=list(COLOURS.values())), legend=None)
     lines = pd.concat([
         pd.DataFrame({"layer": table["layer"], "value": table[name], "what": what, "low": table.get(f"{name}_low"),
@@ -86,17 +87,17 @@ def describe_layers(table: pd.DataFrame) -> str:
     return f"Share of heads in which the primary sink is a sink, and mean attention it receives, by layer: {said}."
 
 
-def norm_table(
-    norm: Float[np.ndarray, "layer point"],
+def group_table(
+    values: Float[np.ndarray, "layer point"],
     is_primary: Bool[np.ndarray, " point"],
     is_other: Bool[np.ndarray, " point"],
 ) -> pd.DataFrame:
-    """Norms of residual states in front of each layer, and behind the last.
+    """A figure of every token layer by layer, as quartiles over each kind of token.
 
     Args:
-        norm: Euclidean.
+        values: Such as the norm of the residual state in front of each layer, and behind the last.
         is_primary: The primary sinks of all inputs.
-        is_other: Tokens that are a sink of some head in some layer, primary sinks not among them.
+        is_other: Tokens that are a sink of some head in some layer; primary sinks among them do not count.
 
     Returns:
         A row a layer and kind of token: layer, tokens (`PRIMARY`, `OTHERS`, `REST`), low, median, high (quartiles), n.
@@ -106,36 +107,40 @@ def norm_table(
     for name, chosen in groups.items():
         if not chosen.any():
             continue
-        low, median, high = np.quantile(norm[:, chosen], [0.25, 0.5, 0.75], axis=1)
+        low, median, high = np.quantile(values[:, chosen], [0.25, 0.5, 0.75], axis=1)
         n = int(chosen.sum())
-        rows += [(layer, name, low[layer], median[layer], high[layer], n) for layer in range(len(norm))]
+        rows += [(layer, name, low[layer], median[layer], high[layer], n) for layer in range(len(values))]
     return pd.DataFrame(rows, columns=["layer", "tokens", "low", "median", "high", "n"])
 
 
-def make_norms(table: pd.DataFrame, picked: int | None) -> alt.Chart:
-    """A line a kind of token with its quartiles, on a logarithmic scale; a click picks the layer in front of which it
-    is.
+def make_groups(
+    table: pd.DataFrame, picked: int | None, what: str, *, log: bool = True, behind: bool = False
+) -> alt.Chart:
+    """A line a kind of token with its quartiles; a click picks the layer.
 
     Args:
-        table: Of `norm_table`.
+        table: Of `group_table`.
+        what: The figure, as in ``norm of the residual state``.
+        log: A logarithmic scale.
+        behind: The last row stands for the state behind all layers, which cannot be picked.
     """
-    n_layers = int(table["layer"].max())
-    x = layer_axis(n_layers + 1)
-    y = alt.Y("median:Q", title=None, axis=alt.Axis(values=_ticks(table), format="~g", **_GRID),
-              scale=alt.Scale(type="log", zero=False, nice=False, domain=_domain(table)))  # fmt: skip
+    n_rows = int(table["layer"].max()) + 1
+    x = layer_axis(n_rows)
+    scale = alt.Scale(type="log", zero=False, nice=False, domain=_domain(table)) if log else alt.Scale(zero=False)
+    ticks = dict(values=_ticks(table)) if log else dict(tickCount=4)
+    y = alt.Y("median:Q", title=None, axis=alt.Axis(format=".3~r", **ticks, **GRID), scale=scale)
     colour = alt.Color("tokens:N", scale=alt.Scale(domain=list(OF_TOKENS), range=list(OF_TOKENS.values())), legend=None)
     base = alt.Chart(table).encode(x=x, color=colour)
     wide = table.pivot(index="layer", columns="tokens", values="median").reset_index()
-    tips = [alt.Tooltip("layer:Q", title="in front of layer")]
-    tips += [alt.Tooltip(f"{name}:Q", title=f"{name}, median", format=".3~r") for name in OF_TOKENS if name in wide]
-    said = "; ".join(
-        f"{name} {' '.join(weight_words(value) for value in wide[name])}" for name in OF_TOKENS if name in wide
-    )
+    names = [name for name in OF_TOKENS if name in wide]
+    tips = [alt.Tooltip("layer:Q", title="in front of layer" if behind else "layer")]
+    tips += [alt.Tooltip(f"{name}:Q", title=f"{name}, median", format=".3~r") for name in names]
+    said = "; ".join(f"{name} {' '.join(weight_words(value) for value in wide[name])}" for name in names)
     return finish(
         [base.mark_area(opacity=0.2).encode(y=alt.Y("low:Q", title=None), y2="high:Q"),
          base.mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=34)).encode(y=y)],
-        alt.Chart(wide).encode(tooltip=tips), x, picked, f"Median norm of residual states by layer: {said}.",
-        last=n_layers,
+        alt.Chart(wide).encode(tooltip=tips), x, picked, f"Median {what} by layer: {said}.",
+        last=n_rows - 1 if behind else None,
     )  # fmt: skip
 
 
@@ -166,9 +171,6 @@ def finish(
     )  # fmt: skip
     bars = bars.add_params(alt.selection_point(name=LAYER, fields=["pick"], on="click", empty=False))
     return alt.layer(marked, *layers, bars).properties(height=HIGH, description=said, padding=PADDING)
-
-
-_GRID = dict(grid=True, gridOpacity=0.35, **AXIS)
 
 
 def _threshold(threshold: float, y: alt.Y) -> list[alt.Chart]:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from analysis.sinks.levels import LIKE_PRIMARY, NOISE, SECONDARY, Levels
+from analysis.sinks.levels import SECONDARY, Levels
 from app.charts.scales import weight_words
 from app.charts.sink_layers import AXIS, HIGH, PADDING
 from app.charts.text_attention import visible_token
@@ -16,8 +16,8 @@ from app.palette import QUIET, SELECTED
 LEVEL = "level"
 """The point selection: first_layer and lifetime of the cell that was clicked."""
 
-SHORT = {SECONDARY: "secondary", LIKE_PRIMARY: "like 1st", NOISE: "noise"}
-"""What a label is called in a small cell."""
+MOST_WORDS = 10
+"""Layers up to which a cell has room for its number."""
 
 
 def level_table(levels: Levels) -> pd.DataFrame:
@@ -40,7 +40,10 @@ def make_levels(table: pd.DataFrame, levels: Levels, picked: tuple[int, int] | N
     x = alt.X("first_layer:O", title="first layer", scale=alt.Scale(domain=layers), axis=_axis(layers))
     lifetimes = list(range(len(layers), 0, -1))
     y = alt.Y("lifetime:O", title="layers it lives", scale=alt.Scale(domain=lifetimes), axis=_axis(lifetimes))
-    base = alt.Chart(table).encode(x=x, y=y)
+    base, n_layers = alt.Chart(table).encode(x=x, y=y), len(layers)
+    could = [(layer, life) for layer in layers for life in lifetimes if layer + life <= levels.last + 1]
+    floor = alt.Chart(pd.DataFrame(could, columns=["first_layer", "lifetime"]))
+    floor = floor.mark_rect(color=QUIET, opacity=0.1, cornerRadius=2).encode(x=x, y=y)
     tips = [
         alt.Tooltip("first_layer:O", title="first layer"), alt.Tooltip("lifetime:O", title="layers it lives"),
         alt.Tooltip("n:Q", title="tokens", format=",d"), alt.Tooltip("label:N", title="called"),
@@ -50,12 +53,12 @@ def make_levels(table: pd.DataFrame, levels: Levels, picked: tuple[int, int] | N
     shade = alt.Color("shade:Q", scale=alt.Scale(scheme="viridis", domain=[0, top]), legend=None)
     picks = alt.selection_point(name=LEVEL, fields=["first_layer", "lifetime"], on="click", empty=False)
     cells = base.mark_rect(cursor="pointer", cornerRadius=2).encode(color=shade, tooltip=tips).add_params(picks)
-    words = base.mark_text(fontSize=12).encode(
+    words = base.mark_text(fontSize=12 if n_layers <= MOST_WORDS else 0).encode(
         text=alt.Text("n:Q", format=",d"),
         color=alt.condition("datum.is_dark", alt.value("#FFFFFF"), alt.value("#000000")), tooltip=tips,
     )  # fmt: skip
     frames = base.transform_filter(alt.datum.label == SECONDARY).mark_rect(fill=None, stroke=QUIET, strokeWidth=2)
-    drawn = [cells, frames, words]
+    drawn = [floor, cells, frames, words]
     if picked is not None:
         chosen = base.transform_filter((alt.datum.first_layer == picked[0]) & (alt.datum.lifetime == picked[1]))
         drawn.append(chosen.mark_rect(fill=None, stroke=SELECTED, strokeWidth=2.5))

@@ -9,12 +9,16 @@ from app import cache, widgets
 from app.cache import sinks as kept
 from app.state import Selection, resolve
 from app.views import View
+from app.views.sinks_parts.below import below
+from app.views.sinks_parts.beside import beside, compares, pick_beside
 from app.views.sinks_parts.choice import Choice, read_choice
 from app.views.sinks_parts.evidence import evidence
+from app.views.sinks_parts.images import one_image, places
 from app.views.sinks_parts.overview import by_layer, heads_by_share, levels, norms, sentence_of, top_tokens
 from app.views.sinks_parts.settings import settings
 
 STACK = "sinks_stack"
+TWO_RUNS = "Two runs side by side: what their sinks are, the primary sink by layer, and the classes of tokens."
 
 LAYOUT = """
 <style>
@@ -30,6 +34,11 @@ LAYOUT = """
 .st-key-sinks_overview [data-testid="stPopoverButton"] > div > div:last-child { display: none; }
 .st-key-sinks_overview [data-testid="stMarkdownContainer"] p { white-space: nowrap; }
 .st-key-sinks_overview [class*="st-key-sinks_title_"] { gap: 0.2rem; min-height: 28px; }
+.st-key-sinks_beside_0 p.qk-sentence, .st-key-sinks_beside_1 p.qk-sentence { min-height: 5.4rem; }
+.st-key-sinks_beside_runs [data-testid="stMarkdownContainer"] > p { white-space: nowrap; overflow: hidden;
+  text-overflow: ellipsis; }
+.st-key-sinks_picture div:has(> svg.marks) { width: 100% !important; }
+.st-key-sinks_picture svg.marks { width: 100%; height: auto; }
 .qk-legend { display: flex; flex-wrap: wrap; gap: 1px 12px; align-items: center; font-size: 12.5px; line-height: 1.35; }
 .qk-swatch { display: inline-flex; gap: 5px; align-items: center; white-space: nowrap; }
 .qk-swatch i { width: 14px; height: 0; display: inline-block; }
@@ -68,14 +77,19 @@ def _draw(selection: Selection) -> None:
     with words:
         with st.spinner("Reading what tokens receive …"):
             said = sentence_of(choice)
-        widgets.say(said)
-    with side:
+        widgets.say(TWO_RUNS if compares(choice) else said)
+    with side, st.container(key="sinks_controls"):
         settings(choice)
+        pick_beside(choice)
+    beside(choice)
     left, right = st.columns([3, 1], gap="medium")
     with left, st.container(key="sinks_overview"):
         _overview(choice)
     with right, st.container(key="sinks_evidence"):
         evidence(choice)
+    if not choice.is_text:
+        one_image(choice)
+    below(choice)
 
 
 def _overview(choice: Choice) -> None:
@@ -85,6 +99,8 @@ def _overview(choice: Choice) -> None:
             by_layer(choice)
         with table:
             top_tokens(choice)
+            if not choice.is_text:
+                places(choice)
     with st.container(key="sinks_second"):
         for place, part in zip(st.columns(3, gap="small"), (heads_by_share, levels, norms), strict=True):
             with place:

@@ -111,15 +111,15 @@ def read_choice(selection: Selection) -> Choice:
     return Choice(
         selection=selection, stack=stack, sites=sites, rule=rule, table_rule=table_rule,
         of_levels=_levels(numbers, notes), of_states=_states(numbers),
-        group=selection.option(GROUP, groups(selection.run)), mark=_mark(selection, sites, notes),
+        group=selection.option(GROUP, groups(selection.run, table_rule)), mark=_mark(selection, sites, notes),
         layer=_layer(numbers[LAYER], len(sites)), notes=tuple(notes),
     )  # fmt: skip
 
 
-def groups(run_id: str) -> dict[str, str]:
-    """The ways to group the tokens of a run; images have no strings."""
-    is_text = bool(cache.input_texts(run_id))
-    return {name: title for name, title in GROUPS.items() if is_text or name != "token"}
+def groups(run_id: str, rule: SinkRule) -> dict[str, str]:
+    """The ways to group the tokens of a run that its table has; images have no strings."""
+    known = set(kept.findings(run_id, rule).overall["kind"])
+    return {name: title for name, title in GROUPS.items() if name in known}
 
 
 def rules_of(numbers: Mapping[str, float | None], own: str) -> tuple[SinkRule, SinkRule]:

@@ -17,10 +17,10 @@ from app.charts.sink_layers import (
     LAYER,
     NULL,
     OF_TOKENS,
+    group_table,
     layer_table,
+    make_groups,
     make_layers,
-    make_norms,
-    norm_table,
 )
 from app.charts.sink_levels import LEVEL, level_table, make_levels, nearest_words
 from app.charts.sink_rows import MOST_ROWS, describe_tokens, examples, members, ranked, row_name, value_of
@@ -33,6 +33,7 @@ from app.views.sinks_parts.pictures import clickable, legend, title_row
 
 GRID, TABLE, BY_LAYER, LEVELS, NORMS = (f"sinks_{part}" for part in ("grid", "table", "layers", "levels", "norms"))
 GRID_HIGH = 216
+MOST_OF_IMAGES = 4
 
 SHARE_WORDS = {
     "title": "Attention on sinks", "unit": "share of all attention of the head, 0 to 1",
@@ -81,25 +82,29 @@ def picked_layer(choice: Choice) -> int | None:
 
 def top_tokens(choice: Choice) -> None:
     """The ranked table, and how its tokens are grouped."""
-    overall = kept.findings(choice.run, choice.table_rule).overall
-    table = ranked(overall, choice.group)
+    table = top_rows(choice, choice.group)
     with st.container(horizontal=True, vertical_alignment="center", gap="small", wrap=False, key="sinks_top_row"):
         title_row("Top sink tokens", "sink score", table, f"{choice.run}-sinks-{choice.group}.csv", "top")
         _choose_group(choice)
-    shown = table.head(MOST_ROWS)
+    shown = table.head(MOST_ROWS if choice.is_text else MOST_OF_IMAGES)
     values = [value_of(row, choice.group) for row in shown.itertuples()]
     picked = None
     if choice.mark is not None and choice.mark.kind == choice.group and choice.mark.value in values:
         picked = values.index(choice.mark.value)
     ranking(
-        _rows(choice, shown), COLUMNS, picked=picked, key=TABLE,
+        ranking_rows(choice, shown, choice.group), COLUMNS, picked=picked, key=TABLE,
         label=f"Sinks by {choice.group}, the highest score first",
         on_pick=lambda at: pick(None if at is None else Mark(choice.group, values[at])),
     )  # fmt: skip
 
 
+def top_rows(choice: Choice, group: str) -> pd.DataFrame:
+    """The rows of one way to group tokens, the highest score first."""
+    return ranked(kept.findings(choice.run, choice.table_rule).overall, group)
+
+
 def _choose_group(choice: Choice) -> None:
-    known, key = groups(choice.run), "sinks_group"
+    known, key = groups(choice.run, choice.table_rule), "sinks_group"
     st.session_state[key] = choice.group
     st.segmented_control(
         "Tokens by", list(known), key=key, format_func=known.get, required=True, label_visibility="collapsed",
@@ -107,19 +112,20 @@ def _choose_group(choice: Choice) -> None:
     )  # fmt: skip
 
 
-def _rows(choice: Choice, shown: pd.DataFrame) -> list[dict]:
+def ranking_rows(choice: Choice, shown: pd.DataFrame, group: str) -> list[dict]:
+    """Rows of the ranked table with an example of each where it receives most."""
     tokens, classes, texts = cache.tokens(choice.run), kept.classes(choice.run), cache.input_texts(choice.run)
     score = score_of_points(choice)
     rows = []
     for row in shown.itertuples():
-        chosen = members(choice.group, value_of(row, choice.group), tokens, classes)
+        chosen = members(group, value_of(row, group), tokens, classes)
         found = examples(score, chosen, tokens["input_id"].to_numpy(), most=1)
         told = describe_tokens(found, score[found], tokens, texts)
         first = told[0].as_dict() if told else {"before": "", "text": "", "after": "", "place": "no example"}
         place = first["place"] if choice.is_text or not told else f"{first['place']} of image {first['input']}"
         has_range = np.isfinite(row.ci_low)
         rows.append({
-            "name": row_name(row, choice.group), "score": float(row.score), "null": float(row.null),
+            "name": row_name(row, group), "score": float(row.score), "null": float(row.null),
             "rate": float(row.rate), "low": float(row.ci_low) if has_range else None,
             "high": float(row.ci_high) if has_range else None, "n": int(row.n),
             **{part: first[part] for part in ("before", "text", "after")}, "place": place,
@@ -241,9 +247,11 @@ def norms(choice: Choice) -> None:
         title_row("Norm of states by layer", "residual state", None, "", "norms")
         return no_states(choice)
     tower = kept.tower(choice.run, choice.stack, choice.rule)
-    table = norm_table(figures["norm"], tower.is_primary, (tower.share > 0).any(axis=0))
+    table = group_table(figures["norm"], tower.is_primary, (tower.share > 0).any(axis=0))
     title_row("Norm of states by layer", "residual state", table, f"{choice.run}-sinks-norms.csv", "norms")
-    clickable(make_norms(table, picked_layer(choice)), {LAYER: pick_layer}, NORMS)
+    clickable(
+        make_groups(table, picked_layer(choice), "norm of the residual state", behind=True), {LAYER: pick_layer}, NORMS
+    )
     shown = {name: colour for name, colour in OF_TOKENS.items() if name in set(table["tokens"])}
     legend(shown, note="median, quartiles; log")
     return None
