@@ -97,15 +97,16 @@ def _of_levels(levels: Levels, classes: np.ndarray) -> str:
         return "The states of most tokens point the same way, so that their direction tells no sink."
     found = levels.tokens[levels.tokens["label"].isin([SECONDARY, LIKE_PRIMARY])]
     if found.empty:
-        return "No other token's state points where its state points: there are no secondary sinks."
+        return "The state of no other token points the same way: there are no secondary sinks."
     kinds, counts = np.unique(classes[found["row"].to_numpy(dtype=np.int64)], return_counts=True)
     kind = PLURALS.get(str(kinds[np.argmax(counts)]), str(kinds[np.argmax(counts)]))
     first, last = int(found["first_layer"].min()), int((found["first_layer"] + found["lifetime"]).max()) - 1
     where = f"in layer {first}" if first == last else f"in layers {first} to {last}"
     one = len(found) == 1
     return (
-        f"{len(found):,} other token{'' if one else 's'}, {'one of the' if one else 'mostly'} {kind}, "
-        f"point{'s' if one else ''} where its state points, {where}: secondary sinks."
+        f"The state{'' if one else 's'} of {len(found):,} other token{'' if one else 's'}, "
+        f"{'one of the' if one else 'mostly'} {kind}, point{'s' if one else ''} the same way {where}: "
+        f"{'a secondary sink' if one else 'secondary sinks'}."
     )
 
 
