@@ -23,7 +23,11 @@ def keys_for_mass(attended: AttentionMap, mass: float = MASS) -> Rows:
         sum, so that a learned sink does not make it unreachable.
     """
     # Largest keys hold `mass` once the smallest left out hold no more than the rest; a hair over it, as fp32 rounds.
-    left_out = np.cumsum(attended.ascending, axis=-1) <= (np.float32(1 - mass + 1e-6) * attended.mass)[..., None]
-    value = left_out.shape[-1] - np.count_nonzero(left_out, axis=-1)
+    rest = np.float32(1 - mass + 1e-6) * attended.mass
+    held, left_out = np.zeros_like(rest), np.zeros_like(rest)
+    # Key by key over all rows: several times faster than row by row, and without a second map.
+    for key in range(attended.ascending.shape[-1]):
+        held += attended.ascending[..., key]
+        left_out += held <= rest
     uniform = np.ceil(mass * attended.n_allowed - 1e-6)
-    return Rows(value.astype(np.float32), uniform[:, None], attended.rows_with_a_choice())
+    return Rows(attended.ascending.shape[-1] - left_out, uniform[:, None], attended.rows_with_a_choice())
