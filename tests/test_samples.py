@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from analysis.capture import make_plan
+import analysis
+from analysis.capture import make_plan, run_batch
+from analysis.engines import local
 from analysis.inputs import encode, read_data
 from analysis.models import load_model
 from analysis.pipeline import samples
-from analysis.pipeline.samples import draw_sample, score_samples
+from analysis.pipeline.samples import MapsOfSample, draw_sample, score_samples
+from analysis.store import RunWriter
 from tests.model_folders import minilm
 
 
@@ -123,3 +127,53 @@ def test_images_of_the_commonest_size_are_drawn(vision):
     changed.loc[changed.index[::3], "width"] = 99
     other = draw_sample(replace(vision[2], inputs=changed), 36, seed=0)
     assert not set(other.inputs) & set(range(0, len(changed), 3))
+
+
+@pytest.mark.parametrize("fixture", ["language", "vision", "encoder"])
+def test_maps_taken_while_capturing_are_those_of_another_run_of_the_model(fixture, request):
+    loaded, plan, inputs = request.getfixturevalue(fixture)
+    again = score_samples(loaded, plan, inputs, seed=0)
+    for n_captured in (30, len(inputs)):
+        maps = MapsOfSample(plan, inputs, seed=0)
+        for batch in local.batches(range(n_captured), inputs.n_tokens, sum(site.n_heads for site in plan.sites)):
+            maps.take(run_batch(loaded, plan, [(i, inputs.tensors(i)) for i in batch], rounded=True))
+        assert maps.missing() == [i for i in maps.sample.inputs if i >= n_captured]
+        # Where all were captured nobody needs the model.
+        taken = score_samples(loaded if maps.missing() else None, plan, inputs, 0, maps)
+        pd.testing.assert_frame_equal(taken, again, check_exact=False, rtol=0, atol=1e-5)
+
+
+def test_a_site_whose_mask_differs_between_inputs_has_no_rows(language):
+    loaded, plan, inputs = language
+    maps = MapsOfSample(plan, inputs, seed=0)
+    first, *others = maps.sample.inputs.tolist()
+    captured = run_batch(loaded, plan, [(i, inputs.tensors(i)) for i in (first, *others)])
+    odd = captured[0][1].allowed.copy()
+    odd[3, 1] = False
+    captured[0][1] = replace(captured[0][1], allowed=odd)
+    maps.take(captured)
+    found = score_samples(None, plan, inputs, 0, maps)
+    assert set(found["site"]) == {site.key for site in plan.sites} - {plan.sites[1].key}
+
+
+def test_a_killed_job_goes_on_to_the_same_figures(tmp_path, monkeypatch):
+    request = {"model": minilm(), "data": "demo-sentences", "limit": 24, "layers": "1", "projection": []}
+    with analysis.extract(**request, out_dir=tmp_path / "whole") as run:
+        whole = run.head_scores()
+    stored, calls = RunWriter.put_batch, []
+
+    def fails_at_second(self, *args, **kwargs):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return stored(self, *args, **kwargs)
+
+    monkeypatch.setattr(local, "BATCH_TOKENS", 100)
+    monkeypatch.setattr(RunWriter, "put_batch", fails_at_second)
+    with pytest.raises(KeyboardInterrupt):
+        analysis.extract(**request, out_dir=tmp_path / "killed")
+    monkeypatch.setattr(RunWriter, "put_batch", stored)
+    with analysis.extract(**request, out_dir=tmp_path / "killed") as run:
+        again = run.head_scores()
+    assert {"map_similarity", "position_share", "nmi"} <= set(again["metric"])
+    pd.testing.assert_frame_equal(again, whole, check_exact=False, rtol=0, atol=1e-5)

@@ -142,8 +142,8 @@ def _scores(
     pairs = [pair for pair in captures if pair[0].site.key in keys]
     for n_heads in sorted({repeated.site.n_heads for repeated, _ in pairs}):
         alike = [pair for pair in pairs if pair[0].site.n_heads == n_heads]
-        scored = [capture for place in (0, 1) for capture in (pair[place] for pair in alike)]
-        attention, allowed = (np.stack([getattr(one, name) for one in scored]) for name in ("attention", "allowed"))
+        both = [*(pair[0] for pair in alike), *(pair[1] for pair in alike)]
+        attention, allowed = (np.stack([getattr(one, name) for one in both]) for name in ("attention", "allowed"))
         tokens = Tokens(special=np.broadcast_to(probe.special, allowed.shape[:2]))
         attended = AttentionMap(attention, allowed, tokens, probe.period)
         sites = np.repeat([repeated.site.key for repeated, _ in alike], n_heads)

@@ -18,6 +18,14 @@ def test_the_bootstrap_matches_the_normal_interval_of_many_inputs_and_skips_unkn
         assert high[head] == pytest.approx(known.mean() + half, abs=0.01)
 
 
+def test_a_head_known_everywhere_has_the_same_interval_beside_one_that_is_not():
+    values = np.random.default_rng(2).random((2, 30))
+    alone = bootstrap_interval(values[:1])
+    values[1, ::3] = np.nan
+    beside = bootstrap_interval(values)
+    assert [end[0] for end in beside] == pytest.approx([end[0] for end in alone], abs=1e-14)
+
+
 def test_one_input_has_no_interval():
     low, high = bootstrap_interval(np.array([[0.5], [np.nan]]))
     assert np.isnan(low).all()

@@ -298,6 +298,9 @@ def test_maps_and_scores_come_back(tmp_path):
         assert len(scores) == 3 * 6
         per_input = run.head_input_scores("first_token", run.sites[1], 1)
         assert len(per_input) == len(run.inputs())
+        unsorted = run.unsorted_scores("first_token").query("site == 1 and head == 1").sort_values("input_id")
+        assert unsorted.columns.tolist() == "site head input_id value null".split()
+        assert unsorted["value"].tolist() == per_input["value"].tolist()
         attention = run.attention(run.sites[1], 1, 2)
         assert per_input.set_index("input_id")["value"][2] == pytest.approx(attention[:, 0].mean(), abs=1e-3)
         assert run.thumbnail("atlas-2d", "text.enc.self").startswith(b"\x89PNG")
