@@ -64,6 +64,7 @@ class ImportanceRequest:
     """A measurement that is to be added to a finished run.
 
     Attributes:
+        view, busy, doing: Where its results stand, what is busy while it runs, what it does meanwhile.
         model: Folder of the model, for a run made with a model from a folder.
         data: The images, for a run of images that do not come with the project.
     """
@@ -76,10 +77,19 @@ class ImportanceRequest:
     model: str | None = None
     data: str | None = None
 
+    view = "heads"
+    busy = "The importance of heads of run"
+    doing = "Taking heads away, one after the other"
+
     @property
     def variant(self) -> Variant:
         """What is done to a head."""
         return Variant(self.mode, self.part, self.ring)
+
+    @property
+    def title(self) -> str:
+        """Of its card."""
+        return f"Importance of the heads of {self.run_id}, {in_words(self.variant)}"
 
     def arguments(self) -> list[str]:
         """The command's arguments, each value bound to its option.

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.errors import UserError
+from app.cut_request import CutRequest
 from app.importance_request import ImportanceRequest
 from app.job_request import JobRequest
 from app.map_request import MapRequest
@@ -34,12 +35,15 @@ GRACE_SECONDS = 10.0
 DRAFT_SECONDS = 86_400.0
 """How long uploads wait for a job to be started on them."""
 
-EXTRACTION, MAP, IMPORTANCE = "extraction", "map", "importance"
-REQUESTS = {EXTRACTION: JobRequest, MAP: MapRequest, IMPORTANCE: ImportanceRequest}
-ADDITIONS = (MapRequest, ImportanceRequest)
+EXTRACTION, MAP, IMPORTANCE, CUT = "extraction", "map", "importance", "cut"
+REQUESTS = {EXTRACTION: JobRequest, MAP: MapRequest, IMPORTANCE: ImportanceRequest, CUT: CutRequest}
+MEASUREMENTS = (ImportanceRequest, CutRequest)
+"""Requests for what a run's model is asked again; stopped, they keep what they have measured."""
+
+ADDITIONS = (MapRequest, *MEASUREMENTS)
 """Requests for something that is added to a finished run."""
 
-Request = JobRequest | MapRequest | ImportanceRequest
+Request = JobRequest | MapRequest | ImportanceRequest | CutRequest
 RUNNING, DONE, FAILED, CANCELLED, LOST = "running", "done", "failed", "cancelled", "lost"
 
 # A shell that starts the server in the background makes every child ignore Ctrl-C; the command must hear it to leave a
@@ -164,8 +168,7 @@ def start_job(
     arguments = request.arguments()
     if any(job.state == RUNNING and _is_same_work(job, request) for job in list_jobs(runs_dir)):
         what = f"The map {request.kind.name} of run" if isinstance(request, MapRequest) else "Run"
-        if isinstance(request, ImportanceRequest):
-            what = "The importance of heads of run"
+        what = request.busy if isinstance(request, MEASUREMENTS) else what
         raise UserError(f"{what} {request.run_id} is being made right now: wait for it, or cancel it first.")
     folder = (folder or new_job_folder(runs_dir)).resolve()
     arguments += [f"--out={runs_dir}", f"--progress-file={folder / 'progress.json'}"]
@@ -279,7 +282,7 @@ def _is_same_work(job: Job, request: Request) -> bool:
 
 
 def _sentence(folder: Path, state: str, progress: dict, code: int | None, request: Request) -> str:
-    if state in (CANCELLED, LOST) and isinstance(request, ImportanceRequest):
+    if state in (CANCELLED, LOST) and isinstance(request, MEASUREMENTS):
         why = "Cancelled" if state == CANCELLED else "The job's process is gone"
         return f"{why}. What was measured is kept: started again, it goes on from there."
     if state in (CANCELLED, LOST) and isinstance(request, MapRequest):

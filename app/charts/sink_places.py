@@ -12,7 +12,7 @@ from app.charts.scales import ColourScale, make_scale, weight_words
 from app.charts.sink_layers import LAYER
 from app.palette import OKABE_ITO, QUIET, SELECTED, VIRIDIS
 
-MOST_CELLS = 6000
+MOST_CELLS = 5000
 """Patches of all maps together that are drawn; of more layers an even choice is shown."""
 
 VISUAL, LARGE = OKABE_ITO[1], OKABE_ITO[2]

@@ -46,7 +46,14 @@ OF_SINKS = (
         "In which layer a token's state begins to point where the primary sink's points, and for how "
         "many layers it does.",
         _SECONDARY,
-        ("levels of sinks", "levels"),
+        (
+            "levels of sinks",
+            "levels",
+            "points the same way",
+            "point the same way",
+            "point where its state points",
+            "points where its state points",
+        ),  # fmt: skip
     ),
     Term(
         "secondary sink",

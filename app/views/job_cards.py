@@ -9,7 +9,6 @@ import streamlit as st
 from analysis.errors import UserError
 from analysis.store import runs_dir
 from app import jobs, widgets
-from app.importance_request import ImportanceRequest, in_words
 from app.map_request import MapRequest
 from app.state import OF_ONE_RUN
 
@@ -61,7 +60,7 @@ def _card(job: jobs.Job) -> None:
         words.text(f"{name}  ·  ready{': ' + job.run_id if job.run_id else ''}")
         if button.button("Open run", key=f"open_{job.job_id}", type="primary", width="stretch") and job.run_id:
             jobs.dismiss_job(runs_dir(), job.job_id)
-            view = "heads" if isinstance(job.request, ImportanceRequest) else "atlas"
+            view = job.request.view if isinstance(job.request, jobs.MEASUREMENTS) else "atlas"
             widgets.open_view(view, **{**from_beginning(job.run_id), "map": _made_map(job)})
     else:
         words.text(f"{name}  ·  {job.state}")
@@ -88,8 +87,8 @@ def title(job: jobs.Job) -> str:
     """What a job makes: model on data, or a map of a run."""
     if isinstance(job.request, MapRequest):
         return f"Map {job.request.kind.name} of {job.request.run_id}"
-    if isinstance(job.request, ImportanceRequest):
-        return f"Importance of the heads of {job.request.run_id}, {in_words(job.request.variant)}"
+    if isinstance(job.request, jobs.MEASUREMENTS):
+        return job.request.title
     return f"{_last(job.request.model)} on {_last(job.request.data)}"
 
 
@@ -110,8 +109,8 @@ def _resume(job: jobs.Job) -> None:
 def stage_words(progress: dict, request: jobs.Request | None = None) -> str:
     """What it is doing: ``Capturing queries and keys (step 3 of 6)``; additions to a run have one step."""
     stage = progress.get("stage")
-    if stage == "capture" and isinstance(request, ImportanceRequest):
-        return "Taking heads away, one after the other"
+    if stage == "capture" and isinstance(request, jobs.MEASUREMENTS):
+        return request.doing
     if isinstance(request, jobs.ADDITIONS):
         return DOING.get(stage, "Starting")
     if stage not in STAGES:
@@ -131,7 +130,7 @@ def progress_words(job: jobs.Job) -> str:
     if job.cancelling:
         if isinstance(job.request, MapRequest):
             return "Stopping: nothing will be added to the run."
-        if isinstance(job.request, ImportanceRequest):
+        if isinstance(job.request, jobs.MEASUREMENTS):
             return "Stopping: the inputs measured so far are kept."
         return "Stopping: the batch in hand is finished, so that the run can be resumed."
     unit, rate, left = progress.get("unit") or "units", progress.get("rate"), progress.get("eta_s")

@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import NamedTuple
+
 import streamlit as st
 
 from analysis.errors import UserError
+from analysis.inputs import BUNDLED_DATA
 from analysis.store import runs_dir
-from app import jobs, widgets
+from app import cache, jobs, widgets
+from app.cache import new_input
+from app.job_request import JobRequest
 from app.views.job_cards import EVERY_SECONDS, progress_words, share_done
+
+
+class Sources(NamedTuple):
+    """Where a run's model and data are found again; None where their names are enough."""
+
+    model: str | None
+    data: str | None
+
+
+def sources_of(run_id: str) -> Sources | None:
+    """Where they are; None where nobody here knows."""
+    if new_input.lacks_model(run_id):
+        return None
+    data, run = None, cache.run(run_id)
+    if run.modality == "vision" and run.manifest.get("data") not in BUNDLED_DATA:
+        made = [job.request for job in jobs.list_jobs(runs_dir()) if job.run_id == run_id]
+        known = [asked.data for asked in made if isinstance(asked, JobRequest) and Path(asked.data).exists()]
+        if not known:
+            return None
+        data = known[0]
+    return Sources(new_input.model_folder(run_id), data)
 
 
 def newest(request: jobs.Request | None) -> jobs.Job | None:

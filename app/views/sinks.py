@@ -71,12 +71,15 @@ def _body(run_id: str) -> None:
 def _draw(selection: Selection) -> None:
     if not kept.stacks(str(selection.run)):
         raise RunError("Sinks are tokens that take the attention of others, and this run has no self-attention.")
-    choice = read_choice(selection)
-    widgets.say_notes(choice.notes)
     words, side = st.columns([3, 1], gap="medium")
-    with words:
-        with st.spinner("Reading what tokens receive …"):
+    try:
+        with words, st.spinner("Reading what tokens receive …"):
+            choice = read_choice(selection)
             said = sentence_of(choice)
+    except RunError as error:
+        return _nothing(str(selection.run), str(error))
+    with words:
+        widgets.say_notes(choice.notes)
         widgets.say(TWO_RUNS if compares(choice) else said)
     with side, st.container(key="sinks_controls"):
         settings(choice)
@@ -89,7 +92,16 @@ def _draw(selection: Selection) -> None:
         evidence(choice)
     if not choice.is_text:
         one_image(choice)
-    below(choice)
+    return below(choice)
+
+
+def _nothing(run: str, why: str) -> None:
+    """A run without anything of sinks: what would be here, and what to do."""
+    st.markdown("##### No sinks measured in this run")
+    widgets.say("Here you would see which tokens swallow attention, from which layer on and for how long.")
+    st.caption(widgets.plain(why))
+    if st.button("All runs", icon=":material/database:", key="sinks_see_runs"):
+        widgets.open_view("runs", row=run)
 
 
 def _overview(choice: Choice) -> None:

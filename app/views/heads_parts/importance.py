@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import streamlit as st
 
-from analysis.inputs import BUNDLED_DATA
 from analysis.pipeline.head_importance.variant import Variant
-from analysis.store import runs_dir
 from app import cache, jobs, widgets
 from app.cache import importance, new_input
 from app.importance_request import LIMIT, ImportanceRequest, in_words, measured_words, waiting
-from app.job_request import JobRequest
 from app.views import one_job
 from app.views.heads_parts.choice import Choice
 
@@ -75,16 +70,7 @@ def _offer(
 
 def _request(run_id: str, variant: Variant) -> ImportanceRequest | None:
     """The measurement, with where model and images are; None where nobody here knows."""
-    manifest = cache.run(run_id).manifest
-    if new_input.lacks_model(run_id):
+    known = one_job.sources_of(run_id)
+    if known is None:
         return None
-    data = None
-    if cache.run(run_id).modality == "vision" and manifest.get("data") not in BUNDLED_DATA:
-        made = [job.request for job in jobs.list_jobs(runs_dir()) if job.run_id == run_id]
-        known = [asked.data for asked in made if isinstance(asked, JobRequest) and Path(asked.data).exists()]
-        if not known:
-            return None
-        data = known[0]
-    return ImportanceRequest(
-        run_id, variant.mode, variant.part, variant.ring, model=new_input.model_folder(run_id), data=data
-    )
+    return ImportanceRequest(run_id, variant.mode, variant.part, variant.ring, model=known.model, data=known.data)

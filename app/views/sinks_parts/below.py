@@ -27,12 +27,17 @@ from app.charts.sink_states import (
     relation_table,
 )
 from app.views.sinks_parts.choice import MARK, OF_HEAD, Choice
+from app.views.sinks_parts.cuts import without_them
 from app.views.sinks_parts.overview import no_states, pick_layer, picked_layer, share_table
 from app.views.sinks_parts.pictures import clickable, legend, title_row
+
+MOST_DOTS = 4000
+"""Tokens that a scatter draws."""
 
 
 def below(choice: Choice) -> None:
     """Every part, closed until somebody opens it."""
+    _part("Without them: cut sinks out of the model and see what changes", "cuts", without_them, choice)
     _part("Massive dimensions: where the state of a sink is large", "massive", massive, choice)
     _part("What makes a sink: the MLP in front of it", "made", made_by, choice)
     _part("Does the primary sink weaken where secondary ones live?", "weakening", weaker, choice)
@@ -87,7 +92,7 @@ def made_by(choice: Choice) -> None:
             chart = make_groups(table, picked_layer(choice), title.lower(), log=log)
             clickable(chart, {LAYER: pick_layer}, f"sinks_{name}")
     legend({name: colour for name, colour in OF_TOKENS.items() if name in set(table["tokens"])},
-           note="median and quartiles; source: “On the Existence and Behaviour of Secondary Attention Sinks”")  # fmt: skip
+           note="median, quartiles; source: “On the Existence and Behaviour of Secondary Attention Sinks”")  # fmt: skip
     _relation(choice)
     return None
 
@@ -107,7 +112,10 @@ def _relation(choice: Choice) -> None:
             "token but the primary sinks points where they point: there is nothing to relate."
         )
         return
-    n = int((table["label"] == SECONDARY).sum())
+    n, shown = int((table["label"] == SECONDARY).sum()), table
+    if len(table) > MOST_DOTS:
+        shown = table.sample(MOST_DOTS, random_state=0)
+        st.caption(f"{MOST_DOTS:,} of {len(table):,} tokens are drawn; figures and file are of all.")
     for column, (to, title, value) in zip(
         st.columns(2, gap="medium"),
         (("score", "attention it receives", levels.norm_score), ("lifetime", "layers it lives", levels.norm_lifetime)),
@@ -115,7 +123,7 @@ def _relation(choice: Choice) -> None:
     ):
         with column:
             title_row(f"MLP norm and {title}", "relation of the MLP", table, f"{choice.run}-mlp-{to}.csv", f"mlp_{to}")
-            clickable(make_relation(table, to, title), {TOKEN: pick_token}, f"sinks_relation_{to}")
+            clickable(make_relation(shown, to, title), {TOKEN: pick_token}, f"sinks_relation_{to}")
             st.caption(f"Dots are tokens; {rank_words(value, n)}. A click picks the token.")
     legend({name: colour for name, colour in LABELS.items() if name in set(table["label"])})
 
