@@ -13,10 +13,12 @@ from analysis.sinks import SinkFindings, SinkRule, received_at
 from analysis.sinks.geometry import head_geometry
 from analysis.sinks.groups import able_tokens
 from analysis.sinks.levels import LevelRule, Levels
+from analysis.sinks.massive import VisualSinkRule, large_norms, visual_sinks
 from analysis.sinks.summary import sum_up
 from analysis.sinks.towers import Tower, read_tower
 from analysis.store.run import runs_dir
 from app import cache
+from app.charts.sink_places import place_table
 
 
 class Seen(NamedTuple):
@@ -102,6 +104,20 @@ def frames(run_id: str, stack: str, rule: SinkRule) -> pd.DataFrame:
     return _frames(run_id, str(runs_dir()), cache.stamp(run_id), stack, *_parts(rule)).copy(deep=False)
 
 
+def places(run_id: str, stack: str, rule: SinkRule) -> pd.DataFrame:
+    """How often the patch at each place is a sink, layer by layer, as `app.charts.sink_places.place_table`; shared."""
+    return _places(run_id, str(runs_dir()), cache.stamp(run_id), stack, *_parts(rule)).copy(deep=False)
+
+
+def massive_patches(
+    run_id: str, stack: str, rule: SinkRule, of_states: VisualSinkRule
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which patches are visual sinks, and which have a large norm, in front of each layer, ``[layer, point]``; none
+    where states were not measured."""
+    limits = (of_states.threshold(width(run_id, stack)), of_states.first_layer, of_states.norm)
+    return _massive_patches(run_id, str(runs_dir()), cache.stamp(run_id), stack, *_parts(rule), *limits)
+
+
 def _parts(rule: SinkRule) -> tuple[float, int, bool]:
     return rule.threshold, rule.min_queries, rule.counts_own
 
@@ -173,3 +189,28 @@ def _frames(
     from analysis.sinks.frames import frames as find_frames
 
     return find_frames(cache.run(run_id), _tower(run_id, folder, stamp, stack, threshold, min_queries, counts_own))
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _places(
+    run_id: str, folder: str, stamp: str, stack: str, threshold: float, min_queries: int, counts_own: bool
+) -> pd.DataFrame:
+    found = _tower(run_id, folder, stamp, stack, threshold, min_queries, counts_own)
+    return place_table(found.share, cache.tokens(run_id))
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _massive_patches(
+    run_id: str, folder: str, stamp: str, stack: str, threshold: float, min_queries: int, counts_own: bool,
+    ratio: float, first_layer: int, norm: float,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    found = _tower(run_id, folder, stamp, stack, threshold, min_queries, counts_own)
+    measured, n_layers = _figures(run_id, folder, stamp, stack), len(found.sites)
+    none = np.zeros(found.share.shape, dtype=bool)
+    if not measured:
+        return none, none
+    rule = VisualSinkRule(ratio, first_layer, norm)
+    is_patch = (cache.tokens(run_id)["row"].fillna(-1) >= 0).to_numpy()
+    visual = visual_sinks(measured, is_patch, width(run_id, stack), rule)[:n_layers]
+    large = large_norms(measured["norm"], is_patch, found, rule)[:n_layers]
+    return cache.frozen(visual), cache.frozen(large)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -25,14 +27,21 @@ SECONDARY_AT = (4, 6)
 MASSIVE = 5
 """The dimension in which sinks are large."""
 
+KEPT = 0.75
+"""What a learned sink leaves of each row."""
 
-def make_run_with_states(folder: Path, run_id: str, *, with_states: bool = True, **more: Any) -> Path:
+
+def make_run_with_states(
+    folder: Path, run_id: str, *, with_states: bool = True, learned: bool = False, **more: Any
+) -> Path:
     """As `tests.sinks.made.make_run_with_sinks`: `SINK` is the primary sink of every input, `SECONDARY_AT` are
-    secondary sinks from layer `FIRST` on, for `LIVES` layers."""
+    secondary sinks from layer `FIRST` on, for `LIVES` layers; with `learned` rows sum to `KEPT`."""
     rng = np.random.default_rng(7)
     put = RunWriter.put_batch
 
     def put_all(writer: RunWriter, captures: Any, *arguments: Any) -> None:
+        if learned:
+            captures = [[_with_learned_sink(one) for one in of_input] for of_input in captures]
         received = {(one.input_id, one.site.index): _received(one) for of_input in captures for one in of_input}
         figures = {}
         for of_input in captures if with_states else ():
@@ -40,8 +49,25 @@ def make_run_with_states(folder: Path, run_id: str, *, with_states: bool = True,
             figures[of_input[0].input_id, site.stack_label] = _figures(rng, of_input, n_tokens)
         put(writer, captures, *arguments, received=received, state_figures=figures)
 
-    with mock.patch.object(RunWriter, "put_batch", put_all), mock.patch.object(synthetic, "make_tables", _tables):
+    sites = _sites if learned else _plain_sites
+    with (
+        mock.patch.object(RunWriter, "put_batch", put_all),
+        mock.patch.object(synthetic, "make_tables", _tables),
+        mock.patch.object(synthetic, "make_sites", sites),
+    ):
         return make_run_with_sinks(folder, run_id, **more)
+
+
+def _with_learned_sink(one: SiteCapture) -> SiteCapture:
+    site = replace(one.site, has_sink_logits=True)
+    return replace(one, site=site, attention=one.attention * np.float32(KEPT), must_store=True)
+
+
+def _sites(*arguments: Any) -> list:
+    return [replace(site, has_sink_logits=True) for site in _plain_sites(*arguments)]
+
+
+_plain_sites = synthetic.make_sites
 
 
 def _tables(*arguments: Any) -> tuple:
@@ -71,10 +97,10 @@ def _figures(rng: np.random.Generator, sites: list[SiteCapture], n_tokens: int) 
         if FIRST <= layer < FIRST + LIVES:
             state[0, [at for at in SECONDARY_AT if at < n_tokens], MASSIVE] = 8
         states.append(state)
-    added = [after - before for before, after in zip(states, states[1:], strict=False)]
+    added = [after - before for before, after in pairwise(states)]
     batch = BatchStates("", (0,), (n_tokens,), states, added)
     figures = {name: values[:, 0] for name, values in state_figures(batch, [primary]).items()}
     return figures | {"is_primary": (np.arange(n_tokens) == primary).astype(np.float32)[None]}
 
 
-__all__ = ["FIRST", "LIVES", "MASSIVE", "SECONDARY_AT", "SINK", "WIDTH", "make_run_with_states"]
+__all__ = ["FIRST", "KEPT", "LIVES", "MASSIVE", "SECONDARY_AT", "SINK", "WIDTH", "make_run_with_states"]

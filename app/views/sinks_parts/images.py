@@ -6,12 +6,11 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis.sinks.massive import large_norms, visual_sinks
 from analysis.types import KEY
 from app import cache, widgets
 from app.cache import sinks as kept
 from app.charts.sink_layers import LAYER as BY_LAYER
-from app.charts.sink_places import LARGE, VISUAL, busiest_layer, count_words, make_image, make_places, place_table
+from app.charts.sink_places import LARGE, VISUAL, busiest_layer, count_words, make_image, make_places
 from app.views.sinks_parts.choice import LAYER, Choice
 from app.views.sinks_parts.overview import no_states, pick_layer, picked_layer
 from app.views.sinks_parts.pictures import legend, show_table, title_row
@@ -22,7 +21,7 @@ PLACES_PX = 488
 
 def places_of(choice: Choice) -> pd.DataFrame:
     """How often the patch at each place is a sink, layer by layer."""
-    return place_table(kept.tower(choice.run, choice.stack, choice.rule).share, cache.tokens(choice.run))
+    return kept.places(choice.run, choice.stack, choice.rule)
 
 
 def places(choice: Choice) -> None:
@@ -111,15 +110,7 @@ def marks_of(choice: Choice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Share of heads in which a token is a sink, whether it is a visual sink, whether its norm is large, ``[layer,
     point]``; never one of the last two where states were not measured."""
     tower = kept.tower(choice.run, choice.stack, choice.rule)
-    figures = kept.figures(choice.run, choice.stack)
-    is_patch = (cache.tokens(choice.run)["row"].fillna(-1) >= 0).to_numpy()
-    n_layers = len(choice.sites)
-    if not figures:
-        none = np.zeros(tower.share.shape, dtype=bool)
-        return tower.share, none, none
-    width = kept.width(choice.run, choice.stack)
-    is_visual = visual_sinks(figures, is_patch, width, choice.of_states)[:n_layers]
-    return tower.share, is_visual, large_norms(figures["norm"], is_patch, tower, choice.of_states)[:n_layers]
+    return tower.share, *kept.massive_patches(choice.run, choice.stack, choice.rule, choice.of_states)
 
 
 def count_table(choice: Choice) -> pd.DataFrame:
