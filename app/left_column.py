@@ -101,11 +101,15 @@ def _say_marks(selection: Selection) -> None:
     try:
         marked = marks.marks(selection)
     except UserError as error:
-        return st.caption(f":material/error: {plain(str(error))}")
+        st.caption(f":material/error: {plain(str(error))}")
+        return _clear()
     if marked is None:
         return None
     n, where = marked.n_tokens, cache.tokens(selection.run).loc[marked.tokens, "input_id"].nunique()
     what = f"{n:,} queries and {n:,} keys in {where:,} inputs" if n else f"nothing. {SEARCH_HELP}"
     st.caption(f"{plain(marked.title)}: {what}", help=SEARCH_HELP)
+    return _clear()
+
+
+def _clear() -> None:
     st.button("Clear", key="clear_marks", type="tertiary", on_click=lambda: search_for(""))
-    return None

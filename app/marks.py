@@ -1,4 +1,4 @@
-"""The tokens that stand out in every view: those the search finds, or a set that somebody picked."""
+"""The tokens that stand out in every view: those a lasso holds or the search finds, or a set that somebody picked."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ import pandas as pd
 import streamlit as st
 from jaxtyping import Bool, Int
 
+from analysis.types import head_name
 from app import cache
 from app.cache import searches
+from app.cache.lassoed import lassoed
 from app.state import Selection
 
 FIND = "find"
 """The word of the link that holds the search."""
+
+LASSO = "lasso"
+"""The word of the link that holds a lasso; see `app.charts.lasso_word`."""
 
 _PICKED = "picked_tokens"
 
@@ -41,11 +46,16 @@ class Marks:
 
 
 def marks(selection: Selection) -> Marks | None:
-    """What is marked now: a picked set before the search; None when nothing is.
+    """What is marked now: a lasso before a picked set before the search; None when nothing is.
 
     Raises:
-        UserError: The search cannot be understood; one sentence.
+        UserError: The lasso or the search cannot be understood; one sentence.
     """
+    if word := selection.options.get(LASSO):
+        lasso, flags = lassoed(selection.run, word)
+        name = head_name(cache.facts(selection.run).site(lasso.site).depth, lasso.head)
+        rows = np.flatnonzero(flags.reshape(2, -1).any(axis=0))
+        return _as_marks(cache.tokens(selection.run), rows, f"lasso in {name}")
     picked = st.session_state.get(_PICKED)
     if picked is not None and picked["run"] == selection.run:
         return _as_marks(cache.tokens(selection.run), picked["tokens"], picked["title"])
@@ -57,7 +67,7 @@ def marks(selection: Selection) -> Marks | None:
 
 
 def pick_tokens(run_id: str, tokens: Int[np.ndarray, " marked"], title: str) -> None:
-    """Mark these rows of the token table in every view until `let_go`; a lasso need not fit into a link."""
+    """Mark these rows of the token table in every view until `let_go`, unless the link holds a lasso."""
     st.session_state[_PICKED] = {"run": run_id, "tokens": np.unique(tokens), "title": title}
 
 

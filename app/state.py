@@ -1,7 +1,7 @@
 """What the page shows, as one value that is the same thing as its link.
 
 A `Selection` is read from the address and written back to it: whoever opens a link sees what the sender saw.
-Pure functions only. Session state holds nothing but what a link need not carry (a brush, a lasso).
+Pure functions only. Session state holds nothing but what a link need not carry (a picked set of tokens).
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ SINKS, HIDDEN, BEFORE = "sinks", "hidden", "was"
 """Words of the link: ``sinks=hidden`` hides sinks wherever attention is drawn; ``was=`` names the map shown before."""
 
 OF_ONE_RUN = (
-    BEFORE, *"site head input token map new with at spot also beside beside_map near near_words want heads mark".split()
+    *"site head input token map new with at spot also beside beside_map near near_words want heads lasso".split(), BEFORE,
+    *"mark cut cut_sinks cut_heads".split(),
 )  # fmt: skip
 """Words of the link that mean nothing in another run."""
 

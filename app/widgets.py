@@ -82,7 +82,7 @@ def search_box(selection: Selection) -> None:
 def search_for(words: str) -> None:
     """Look for these words in every view instead of what was marked; none lets go of all marks."""
     marks.let_go()
-    select(**{marks.FIND: words.strip() or None})
+    select(**{marks.FIND: words.strip() or None, marks.LASSO: None})
 
 
 def say_nothing(problem: str) -> None:

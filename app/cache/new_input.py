@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 NEW = "new"
 """The word of the link that holds a new text, or the digest of a new image."""
 
+SPOT = "spot"
+"""The word of the link that holds the position of the picked token of a new input."""
+
 LONGEST_TEXT = 400
 LARGEST_IMAGE = 10_000_000
 KEPT_IMAGES = 64
@@ -62,6 +65,13 @@ def new_input(run_id: str, new: str) -> NewInput:
     if len(new) > LONGEST_TEXT:
         raise InputError(f"The new text has {len(new):,} letters; at most {LONGEST_TEXT} are taken: shorten it.")
     return _new_input(run_id, str(runs_dir()), cache.stamp(run_id), new, model_folder(run_id) or "")
+
+
+def spot(selection: Selection, n_tokens: int) -> int | None:
+    """Position of the picked token of a new input of so many tokens; None where none is picked."""
+    said = selection.options.get(SPOT, "")
+    is_place = said.isascii() and said.isdigit() and len(said) < 9 and int(said) < n_tokens
+    return int(said) if is_place else None
 
 
 def new_points(

@@ -8,13 +8,16 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
+from analysis.pipeline.new_input import NEW_INPUT
 from analysis.types import KEY, QUERY
 from app.charts.words import percent
 from app.palette import KEY as KEY_COLOUR
 from app.palette import QUERY as QUERY_COLOUR
 
 LINES = ("top12", "top3", "top5", "top30", "mass50", "mass90", "none")
-"""Which lines are drawn: so many of the strongest, or the fewest that hold so much of the attention in percent."""
+LINES_WORD = "lines"
+"""The word of the link that says which lines are drawn, and what it may say: so many of the strongest, or the fewest
+that hold so much of the attention in percent."""
 
 MOST_LINES = 200
 """However flat a head is, no more rows and lines than these."""
@@ -162,7 +165,8 @@ def _place(token: pd.Series, n_tokens: int) -> str:
     grid = ""
     if pd.notna(token.get("row")) and token["row"] >= 0:
         grid = f"row {int(token['row'])}, column {int(token['column'])}, "
-    return f"{grid}position {token['position']} of 0–{n_tokens - 1} in input {token['input_id']}"
+    place = "the new input" if token["input_id"] == NEW_INPUT else f"input {token['input_id']}"
+    return f"{grid}position {token['position']} of 0–{n_tokens - 1} in {place}"
 
 
 def _context(token: pd.Series, text: str | None) -> dict[str, str]:

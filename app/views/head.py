@@ -10,7 +10,6 @@ import streamlit as st
 from analysis.errors import UserError
 from analysis.types import Site, head_name
 from app import cache, marks, widgets
-from app.cache import atlas
 from app.charts.head_table import leading
 from app.charts.neighbours import LINES
 from app.charts.words import within
@@ -18,7 +17,7 @@ from app.components.scatter import carry, draw_panel, draw_scatter
 from app.state import Selection, resolve
 from app.views import View
 from app.views.head_parts import lasso, picks, render_top
-from app.views.head_parts.compare import beside, render_compare, walk_beside
+from app.views.head_parts.compare import BESIDE, beside, render_compare, walk_beside
 from app.views.head_parts.fidelity import under_picture
 from app.views.head_parts.map_choice import say_no_map
 from app.views.head_parts.names import say_names
@@ -81,11 +80,12 @@ def draw(selection: Selection, site: Site) -> None:
         render_top(sentence, selection, right, facts)
     if right is not None:
         render_compare(selection, right, facts, picture_of, panel_of)
+        under_two(selection, right)
         return
     picture, column = st.columns([3.85, 1])
     with picture, st.container(key="head_main"):
         draw_map(selection)
-        held = lasso.held(selection, marked(selection))
+        held = lasso.held(selection)
     with column:
         say_names(selection)
         panel(selection, held)
@@ -93,7 +93,7 @@ def draw(selection: Selection, site: Site) -> None:
         under_picture(selection, figures_of(selection))
         render_similar(selection, site)
         if held:
-            lasso.tables(selection, held)
+            lasso.tables([selection], held)
         bring_more(selection)
     table(selection, site)
 
@@ -129,9 +129,20 @@ def picture_of(selection: Selection, side: str) -> None:
     bring_more(selection, side)
 
 
+def under_two(selection: Selection, right: Selection) -> None:
+    """Like points and the lasso's tables of both heads; of one head under two maps they are the same, and come once."""
+    is_one = (right.site, right.head) == (selection.site, selection.head)
+    heads, facts = [selection] if is_one else [selection, right], cache.facts(selection.run)
+    for place, each, side in zip(st.columns(len(heads), gap="medium"), heads, ("", BESIDE)):
+        with place:
+            render_similar(each, facts.site(each.site), side)
+    if held := lasso.held(selection):
+        lasso.tables(heads, held)
+
+
 def panel_of(selection: Selection, side: str) -> None:
     """The panel of one of two pictures."""
-    panel(selection, lasso.held(selection, marked(selection)), PANEL + side)
+    panel(selection, lasso.held(selection), PANEL + side)
 
 
 def panel(selection: Selection, held: dict[str, Any] | None, key: str = PANEL) -> None:
@@ -194,10 +205,7 @@ def hint() -> list[str]:
 
 def pick_on(key: str) -> None:
     """A point was clicked on a map, or a row of a panel, or everything let go."""
-    point = st.session_state[key].pick
-    if point is None:
-        lasso.let_go()
-    picks.pick(point)
+    picks.pick(st.session_state[key].pick)
 
 
 def pick_further(key: str) -> None:
@@ -218,8 +226,7 @@ def choose(key: str) -> None:
 
 def take_lasso(key: str) -> None:
     """A line was drawn round points."""
-    drawn_on = _drawn_on(key)
-    lasso.take(drawn_on, st.session_state[key].lasso, atlas.colouring(drawn_on.run, drawn_on.colour))
+    lasso.take(_drawn_on(key), st.session_state[key].lasso)
 
 
 def walk(key: str) -> None:

@@ -235,3 +235,42 @@ def test_a_wanted_map_can_be_left_be(go):
     page.get_by_role("button", name="Keep atlas-2d").click()
     expect(page.locator(".st-key-map_wanted")).to_have_count(0)
     assert "want" not in page.url
+
+
+def test_like_points_of_two_heads_are_each_heads_own_and_of_one_head_come_once(go, runs):
+    page = go(BESIDE + "&input=3&token=6")
+    page.get_by_role("button", name="More like this point").click()
+    page.wait_for_url("**near=12**")
+    lists = page.locator(".similar")
+    expect(lists).to_have_count(2)
+    with open_run("text", runs) as run:
+        tokens = run.tokens()
+        row = int(np.flatnonzero((tokens["input_id"] == 3) & (tokens["position"] == 6))[0])
+        for place, (site, head) in enumerate(((SITE, HEAD), (OTHER, OTHER_HEAD))):
+            vectors = run.queries(site, head).astype(float)
+            order = np.argsort(np.linalg.norm(vectors - vectors[row], axis=1), kind="stable").tolist()
+            expected = [str(at) for at in order if at != row][:12]
+            rows = lists.nth(place).locator(".row")
+            eventually(lambda: [each.get_attribute("data-point") for each in rows.all()] == expected)  # noqa: B023
+    expect(page.get_by_text("in L1H2")).to_be_visible()
+    expect(page.get_by_text("in L0H1")).to_be_visible()
+    page.get_by_role("button", name="Mark everywhere").nth(1).click()
+    expect(page.locator("[data-testid=stSidebar]")).to_contain_text("in L0H1")
+    go(f"/head?run=text&site={SITE}&head={HEAD}&map=atlas-2d&beside_map=pca-3d&input=3&token=6&near=12")
+    expect(lists.first.locator(".row")).to_have_count(12)
+    expect(lists).to_have_count(1)
+
+
+def test_a_lassos_tables_hold_the_small_matrix_of_both_heads(go, runs):
+    word = f"{SITE}.{HEAD}~atlas-2d~-1000_-1000_2000_2000~AAAA__AA____AA__"  # round all points
+    page = go(f"{BESIDE}&lasso={word}")
+    page.get_by_text("Tables of the selection").click()
+    for name in ("L1H2", "L0H1"):
+        expect(page.get_by_text(f"Mean attention of {name}, rows are queries")).to_be_visible()
+    said = page.locator(".panel .mean")
+    with open_run("text", runs) as run:
+        expect(page.get_by_text(f"Download the {len(run.tokens())} selected tokens")).to_be_visible()
+        for place, (site, head) in enumerate(((SITE, HEAD), (OTHER, OTHER_HEAD))):
+            ids = run.inputs()["input_id"].tolist()
+            pairs = [run.attention(site, head, each)[run.allowed(site, each)] for each in ids]
+            expect(said.nth(place)).to_have_text(f"{np.concatenate(pairs).mean():#.3g}")

@@ -12,8 +12,10 @@ from playwright.sync_api import Page, expect
 import analysis
 from analysis.models import BUNDLED_MODELS
 from analysis.pipeline.new_input import capture_new, map_new
+from analysis.sinks import hide_sinks
 from analysis.store import open_run
 from tests.e2e.serving import eventually, served, settle
+from tests.e2e.test_head import alone, drawn, links, where
 from tests.model_folders import own_attention
 
 TEXTS = ["There was a red ball in the garden.", "The cat sat on the mat and the dog sat on the rug.", "One two three."]
@@ -94,6 +96,67 @@ def test_the_new_points_stand_on_the_linear_map_where_its_matrices_place_them(go
     scale = np.ptp(seen[:, 0]) / np.ptp(known[:, 0])
     expected = seen[0] + scale * (placed - known[0]) * [1, -1]
     np.testing.assert_allclose(stars, expected, atol=1)
+
+
+def test_a_new_point_is_picked_as_others_are_with_lines_within_the_new_text(go, runs, browser):
+    address = f"/head?run=words&site=text.dec.self.1&head=2&map=linear-2d&new={NEW}"
+    page = go(address)
+    page.wait_for_function("window.__qkAtlas?.drawn && window.__qkAtlas.fresh", timeout=SLOW)
+    row = own_attention(BUNDLED_MODELS["demo-language"], NEW)[1][2][6]
+    with open_run("words", runs) as run:
+        n, new = len(run.tokens()), capture_new(run, text=NEW)
+    m, text = len(new.tokens), new.tokens["text"].iloc[6].strip()
+    drawn(page)
+    x, y = page.evaluate("window.__qkAtlas.fresh(6)")
+    page.mouse.move(x, y)
+    hovered = re.escape(text) + r".*query.*position 6 · new text · norm \d.*looks most at"
+    expect(page.locator(".tip.on")).to_contain_text(re.compile(hovered, re.S))
+    page.mouse.click(x, y)
+    page.wait_for_url("**spot=6**")
+    strongest = [int(key) for key in np.argsort(-row, kind="stable")[:12] if row[key] > 0]
+    expect(page.locator(".panel .headline")).to_contain_text(text)
+    expect(page.locator(".panel")).to_contain_text(f"position 6 of 0–{m - 1} in the new input")
+    eventually(lambda: [end for end, _ in links(page)] == [2 * n + m + key for key in strongest])
+    np.testing.assert_allclose([weight for _, weight in links(page)], row[strongest], atol=1e-5)
+    assert page.locator(".qk-host[data-picked]").get_attribute("data-picked") == str(2 * n + 6)
+    stars = np.array(
+        page.evaluate("([n, m]) => [...Array(m).keys()].map((at) => window.__qkAtlas.where(n + at))", [2 * n, 2 * m])
+    )
+    np.testing.assert_allclose(stars, page.evaluate("m => [...Array(m).keys()].map(window.__qkAtlas.fresh)", 2 * m))
+    other = browser.new_page(viewport={"width": 1280, "height": 800})
+    other.set_default_timeout(SLOW)
+    other.goto(page.url)
+    settle(other)
+    drawn(other)
+    eventually(
+        lambda: (
+            (links(other), other.locator(".panel").inner_text()) == (links(page), page.locator(".panel").inner_text())
+        )
+    )
+    other.close()
+    page.locator(".panel .row").first.click()  # the key its query weighs most
+    page.wait_for_url("**kind=key**")
+    assert f"spot={strongest[0]}" in page.url
+    expect(page.locator("[role=tab][aria-selected=true]")).to_have_text("Looks at it")
+    page.keyboard.press("Escape")
+    page.wait_for_url(lambda url: "spot" not in url)
+    expect(page.locator(".panel .rows")).to_have_count(0)
+
+
+def test_hidden_sinks_are_hidden_for_a_new_point_and_a_point_of_the_run_takes_its_place(go, runs):
+    page = go(f"/head?run=words&site=text.dec.self.1&head=2&map=linear-2d&spot=6&sinks=hidden&new={NEW}")
+    page.wait_for_function("window.__qkAtlas?.drawn && window.__qkAtlas.fresh", timeout=SLOW)
+    with open_run("words", runs) as run:
+        n, new = len(run.tokens()), capture_new(run, text=NEW)
+    rest = hide_sinks(new.attention("text.dec.self.1", 2), new.allowed("text.dec.self.1")).weights[6]
+    drawn(page)
+    eventually(lambda: len(links(page)) == min(12, (rest > 0).sum()))
+    np.testing.assert_allclose([weight for _, weight in links(page)], np.sort(rest[rest > 0])[::-1][:12], atol=1e-5)
+    page.mouse.click(*where(page, alone(page, n)))
+    page.wait_for_url("**token=**")
+    assert "spot" not in page.url
+    assert "new=" in page.url
+    expect(page.locator(".panel")).not_to_contain_text("in the new input")
 
 
 def test_another_map_says_that_it_takes_no_new_points_and_leads_to_the_linear_one(go):

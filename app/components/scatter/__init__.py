@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
+from analysis.pipeline.new_input import NEW_INPUT
 from app.charts.colouring import Colouring
 from app.components import pack, register, rerun
 from app.palette import KEY, QUERY, SELECTED, VIRIDIS
@@ -18,6 +19,7 @@ from app.palette import KEY, QUERY, SELECTED, VIRIDIS
 _PARTS = (
     "weights",
     "points",
+    "fresh",
     "focus",
     "colour",
     "camera",
@@ -63,11 +65,23 @@ class NewPoints:
     Attributes:
         queries, keys: Places, in the dimensions of the map.
         texts: The words of the tokens, in the same order.
+        tokens: Their rows, as of the token table of a run; all of one input.
+        text: Of the input, for a token's context; empty for an image.
+        facts: Norms and strongest ties as `app.charts.attended.strongest_ties` and `norms` name them.
     """
 
     queries: Float[np.ndarray, "new dims"]
     keys: Float[np.ndarray, "new dims"]
     texts: Sequence[str]
+    tokens: pd.DataFrame
+    text: str
+    facts: Mapping[str, np.ndarray]
+
+    def sections(self) -> dict[str, np.ndarray]:
+        """What goes to the browser, every name with ``fresh_`` before it."""
+        named = {**self.facts, **_token_sections(self.tokens, with_spans=bool(self.text))}
+        places = np.vstack([self.queries, self.keys]).astype(np.float32).ravel()
+        return {"fresh": places, **{f"fresh_{name}": each for name, each in named.items() if name != "inputs"}}
 
 
 def pack_scatter(
@@ -119,7 +133,7 @@ def pack_scatter(
         "palette": {"query": QUERY, "key": KEY, "selected": SELECTED},
         "run": "", "site": None, "head": None, **(place or {}), "has_patches": has_patches,
         "size": size and _size_header(size), "size_choices": list(size_choices), "line_choices": list(line_choices),
-        "fresh": list(new.texts) if new else [],
+        "fresh": list(new.texts) if new else [], "fresh_text": new.text if new else "", "fresh_input": NEW_INPUT,
         "input_word": "image" if is_image else "text", "input_texts": {str(i): text for i, text in input_texts.items()},
     }  # fmt: skip
     header["texts"] = list(texts)
@@ -132,7 +146,7 @@ def pack_scatter(
     if size:
         sections["sizes"] = np.concatenate([size.queries, size.keys]).astype(np.float32)
     if new:
-        sections["fresh"] = np.vstack([new.queries, new.keys]).astype(np.float32).ravel()
+        sections |= new.sections()
     return pack(header, sections)
 
 

@@ -14,17 +14,19 @@ function makeOverlay(scatter) {
     const style = getComputedStyle(scatter.host), ink = style.getPropertyValue("--st-text-color"), ground = style.getPropertyValue("--st-background-color");
     const {selected, query, key} = header.palette;
     const onCanvas = ([x, y]) => [wide / 2 + x, tall / 2 + y];
-    const on = (at) => onCanvas(seen(camera, data.points, at));
+    const on = (at) => onCanvas(seenPoint(scatter, at));
+    const more = (at) => (isNew(data, at) ? 4 : 0);  // round a star
     const taken = [];
     outline();
-    const fans = [{start: scatter.start, rows: scatter.links}, ...scatter.also].filter((fan) => fan.start !== null);
+    const fans = [{start: scatter.start, rows: scatter.links}, ...scatter.also].filter((fan) => fan.start !== null && isHere(data, fan.start));
+    const {picked, listed, echo, hovered} = Object.fromEntries(["picked", "listed", "echo", "hovered"].map((name) => [name, scatter[name] !== null && isHere(data, scatter[name]) ? scatter[name] : null]));
     if (scatter.options.lines !== "none") fans.forEach(lines);
     for (const fan of scatter.also) ring(on(fan.start), 7.5, selected, false);
-    if (scatter.picked !== null && scatter.start !== scatter.picked) ring(on(scatter.start), 6, selected, false);
-    if (scatter.listed !== null) ring(on(scatter.listed), 9, ink, false);
-    if (scatter.echo !== null) { ring(on(scatter.echo), 7, selected, false); label(scatter.echo, true); }
-    if (scatter.hovered !== null) ring(on(scatter.hovered), 7, ink, false);
-    if (scatter.picked !== null) { ring(on(scatter.picked), 7.5, selected, false); label(scatter.start, true); }
+    if (picked !== null && scatter.start !== picked) ring(on(scatter.start), 6 + more(scatter.start), selected, false);
+    if (listed !== null) ring(on(listed), 9 + more(listed), ink, false);
+    if (echo !== null) { ring(on(echo), 7 + more(echo), selected, false); label(echo, true); }
+    if (hovered !== null) ring(on(hovered), 7 + more(hovered), ink, false);
+    if (picked !== null) { ring(on(picked), 7.5 + more(picked), selected, false); label(scatter.start, true); }
     for (const fan of fans) { if (fan.start !== scatter.start) label(fan.start, true); for (const {point} of fan.rows.slice(0, 5)) label(point, false); }
     stars();
     scatter.labelled = scatter.gliding || scatter.options.labels !== "on" ? [] : labels();
@@ -43,11 +45,11 @@ function makeOverlay(scatter) {
         context.stroke();
       }
       context.globalAlpha = 1;
-      for (const {point} of rows) ring(on(point), 4, point < data.n ? query : key, true);
+      for (const {point} of rows) ring(on(point), 4, tokenOf(scatter, point).isQuery ? query : key, true);
     }
 
     function outline() {
-      const corners = scatter.drawing ?? (scatter.lasso && scatter.sameTurn(scatter.lasso) ? scatter.lasso.polygon.map(camera.screen) : null);
+      const corners = scatter.drawing ?? (scatter.lasso && scatter.sameTurn(scatter.lasso) ? scatter.lasso.polygon.map((corner) => camera.screen(relative(corner, scatter.lasso.middle))) : null);
       if (!corners?.length) return;
       context.beginPath();
       for (const corner of corners) context.lineTo(...onCanvas(corner));
@@ -60,6 +62,12 @@ function makeOverlay(scatter) {
       context.globalAlpha = 1;
       context.stroke();
       context.setLineDash([]);
+    }
+
+    // Corners from the link lie about the map's own origin, those just drawn about the middle of what is seen.
+    function relative([x, y], middle) {
+      const [dx, dy, dz] = [0, 1, 2].map((axis) => camera.middle[axis] - (middle?.[axis] ?? 0)), m = camera.turn;
+      return [x - m[0] * dx - m[3] * dy - m[6] * dz, y - m[1] * dx - m[4] * dy - m[7] * dz];
     }
 
     function ring([x, y], radius, colour, filled) {
@@ -91,7 +99,7 @@ function makeOverlay(scatter) {
       }
     }
 
-    function label(point, strong) { return write(data.texts[data.words[point % data.n]], on(point), strong, ink); }
+    function label(point, strong) { return write(tokenOf(scatter, point).text, on(point), strong, ink); }
 
     function write(words, [x, y], strong, tone, room = 0) {
       const text = cut(visibleToken(words), 18), font = `${strong ? 600 : 400} ${12.5 * dot}px ${style.fontFamily}`;

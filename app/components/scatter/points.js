@@ -17,6 +17,8 @@ const NEAR = 9;
 
 function nearest(scatter, x, y) {
   const {camera} = scatter, {points, states, n} = scatter.data, m = camera.turn, {zoom} = camera;
+  const fresh = nearestNew(scatter, x, y);
+  if (fresh !== null) return fresh;
   let best = null, closest = Math.max(NEAR * ratio(), scatter.patchReach()) ** 2;
   for (let at = 0; at < 2 * n; at++) {
     if (states[at] === 0) continue;

@@ -39,7 +39,7 @@ function makeScatter(host) {
 
   // Where a point is on the screen: for whoever drives the page from outside (tests, a tour).
   const outside = ([x, y]) => { const box = stage.getBoundingClientRect(); return [box.left + box.width / 2 + x / ratio(), box.top + box.height / 2 + y / ratio()]; };
-  const where = (point) => outside(seen(camera, scatter.data.points, point));
+  const where = (point) => outside(seenPoint(scatter, point));
   board().whereOn ??= {};
   const lead = () => Object.assign(board(), {where, fresh: (point) => outside(seen(camera, scatter.data.fresh, point)), states: () => [...scatter.data.states], labelled: () => scatter.labelled ?? [], factors: () => (scatter.data.factors ? [...scatter.data.factors] : null)});
 
@@ -156,7 +156,7 @@ function makeScatter(host) {
     const {data, marks, half, filters, header} = scatter;
     if (!data) return;
     const {n, inputs, states, values} = data, filtered = filters.any(), {colour} = header;
-    const mine = scatter.picked === null || marks ? null : new Set([scatter.picked, ...scatter.also.map((each) => each.start)].map((point) => inputs[point % n]));
+    const mine = scatter.picked === null || marks ? null : new Set([scatter.picked, ...scatter.also.map((each) => each.start)].map((point) => (isNew(data, point) ? -1 : inputs[point % n])));
     for (let at = 0; at < 2 * n; at++) {
       const token = at < n ? at : at - n;
       if (filtered && filters.hides(at < n, values[at], colour)) states[at] = 0;
@@ -229,9 +229,9 @@ function makeScatter(host) {
   }, {passive: false});
 
   function pick(point, further) {
-    const {data} = scatter, token = point % data.n;
-    const named = {input: data.inputs[token], token: data.positions[token], kind: point < data.n ? "query" : "key"};
-    if (further && scatter.picked !== null) { scatter.send("further", named); return; }
+    const {data} = scatter, {input, position, isQuery} = tokenOf(scatter, point);
+    const named = {input, token: position, kind: isQuery ? "query" : "key"};
+    if (further && scatter.picked !== null && !isNew(data, point) && !isNew(data, scatter.picked)) { scatter.send("further", named); return; }
     Object.assign(scatter, {picked: point, start: point, links: [], also: []});
     mark();
     scatter.send("pick", named);
@@ -268,10 +268,10 @@ function makeScatter(host) {
 
   // Without a pointer: from one labelled point to the next, the most important first.
   function step(by) {
-    if (scatter.picked === null || !round.includes(scatter.picked)) round = (scatter.labelled ?? []).map((each) => each.point);
+    if (scatter.picked === null || !round.includes(scatter.picked)) round = [...newPoints(scatter.data), ...(scatter.labelled ?? []).map((each) => each.point)];
     if (!round.length) return;
-    const at = round.indexOf(scatter.picked), point = round[at < 0 ? 0 : (at + by + round.length) % round.length], token = point % scatter.data.n;
-    spoken.textContent = `${scatter.data.texts[scatter.data.words[token]]}, ${point < scatter.data.n ? "query" : "key"} at position ${scatter.data.positions[token]}`;
+    const at = round.indexOf(scatter.picked), point = round[at < 0 ? 0 : (at + by + round.length) % round.length], token = tokenOf(scatter, point);
+    spoken.textContent = `${token.text}, ${token.isQuery ? "query" : "key"} at position ${token.position}${token.isNew ? " of the new input" : ""}`;
     pick(point, false);
   }
 

@@ -13,38 +13,34 @@ function makeTip(scatter) {
   }
 
   function describe(point) {
-    const {header, data} = scatter, {palette, colour} = header;
-    const token = point % data.n, isQuery = point < data.n;
-    const rows = [element("div", {}, element("b", {}, cut(visibleToken(data.texts[data.words[token]]), 40)), " ",
+    const {header, data} = scatter, {palette, colour} = header, token = tokenOf(scatter, point), {isQuery} = token;
+    const rows = [element("div", {}, element("b", {}, cut(visibleToken(token.text), 40)), " ",
       element("span", {class: "kind", style: {color: isQuery ? palette.query : palette.key}}, isQuery ? "query" : "key"))];
     const around = context(token);
     if (around) rows.push(around);
-    rows.push(element("div", {class: "dim"}, `position ${data.positions[token]} · ${header.input_word} ${data.inputs[token]}${norm(token, isQuery)}`));
-    if (colour.kind !== "kind") rows.push(element("div", {class: "dim"}, `${colour.title}: ${valueWords(point)}`));
-    if (header.size && header.size.name !== "norm" && data.sizes) rows.push(element("div", {class: "dim"}, `${header.size.title}: ${short(data.sizes[point])} ${header.size.unit}`.trim()));
-    rows.push(...ties(token, isQuery));
+    rows.push(element("div", {class: "dim"}, `position ${token.position} · ${token.place}${norm(token)}`));
+    if (colour.kind !== "kind" && !token.isNew) rows.push(element("div", {class: "dim"}, `${colour.title}: ${valueWords(point)}`));
+    if (header.size && header.size.name !== "norm" && data.sizes && !token.isNew) rows.push(element("div", {class: "dim"}, `${header.size.title}: ${short(data.sizes[point])} ${header.size.unit}`.trim()));
+    rows.push(...ties(token));
     tip.replaceChildren(...rows);
   }
 
-  const extra = () => (scatter.extra?.sections ?? null);
-
-  function norm(token, isQuery) {
-    const found = extra();
-    return found ? ` · norm ${short((isQuery ? found.query_norm : found.key_norm)[token])}` : "";
+  function norm({row, isQuery, isNew: fresh}) {
+    const found = factsOf(scatter, fresh);
+    return found ? ` · norm ${short((isQuery ? found.query_norm : found.key_norm)[row])}` : "";
   }
 
   // Weights as the run gives them; a query names its keys, a key the queries that look at it.
-  function ties(token, isQuery) {
-    const found = extra();
+  function ties(token) {
+    const found = factsOf(scatter, token.isNew), {row, isQuery} = token;
     if (!found) return [];
     if (!found.key_at) return [element("div", {class: "dim"}, isQuery ? "click for its strongest keys" : "click for who looks at it")];
-    const {data} = scatter, first = token - data.positions[token];
     const [at, weight] = isQuery ? [found.key_at, found.key_weight] : [found.query_at, found.query_weight];
-    const told = [0, 1, 2].map((rank) => ({other: first + at[3 * token + rank], weight: weight[3 * token + rank]})).filter((each) => each.weight > 0);
+    const told = [0, 1, 2].map((rank) => ({place: at[3 * row + rank], weight: weight[3 * row + rank]})).filter((each) => each.weight > 0);
     if (!told.length) return [];
     return [element("div", {class: "ties"}, element("span", {class: "dim"}, isQuery ? "looks most at" : "most looked at by"),
-      ...told.flatMap(({other, weight: share}) => [element("span", {}, cut(visibleToken(data.texts[data.words[other]]), 24)),
-        element("span", {class: "figure dim"}, String(data.positions[other])), element("span", {class: "figure"}, weightWords(share))]))];
+      ...told.flatMap(({place, weight: share}) => [element("span", {}, cut(visibleToken(textAt(scatter, token, place)), 24)),
+        element("span", {class: "figure dim"}, String(place)), element("span", {class: "figure"}, weightWords(share))]))];
   }
 
   function valueWords(point) {
@@ -54,10 +50,9 @@ function makeTip(scatter) {
   }
 
   // The words round a token, from the text of its input. Offsets count code points, as in Python.
-  function context(token) {
-    const {data} = scatter, text = scatter.header.input_texts?.[data.inputs[token]];
-    if (!text || !data.starts || data.ends[token] <= data.starts[token]) return null;
-    const letters = [...text], [start, end] = [data.starts[token], data.ends[token]];
+  function context({row, whole, starts, ends}) {
+    if (!whole || !starts || ends[row] <= starts[row]) return null;
+    const letters = [...whole], [start, end] = [starts[row], ends[row]];
     const left = letters.slice(Math.max(start - 42, 0), start).join(""), right = letters.slice(end, end + 42).join("");
     return element("div", {class: "context"}, start > 42 ? "…" : "", left, element("mark", {}, letters.slice(start, end).join("")), right, end + 42 < letters.length ? "…" : "");
   }

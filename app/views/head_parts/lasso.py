@@ -1,65 +1,59 @@
-"""The lasso of the Head page: which points it holds, what the panel says of them, and its tables."""
+"""The lasso of the Head page: its word in the link, what the panel says of the points it holds, and its tables."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
+from analysis.errors import UserError
 from analysis.types import head_name
-from app import cache, marks
+from app import cache, marks, widgets
 from app.cache import hidden
-from app.charts.colouring import Colouring, kept_points
-from app.charts.lasso import compare_columns, compare_numbers, mean_attention, over_represented, points_inside
+from app.cache.lassoed import lassoed
+from app.charts.lasso import compare_columns, compare_numbers, mean_attention, over_represented
+from app.charts.lasso_word import drawn_lasso, write_lasso
 from app.components.scatter import as_bits
 from app.state import Selection
+from app.views.head_parts.picture import view_of
 
-_HELD = "head_lasso"
-MOST_CORNERS = 300
+MOST_DRAWN = 300
+"""Corners of a drawn line that are read."""
 
 
-def take(selection: Selection, drawn: dict[str, Any], colouring: Colouring) -> None:
-    """Hold the points inside what was drawn on the map of `selection`; they are marked in every view.
+def take(selection: Selection, drawn: dict[str, Any]) -> None:
+    """Put the line that was drawn on the map of `selection` into the link: what it holds is marked in every view.
 
     Args:
         drawn: ``polygon``, ``turn``, ``middle`` and the words of the filters, as `draw_scatter` gives them. Points
             that are filtered away are not taken.
     """
-    places = cache.points(selection.run, selection.map, selection.site, selection.head)
-    polygon = np.asarray(drawn["polygon"], dtype=float).reshape(-1, 2)[:MOST_CORNERS]
-    kept = kept_points(colouring, drawn.get("hide"), drawn.get("range"), drawn.get("kinds"))
-    inside = [
-        points_inside(each, polygon, drawn.get("turn"), drawn.get("middle")) & shown
-        for each, shown in zip(places, kept)
-    ]
-    site = cache.facts(selection.run).site(selection.site)
-    title = f"lasso in {head_name(site.depth, selection.head)}"
-    marks.pick_tokens(selection.run, np.flatnonzero(inside[0] | inside[1]), title)
-    shape = {name: drawn.get(name) for name in ("polygon", "turn", "middle")}
-    flags = np.concatenate(inside)
-    st.session_state[_HELD] = {
-        "run": selection.run, "flags": flags, "shape": shape, "view": drawn.get("view"), "title": title,
-        "key": hashlib.blake2b(flags.tobytes(), digest_size=8).hexdigest(),
-    }  # fmt: skip
+    filters = {word: drawn.get(word) for word in ("kinds", "hide", "range")}
+    corners = np.asarray(drawn["polygon"], dtype=float).reshape(-1, 2)[:MOST_DRAWN]
+    place = (str(selection.site), int(selection.head or 0), str(selection.map))
+    lasso = drawn_lasso(*place, corners, drawn.get("turn"), drawn.get("middle"), **filters)
+    marks.let_go()
+    widgets.select(**{marks.LASSO: write_lasso(lasso)})
 
 
-def let_go() -> None:
-    """Forget the lasso and what it marked."""
-    if st.session_state.pop(_HELD, None) is not None:
-        marks.let_go()
-
-
-def held(selection: Selection, marked: marks.Marks | None) -> dict[str, Any] | None:
-    """The lasso, as long as what it marked is still what is marked."""
-    lasso = st.session_state.get(_HELD)
-    if lasso is None or lasso["run"] != selection.run or marked is None or marked.title != lasso["title"]:
+def held(selection: Selection) -> dict[str, Any] | None:
+    """The lasso of the link with what it holds; None where there is none, or none that this run can show."""
+    word = selection.options.get(marks.LASSO)
+    if not word:
         return None
-    n = len(marked.tokens)
-    return lasso if np.array_equal(lasso["flags"][:n] | lasso["flags"][n:], marked.tokens) else None
+    try:
+        lasso, flags = lassoed(selection.run, word)
+    except UserError:  # the left column says why
+        return None
+    shape = {"polygon": lasso.polygon.tolist(), "turn": lasso.rotation}
+    key = hashlib.blake2b(word.encode() + flags.tobytes(), digest_size=8).hexdigest()
+    view = view_of(selection.having(map=lasso.map, site=lasso.site, head=lasso.head))
+    return {"flags": flags, "shape": shape, "view": view, "key": key}
 
 
 def panel_words(selection: Selection, lasso: dict[str, Any], view: str) -> dict[str, Any]:
@@ -94,28 +88,37 @@ def findings(selection: Selection, flags: np.ndarray) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def tables(selection: Selection, lasso: dict[str, Any]) -> None:
-    """The findings as tables, to read and to take away."""
-    found = panel_words(selection, lasso, "")["lasso"]
-    tokens = cache.tokens(selection.run)
+def tables(heads: Sequence[Selection], lasso: dict[str, Any]) -> None:
+    """The findings as tables, to read and to take away; the attention of every one of `heads`, which share a run."""
+    first = heads[0]
+    found = [panel_words(each, lasso, "")["lasso"] for each in heads]
+    tokens = cache.tokens(first.run)
     flags = lasso["flags"].reshape(2, -1)
     points = tokens[["input_id", "position", "text"]].assign(query_inside=flags[0], key_inside=flags[1])
     with st.expander("Tables of the selection"):
-        left, right = st.columns(2)
-        apart = [{"column": "text", **each} for each in found["tokens"]] + found["columns"]
+        left, *others = st.columns(1 + len(heads))
+        apart = [{"column": "text", **each} for each in found[0]["tokens"]] + found[0]["columns"]
         left.caption("Commoner inside than in the rest (points; shares 0 to 1; z of the log odds ratio)")
         left.dataframe(pd.DataFrame(apart), hide_index=True)
-        if found["attention"] and found["attention"]["n_pairs"]:
-            between = found["attention"]
-            what = "Mean attention without sinks" if selection.hides_sinks else "Mean attention"
-            right.caption(f"{what}, rows are queries, columns keys (0 to 1)")
-            frame = pd.DataFrame(between["means"], between["rows"], between["columns"])
-            right.dataframe(frame.reset_index(names="query"), hide_index=True)
+        for place, each, told in zip(others, heads, found):
+            with place:
+                _matrix_table(each, told["attention"], is_named=len(heads) > 1)
         inside = points[points["query_inside"] | points["key_inside"]]
         st.download_button(
             f"Download the {len(inside):,} selected tokens as CSV", lambda: inside.to_csv(index=False),
-            f"{selection.run}-selection.csv", "text/csv", on_click="ignore",
+            f"{first.run}-selection.csv", "text/csv", on_click="ignore",
         )  # fmt: skip
+
+
+def _matrix_table(selection: Selection, between: dict[str, Any] | None, is_named: bool) -> None:
+    """The small matrix of one head; nothing where no pair is allowed."""
+    if not between or not between["n_pairs"]:
+        return
+    name = head_name(cache.facts(selection.run).site(selection.site).depth, selection.head)
+    what = "Mean attention without sinks" if selection.hides_sinks else "Mean attention"
+    st.caption(f"{what}{f' of {name}' if is_named else ''}, rows are queries, columns keys (0 to 1)")
+    frame = pd.DataFrame(between["means"], between["rows"], between["columns"])
+    st.dataframe(frame.reset_index(names="query"), hide_index=True)
 
 
 def _note(queries: np.ndarray, keys: np.ndarray) -> str:

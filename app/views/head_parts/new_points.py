@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+from typing import Any
 
+import numpy as np
 import streamlit as st
 
 from analysis.errors import UserError
+from analysis.pipeline.new_input import NEW_INPUT, NewInput
+from analysis.sinks import hide_sinks
 from app import cache, widgets
-from app.cache.new_input import NEW, asked_for, is_offered, new_input, new_points
+from app.cache.new_input import NEW, SPOT, asked_for, is_offered, new_input, new_points, spot
+from app.charts.attended import strongest_ties
+from app.charts.neighbours import LINES, LINES_WORD, describe_pick
 from app.components.scatter import NewPoints
 from app.state import RunFacts, Selection
 from app.views.head_parts.map_choice import WANT, show_map
@@ -16,15 +23,65 @@ from app.views.head_parts.map_choice import WANT, show_map
 
 def points_of_new(selection: Selection) -> tuple[NewPoints | None, str]:
     """What the picture draws as new, and a word that differs whenever it does; None where there is nothing to draw."""
+    made = _drawn(selection)
+    if made is None:
+        return None, ""
+    new, where = str(asked_for(selection)), (selection.site, selection.head)
+    queries, keys = new_points(selection.run, new, *where, selection.map)
+    norms = {
+        f"{kind}_norm": np.linalg.norm(vectors, axis=1).astype(np.float32)
+        for kind, vectors in (("query", made.queries(*where)), ("key", made.keys(*where)))
+    }
+    ties = strongest_ties([(_attention(selection, made)[0], made.allowed(selection.site))])
+    words = made.tokens["text"].astype(str).tolist()
+    sinks = " without sinks" if selection.hides_sinks else ""
+    points = NewPoints(queries, keys, words, made.tokens, made.text or "", norms | ties)
+    return points, hashlib.blake2b(new.encode(), digest_size=8).hexdigest() + sinks
+
+
+def picked_new(selection: Selection) -> dict[str, Any] | None:
+    """What the panel says of the picked token of the new input; None where none is, or this map does not draw it.
+
+    Its points come after those of the run: first the new queries, then the new keys.
+    """
+    made = _drawn(selection)
+    place = None if made is None else spot(selection, len(made.tokens))
+    if made is None or place is None:
+        return None
+    attention, hidden = _attention(selection, made)
+    rule = selection.option(LINES_WORD, LINES)
+    found = describe_pick(attention, made.tokens, NEW_INPUT, place, selection.kind, made.text, rule, hidden)
+    if made.image is not None:
+        found |= {"image": f"data:image/png;base64,{base64.b64encode(made.image).decode()}", "image_alt": "New image"}
+    first = 2 * len(cache.tokens(selection.run))
+    lists = {side: _after(found[side], first) for side in ("sees", "seen")}
+    return {**found, **lists, "point": found["point"] + first}
+
+
+def _after(listed: dict[str, Any], first: int) -> dict[str, Any]:
+    """A list of neighbours whose points are counted on from `first`."""
+    rows = [{**row, "point": row["point"] + first} for row in listed["rows"]]
+    return {**listed, "start": listed["start"] + first, "rows": rows}
+
+
+def _drawn(selection: Selection) -> NewInput | None:
+    """The new input, where this map draws it; `say_new` tells why it does not."""
     new = asked_for(selection)
     if new is None or not is_offered() or not _is_linear(selection):
-        return None, ""
+        return None
     try:
-        queries, keys = new_points(selection.run, new, selection.site, selection.head, selection.map)
-        words = new_input(selection.run, new).tokens["text"].astype(str).tolist()
-    except UserError:  # `say_new` tells why
-        return None, ""
-    return NewPoints(queries, keys, words), hashlib.blake2b(new.encode(), digest_size=8).hexdigest()
+        return new_input(selection.run, new)
+    except UserError:
+        return None
+
+
+def _attention(selection: Selection, made: NewInput) -> tuple[np.ndarray, np.ndarray | None]:
+    """The head's attention on the new input as it is drawn, and the keys that are hidden; None where nothing is."""
+    attention = made.attention(selection.site, selection.head)
+    if not selection.hides_sinks:
+        return attention, None
+    found = hide_sinks(attention, made.allowed(selection.site))
+    return found.weights, found.columns
 
 
 def say_new(selection: Selection, facts: RunFacts) -> None:
@@ -41,8 +98,9 @@ def say_new(selection: Selection, facts: RunFacts) -> None:
             on_click=lambda: show_map(linear) if linear else widgets.select(**{WANT: "linear-2d"}),
         )  # fmt: skip
     away.button(
-        "Take it away", key="new_away", type="tertiary", width="stretch", on_click=lambda: widgets.select(**{NEW: None})
-    )
+        "Take it away", key="new_away", type="tertiary", width="stretch",
+        on_click=lambda: widgets.select(**{NEW: None, SPOT: None}),
+    )  # fmt: skip
 
 
 def _sentence(selection: Selection, new: str) -> str:

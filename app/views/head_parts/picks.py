@@ -7,20 +7,27 @@ from typing import Any
 
 import numpy as np
 
+from analysis.pipeline.new_input import NEW_INPUT
 from analysis.types import KEY, QUERY
 from app import cache, widgets
 from app.cache import hidden
-from app.charts.neighbours import LINES, describe_pick, further_links
+from app.cache.new_input import SPOT
+from app.charts.neighbours import LINES, LINES_WORD, describe_pick, further_links
+from app.marks import LASSO
 from app.state import Selection
+from app.views.head_parts.new_points import picked_new
 
-ALSO, LINES_WORD = "also", "lines"
-"""Words of the link: further points, as in ``3.2q,7.0k`` for input, position and kind; and which lines are drawn."""
+ALSO = "also"
+"""The word of the link that holds further points, as in ``3.2q,7.0k`` for input, position and kind."""
 
 MOST_FURTHER = 12
 
 
 def picked(selection: Selection) -> dict[str, Any] | None:
-    """What the panel says of the picked token, with the head's true weights; None when nothing is picked."""
+    """What the panel says of the picked token, with the head's true weights; None when nothing is picked. One of the
+    new input, where the map draws it, comes before one of the run."""
+    if (new := picked_new(selection)) is not None:
+        return new
     if selection.input is None or selection.token is None:
         return None
     attention, sinks = _drawn(selection, selection.input)
@@ -72,9 +79,12 @@ def further_points(selection: Selection) -> list[tuple[int, int, str]]:
 
 
 def pick(point: dict[str, Any] | None) -> None:
-    """Take one point, or let go of all."""
-    chosen = {"input": None, "token": None, "kind": QUERY} if point is None else point
-    widgets.select(**chosen, **{ALSO: None})
+    """Take one point, of the run or of the new input, or let go of all, the lasso too."""
+    spot = None
+    chosen = {"input": None, "token": None, "kind": QUERY, LASSO: None} if point is None else point
+    if chosen["input"] == NEW_INPUT:
+        spot, chosen = chosen["token"], {"input": None, "token": None, "kind": chosen["kind"]}
+    widgets.select(**chosen, **{ALSO: None, SPOT: spot})
 
 
 def pick_further(point: dict[str, Any]) -> None:

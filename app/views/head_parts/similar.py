@@ -24,17 +24,23 @@ COUNTS = ("12", "30", "100")
 LIST = "head_similar"
 
 
-def render_similar(selection: Selection, site: Site) -> None:
-    """Under the picture: a button while a point is picked, and the list once it was asked for."""
+def render_similar(selection: Selection, site: Site, side: str = "") -> None:
+    """Under the picture: a button while a point is picked, and the list once it was asked for.
+
+    Args:
+        side: Told of the right one of two heads, whose list follows what is chosen at the left one.
+    """
     if selection.input is None or selection.token is None:
         return
     if selection.options.get(NEAR) not in COUNTS:
+        if side:
+            return
         st.button(
             "More like this point", key="similar_open", icon=":material/join_inner:",
             on_click=lambda: widgets.select(**{NEAR: COUNTS[0]}), help=_HELP,
         )  # fmt: skip
         return
-    _list(selection, site)
+    _list(selection, site, side)
 
 
 _HELP = (
@@ -43,7 +49,7 @@ _HELP = (
 )
 
 
-def _list(selection: Selection, site: Site) -> None:
+def _list(selection: Selection, site: Site, side: str) -> None:
     tokens = cache.tokens(selection.run)
     mine = (tokens["input_id"].to_numpy() == selection.input) & (tokens["position"].to_numpy() == selection.token)
     row, n = int(np.flatnonzero(mine)[0]), int(selection.options[NEAR])
@@ -53,7 +59,7 @@ def _list(selection: Selection, site: Site) -> None:
     rows = describe_found(found, tokens, selection.kind, texts)
     word, name = str(tokens["text"].iloc[row]).strip(), head_name(site.depth, selection.head)
     title = f"The {len(rows)} {_plural(selection.kind)} nearest to “{word}” in {name}"
-    _head_row(selection, title, np.append(found.rows, row))
+    _head_row(selection, title, np.append(found.rows, row), side)
     if not rows:
         st.caption("No other token of another text: the run has only this one.")
         return
@@ -64,14 +70,27 @@ def _list(selection: Selection, site: Site) -> None:
     images = {} if texts else {each["input"]: small_image(selection.run, each["input"]) for each in rows}
     similar(
         rows, images, colour=KEY_COLOUR if selection.kind == KEY else QUERY_COLOUR, farthest=max(found.typical, 1e-9),
-        label=title, key=LIST, on_pick=lambda point: widgets.select(**point),
+        label=title, key=LIST + side, on_pick=lambda point: widgets.select(**point),
     )  # fmt: skip
 
 
-def _head_row(selection: Selection, title: str, rows: np.ndarray) -> None:
+_AS_TALL = "<div style='height:2.5rem'></div>"
+"""As high as a button: both lists begin on one line."""
+
+
+def _head_row(selection: Selection, title: str, rows: np.ndarray, side: str) -> None:
     words, close = st.columns([1, 0.12], vertical_alignment="center", gap="small")
     words.markdown(f"**{widgets.plain(title)}**")
     count, mark, others = st.columns([1, 1, 1.4], vertical_alignment="center", gap="small")
+    mark.button(
+        "Mark everywhere", key=f"similar_mark{side}", width="stretch", icon=":material/ink_highlighter:",
+        help="These tokens and the picked one stand out in every view until you clear the marks.",
+        on_click=_mark, args=(selection.run, rows, title[0].lower() + title[1:]),
+    )  # fmt: skip
+    if side:
+        count.caption("as many as at the left")
+        close.html(_AS_TALL)
+        return
     with count:
         st.session_state["similar_count"] = selection.options[NEAR]
         st.segmented_control(
@@ -80,15 +99,16 @@ def _head_row(selection: Selection, title: str, rows: np.ndarray) -> None:
         )  # fmt: skip
     if cache.input_texts(selection.run):
         _pick_others(selection, others)
-    mark.button(
-        "Mark everywhere", key="similar_mark", width="stretch", icon=":material/ink_highlighter:",
-        help="These tokens and the picked one stand out in every view until you clear the marks.",
-        on_click=marks.pick_tokens, args=(selection.run, rows, title[0].lower() + title[1:]),
-    )  # fmt: skip
     close.button(
         "Close", key="similar_close", type="tertiary", width="stretch",
         on_click=lambda: widgets.select(**{NEAR: None, OTHERS: None}),
     )  # fmt: skip
+
+
+def _mark(run_id: str, rows: np.ndarray, title: str) -> None:
+    """Mark them instead of what a lasso holds."""
+    marks.pick_tokens(run_id, rows, title)
+    widgets.select(**{marks.LASSO: None})
 
 
 def _pick_others(selection: Selection, place: Any) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.errors import UserError
 from analysis.types import QUERY, Site, head_name
 from app import cache, widgets
-from app.cache.new_input import asked_for
+from app.cache.new_input import SPOT, asked_for
 from app.charts.scales import SCALES, ColourScale, make_scale
 from app.charts.shown import (
     Shown,
@@ -29,7 +29,7 @@ from app.state import SINKS, Selection
 from app.views.input_parts.hiding import HiddenHere, hide_here
 from app.views.input_parts.sources import Source
 
-WORDS, HIDE, WEIGH, SCALE, SPOT = "words", "hide", "weigh", "scale", "spot"
+WORDS, HIDE, WEIGH, SCALE = "words", "hide", "weigh", "scale"
 """Words of the link: ``words=1``, ``hide=special,3,7``, ``weigh=norm``, ``scale=log``, and the token picked in a new
 input, which the run's own checks of ``token`` would refuse."""
 
