@@ -28,7 +28,11 @@ LAYOUT = """
   min-height: 24px; padding: 0 7px; font-size: 12.5px; }
 .st-key-sinks_overview [data-testid="stHorizontalBlock"] { gap: 1rem; }
 .st-key-sinks_first, .st-key-sinks_second { min-height: 276px; }
-.st-key-sinks_grid_box { min-height: 216px; }
+.st-key-sinks_grid_box, .st-key-sinks_layers, .st-key-sinks_levels, .st-key-sinks_norms { min-height: 216px; }
+.st-key-sinks_table { min-height: 212px; }
+.st-key-sinks_first:has(.st-key-sinks_places) .st-key-sinks_table { min-height: 100px; }
+.st-key-sinks_said { min-height: 5.2rem; }
+.st-key-sinks_evidence { min-height: 612px; }
 .st-key-sinks_overview [data-testid="stPopoverButton"] p { position: absolute; clip-path: inset(50%); }
 .st-key-sinks_overview [data-testid="stPopoverButton"] { border-color: transparent; background: none; padding: 0 3px; }
 .st-key-sinks_overview [data-testid="stPopoverButton"] > div > div:last-child { display: none; }
@@ -39,6 +43,13 @@ LAYOUT = """
   text-overflow: ellipsis; }
 .st-key-sinks_picture div:has(> svg.marks) { width: 100% !important; }
 .st-key-sinks_picture svg.marks { width: 100%; height: auto; }
+[class*="st-key-sinks_title_"] > :first-child { min-width: 0; flex: 0 1 auto; }
+[class*="st-key-sinks_title_"] [data-testid="stMarkdownContainer"] p { overflow: hidden; text-overflow: ellipsis; }
+@media (max-width: 1120px) {
+  [data-testid="stHorizontalBlock"]:has(.st-key-sinks_evidence) { flex-direction: column; }
+  [data-testid="stHorizontalBlock"]:has(.st-key-sinks_evidence) > [data-testid="stColumn"] { width: 100%; flex: none; }
+  .st-key-sinks_evidence { min-height: 0; }
+}
 .qk-legend { display: flex; flex-wrap: wrap; gap: 1px 12px; align-items: center; font-size: 12.5px; line-height: 1.35; }
 .qk-swatch { display: inline-flex; gap: 5px; align-items: center; white-space: nowrap; }
 .qk-swatch i { width: 14px; height: 0; display: inline-block; }
@@ -72,6 +83,8 @@ def _draw(selection: Selection) -> None:
     if not kept.stacks(str(selection.run)):
         raise RunError("Sinks are tokens that take the attention of others, and this run has no self-attention.")
     words, side = st.columns([3, 1], gap="medium")
+    with words:
+        words = st.container(key="sinks_said")
     try:
         with words, st.spinner("Reading what tokens receive …"):
             choice = read_choice(selection)

@@ -143,7 +143,7 @@ def score_of_points(choice: Choice) -> np.ndarray:
 def heads_by_share(choice: Choice) -> None:
     """Every head by the share of its attention that lies on sinks; a click picks, a double click opens."""
     table = share_table(choice)
-    title_row("Heads by share on sinks", "share on sinks", table.drop(columns="null"), f"{choice.run}-sinks-heads.csv",
+    title_row("Attention on sinks", "share on sinks", table.drop(columns="null"), f"{choice.run}-sinks-heads.csv",
               "heads")  # fmt: skip
     shades, values = make_shades(table.rename(columns={"share": "value"}), SHARE_WORDS)
     names = table["name"].tolist()
@@ -244,11 +244,11 @@ def norms(choice: Choice) -> None:
     """How long states are: primary sinks, other sinks, the rest."""
     figures = kept.figures(choice.run, choice.stack)
     if not figures:
-        title_row("Norm of states by layer", "residual state", None, "", "norms")
+        title_row("Norms by layer", "residual state", None, "", "norms")
         return no_states(choice)
     tower = kept.tower(choice.run, choice.stack, choice.rule)
     table = group_table(figures["norm"], tower.is_primary, (tower.share > 0).any(axis=0))
-    title_row("Norm of states by layer", "residual state", table, f"{choice.run}-sinks-norms.csv", "norms")
+    title_row("Norms by layer", "residual state", table, f"{choice.run}-sinks-norms.csv", "norms")
     clickable(
         make_groups(table, picked_layer(choice), "norm of the residual state", behind=True), {LAYER: pick_layer}, NORMS
     )
