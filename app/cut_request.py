@@ -70,7 +70,7 @@ class CutRequest:
     Attributes:
         view, busy, doing: Where its results stand, what is busy while it runs, what it does meanwhile.
         sinks, heads, mode, by: Of `CutVariant`.
-        threshold: From which a token is a sink; None for the usual one.
+        rule: What a sink is, where sinks are found.
         model: Folder of the model, for a run made with a model from a folder.
         data: The images, for a run of images that do not come with the project.
     """
@@ -80,7 +80,7 @@ class CutRequest:
     heads: str = "all"
     mode: str = "mask"
     by: str | None = None
-    threshold: float | None = None
+    rule: SinkRule = USUAL
     limit: int = LIMIT
     model: str | None = None
     data: str | None = None
@@ -92,8 +92,7 @@ class CutRequest:
     @property
     def variant(self) -> CutVariant:
         """What is cut."""
-        rule = USUAL if self.threshold is None else SinkRule(self.threshold)
-        return CutVariant(self.sinks, self.heads, self.mode, rule=rule, by=self.by)
+        return CutVariant(self.sinks, self.heads, self.mode, rule=self.rule, by=self.by)
 
     @property
     def title(self) -> str:
@@ -114,6 +113,9 @@ class CutRequest:
             raise UserError(f"“{self.run_id[:80]}” is no run whose sinks can be cut.")
         self.variant.check("vision")
         said = ["cut", self.run_id, f"--limit={int(self.limit)}"]
-        more = {"sinks": self.sinks, "heads": self.heads, "mode": self.mode, "by": self.by,
-                "threshold": self.threshold, "model": self.model, "data": self.data}  # fmt: skip
+        more = {"sinks": self.sinks, "heads": self.heads, "mode": self.mode, "by": self.by, "model": self.model,
+                "data": self.data}  # fmt: skip
+        if self.rule != USUAL:
+            more |= {"threshold": self.rule.threshold, "min-queries": self.rule.min_queries}
+            said += ["--count-own"] * self.rule.counts_own
         return said + [f"--{name}={value}" for name, value in more.items() if value is not None]

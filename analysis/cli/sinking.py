@@ -35,6 +35,12 @@ def add_cut(commands) -> None:
         "--threshold", type=float, metavar="T", help="mean attention from which a token is a sink (default: 0.3)"
     )
     parser.add_argument(
+        "--min-queries", type=positive, metavar="N", help="queries that must see a token (default: 8)"
+    )
+    parser.add_argument(
+        "--count-own", action="store_true", help="count a token's own query among those that see it (default: not)"
+    )
+    parser.add_argument(
         "--image-share", type=float, metavar="S", help="of image-centric heads: attention on patches (default: 0.2)"
     )
     parser.add_argument(
@@ -81,7 +87,8 @@ def _variant(options: argparse.Namespace):
     from analysis.sinks import SinkRule
 
     more = {"image_share": options.image_share, "sink_part": options.sink_part}
-    if options.threshold is not None:
-        more["rule"] = SinkRule(options.threshold)
+    asked = {"threshold": options.threshold, "min_queries": options.min_queries}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    more["rule"] = SinkRule(**asked, counts_own=options.count_own)
     more = {name: value for name, value in more.items() if value is not None}
     return CutVariant(options.sinks, options.heads, options.mode, options.keep, by=options.by, **more)

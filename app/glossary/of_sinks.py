@@ -53,7 +53,7 @@ OF_SINKS = (
             "point the same way",
             "point where its state points",
             "points where its state points",
-        ),  # fmt: skip
+        ),
     ),
     Term(
         "secondary sink",

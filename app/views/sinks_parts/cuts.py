@@ -218,12 +218,11 @@ def _asked(choice: Choice) -> CutRequest | None:
     sources = one_job.sources_of(choice.run)
     if sources is None:
         return None
-    own = choice.rule.threshold
     sinks = choice.selection.option(CUT_SINKS, _sinks_known(choice))
     return CutRequest(
         choice.run, sinks, choice.selection.option(CUT_HEADS, _heads_known(choice)),
         choice.selection.option(CUT_MODE, MODES), "layer" if choice.selection.options.get(CUT_BY) == "layer" else None,
-        own if sinks == FOUND and own != USUAL.threshold else None, LIMIT, sources.model, sources.data,
+        choice.rule if sinks == FOUND else USUAL, LIMIT, sources.model, sources.data,
     )  # fmt: skip
 
 
