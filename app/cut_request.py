@@ -70,7 +70,7 @@ class CutRequest:
     Attributes:
         view, busy, doing: Where its results stand, what is busy while it runs, what it does meanwhile.
         sinks, heads, mode, by: Of `CutVariant`.
-        rule: What a sink is, where sinks are found.
+        threshold, min_queries, counts_own: Of `SinkRule`, where sinks are found; plain values, as a request is kept.
         model: Folder of the model, for a run made with a model from a folder.
         data: The images, for a run of images that do not come with the project.
     """
@@ -80,7 +80,9 @@ class CutRequest:
     heads: str = "all"
     mode: str = "mask"
     by: str | None = None
-    rule: SinkRule = USUAL
+    threshold: float = USUAL.threshold
+    min_queries: int = USUAL.min_queries
+    counts_own: bool = USUAL.counts_own
     limit: int = LIMIT
     model: str | None = None
     data: str | None = None
@@ -92,7 +94,8 @@ class CutRequest:
     @property
     def variant(self) -> CutVariant:
         """What is cut."""
-        return CutVariant(self.sinks, self.heads, self.mode, rule=self.rule, by=self.by)
+        rule = SinkRule(self.threshold, self.min_queries, self.counts_own)
+        return CutVariant(self.sinks, self.heads, self.mode, rule=rule, by=self.by)
 
     @property
     def title(self) -> str:
@@ -115,7 +118,7 @@ class CutRequest:
         said = ["cut", self.run_id, f"--limit={int(self.limit)}"]
         more = {"sinks": self.sinks, "heads": self.heads, "mode": self.mode, "by": self.by, "model": self.model,
                 "data": self.data}  # fmt: skip
-        if self.rule != USUAL:
-            more |= {"threshold": self.rule.threshold, "min-queries": self.rule.min_queries}
-            said += ["--count-own"] * self.rule.counts_own
+        if self.variant.rule != USUAL:
+            more |= {"threshold": self.threshold, "min-queries": self.min_queries}
+            said += ["--count-own"] * self.counts_own
         return said + [f"--{name}={value}" for name, value in more.items() if value is not None]

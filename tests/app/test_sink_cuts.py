@@ -23,7 +23,8 @@ DONE, LATE = ((sys.executable, "-c", code) for code in ("", "import time; time.s
 ASKED = [
     CutRequest("a-run"),
     CutRequest("a-run", "position:0", "L1H2", "redistribute", "layer"),
-    CutRequest("a-run", "token:--out=/tmp", rule=SinkRule(0.2, 4, True), model="./m", data="./images"),
+    CutRequest("a-run", "token:--out=/tmp", model="./m", data="./images"),
+    CutRequest("a-run", threshold=0.2, min_queries=4, counts_own=True),
     CutRequest("a-run", "special", "image-centric"),
 ]
 COLUMNS = "cut measure before after change ci_low ci_high n".split()

@@ -219,10 +219,11 @@ def _asked(choice: Choice) -> CutRequest | None:
     if sources is None:
         return None
     sinks = choice.selection.option(CUT_SINKS, _sinks_known(choice))
+    rule = choice.rule if sinks == FOUND else USUAL
     return CutRequest(
         choice.run, sinks, choice.selection.option(CUT_HEADS, _heads_known(choice)),
         choice.selection.option(CUT_MODE, MODES), "layer" if choice.selection.options.get(CUT_BY) == "layer" else None,
-        choice.rule if sinks == FOUND else USUAL, LIMIT, sources.model, sources.data,
+        rule.threshold, rule.min_queries, rule.counts_own, LIMIT, sources.model, sources.data,
     )  # fmt: skip
 
 
