@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from app.charts.words import percent
+from app.glossary import meaning
 
 LITTLE = 0.25
 """KL explained under which closeness on the map should not be read as attention at all."""
@@ -45,30 +46,27 @@ def fidelity_rows(figures: Mapping[str, Any], target: str) -> list[dict[str, str
     Returns:
         ``name``, ``value`` (with its unit) and ``meaning`` of each.
     """
-    what = "attention without its sinks" if target == "without_sinks" else "attention"
-    known = [(name, title, meaning, _number(figures, name)) for name, title, meaning in _FIGURES]
+    more = ["Here of its attention without its sinks."] if target == "without_sinks" else []
+    known = [(title, term, _number(figures, name)) for name, title, term in FIGURES]
     return [
-        {"name": title, "value": percent(value), "meaning": meaning.format(what=what)}
-        for _, title, meaning, value in known
+        {"name": title, "value": percent(value), "meaning": meaning(term, *(more if term in _OF_ATTENTION else ()))}
+        for title, term, value in known
         if value is not None
     ]
 
 
-_FIGURES = (
-    ("kl_explained", "KL explained", "How much of the {what} the map tells by distance: 0 % is no better "
-     "than uniform weights, 100 % exact, below 0 worse than uniform. 1 − KL({what} ‖ map) / KL({what} ‖ uniform)."),
-    ("key_only_kl", "Keys alone", "What is explained by how popular each key is, with no map at all: the map has to "
-     "beat it."),
-    ("mass3_skill", "Weight of the 3 nearest keys", "Attention held by the three keys nearest to a query: 0 % is "
-     "what chance gives, 100 % what the three strongest hold."),
-    ("recall3_content", "Recall@3, content", "Of a query's three strongest keys that are no special tokens, so many "
-     "are among its three nearest on the map."),
-    ("kept_queries", "Query neighbours kept", "Of the 15 nearest queries in the head's own space, so many are among "
-     "the 15 nearest on the map."),
-    ("kept_keys", "Key neighbours kept", "The same for keys."),
-    ("mix", "Mix", "Share of the other kind among the 15 nearest points: near 0 % queries and keys lie apart, near "
-     "50 % they are mixed."),
-)  # fmt: skip
+FIGURES = (
+    ("kl_explained", "Map explains", "map explains"),
+    ("key_only_kl", "Keys alone", "keys alone"),
+    ("mass3_skill", "Weight of the 3 nearest keys", "weight of the three nearest keys"),
+    ("recall3_content", "Recall", "recall"),
+    ("kept_queries", "Query neighbours kept", "neighbours kept"),
+    ("kept_keys", "Key neighbours kept", "neighbours kept"),
+    ("mix", "Mix", "mix"),
+)
+"""Each with its title here and the term of the glossary that says what it means."""
+
+_OF_ATTENTION = ("map explains", "keys alone", "weight of the three nearest keys", "recall")
 
 
 def fidelity_warning(figures: Mapping[str, Any]) -> str:
@@ -110,13 +108,6 @@ def sample_note(parameters: Mapping[str, Any]) -> str:
         f"Fitted on {fitted:,.0f} of {fitted + placed:,.0f} tokens; the others are placed {where}, and the neighbour "
         "figures are of the sample."
     )
-
-
-FIDELITY_HELP = (
-    "Explained: 1 − KL(attention ‖ map) / KL(attention ‖ uniform), the map saying it by distance; 0 % is "
-    "no better than uniform, 100 % is exact. The popularity of keys alone is what a map without distances reaches. "
-    "Content keys leave out special tokens. Neighbours are the 15 nearest in the head's own space."
-)
 
 
 def _number(figures: Mapping[str, Any], name: str) -> float | None:

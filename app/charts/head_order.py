@@ -16,6 +16,8 @@ ORDERS = {
 }
 """Word of the link: how the page calls it."""
 
+ORDER_HELP = "Highest first. A layer counts with the mean of its heads; every head keeps its name."
+
 
 @dataclass(frozen=True)
 class Row:

@@ -99,7 +99,7 @@ WORDS = (
     Term(
         "map explains",
         "Share of a head's attention that distance on the map accounts for, 1 − KL(attention ‖ map) / "
-        "KL(attention ‖ uniform): 0 % is no better than uniform, 100 % is exact.",
+        "KL(attention ‖ uniform): 0 % is no better than uniform, less is worse, 100 % is exact.",
         "",
         ("maps explain", "KL explained", "explains", "explained"),
     ),
@@ -108,6 +108,12 @@ WORDS = (
         "What the popularity of keys explains without any map: a map must beat it to say which token attends to which.",
         "",
         ("popularity of keys", "popularity of keys alone"),
+    ),
+    Term(
+        "weight of the three nearest keys",
+        "How much of a query's attention lies on the three keys nearest to it on the map: 0 % is what chance gives, "
+        "100 % what its three strongest keys hold.",
+        "",
     ),
     Term(
         "recall",

@@ -11,10 +11,11 @@ from PIL import Image
 
 from app.charts.attended import strongest_ties
 from app.charts.colouring import by_column, by_cycle, by_kind, kept_points
-from app.charts.fidelity import fidelity_rows, fidelity_short
+from app.charts.fidelity import FIGURES, fidelity_rows, fidelity_short
 from app.charts.lasso import compare_numbers, mean_attention, over_represented, points_inside
 from app.charts.neighbours import MOST_LINES, further_links, strongest
 from app.charts.patches import TILE_PIXELS, patch_sheet
+from app.glossary import meaning
 from app.palette import TWILIGHT
 from app.state import RunFacts, Selection, cycle_of, resolve
 
@@ -167,6 +168,10 @@ def test_every_figure_has_its_sentence_and_the_line_only_two():
     rows = fidelity_rows(figures, "without_sinks")
     assert [row["value"].replace("\xa0", " ") for row in rows] == ["80 %", "60 %", "35 %"]
     assert "attention without its sinks" in rows[0]["meaning"]
+    assert rows[0]["meaning"].startswith(meaning("map explains"))
+    assert rows[2]["meaning"] == meaning("neighbours kept")
+    every = dict.fromkeys([name for name, _, _ in FIGURES], 0.5)
+    assert len(fidelity_rows(every, "attention")) == len(FIGURES), "every figure has a term of the glossary"
     short = fidelity_short(figures, "attention").replace("\xa0", " ")
     assert short == "Map explains 80 % of this head's attention (popularity of keys alone: 60 %)."
     assert fidelity_rows({}, "attention") == []

@@ -8,6 +8,7 @@ import streamlit as st
 
 from app import cache, widgets
 from app.charts.fidelity import fidelity_note, fidelity_rows, fidelity_short, sample_note
+from app.glossary import meaning
 from app.state import Selection
 
 
@@ -24,7 +25,7 @@ def under_picture(selection: Selection, figures: dict[str, Any], side: str = "")
     line = {"horizontal": True, "vertical_alignment": "center", "gap": "small", "wrap": False}
     with st.container(**line, key=f"head_fidelity{side}"):
         st.caption(widgets.plain(" ".join([short, *notes])))
-        with st.popover("All figures", help="How far this map can be believed, figure by figure."):
+        with st.popover("All figures", help=meaning("fidelity")):
             st.markdown(f"**Fidelity of this map of {widgets.plain(selection.map)}**, this head alone")
             lines = [f"| {row['name']} | {row['value']} | {widgets.plain(row['meaning'])} |" for row in rows]
             st.markdown("\n".join(["| figure | value | what it says |", "|:--|--:|:--|", *lines]))

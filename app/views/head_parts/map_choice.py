@@ -10,6 +10,7 @@ import streamlit as st
 
 from analysis.projection.naming import MapKind
 from app import cache, jobs, widgets
+from app.glossary import BY_NAME, meaning
 from app.map_request import WHOLE, WITHOUT_SINKS, MapRequest, about, in_words, kind_of, read_kind, seconds_to_make
 from app.state import BEFORE, RunFacts, Selection
 from app.views import one_job
@@ -91,6 +92,11 @@ def say_no_map(selection: Selection, facts: RunFacts) -> None:
     say_map(selection, facts)
 
 
+def _meaning(method: str) -> str:
+    """What a method does: the term of the glossary, or where it has none the method's own words."""
+    return meaning(method) if method in BY_NAME else cache.methods()[method]["says"]
+
+
 def _choose(selection: Selection, chosen: MapKind) -> None:
     known, method = _known(selection.run), cache.methods().get(chosen.method)
 
@@ -102,14 +108,14 @@ def _choose(selection: Selection, chosen: MapKind) -> None:
             widgets.select(**{WANT: changed.name})
 
     names = list(dict.fromkeys([*cache.methods(), chosen.method]))
-    says = "\n".join(f"- {name}: {each['says']}" for name, each in cache.methods().items())
+    says = "\n".join(f"- {name}: {_meaning(name)}" for name in cache.methods())
     st.session_state["map_method"] = chosen.method
     st.selectbox(
         "Method", names, key="map_method", help=says,
         on_change=lambda: take(replace(chosen, method=st.session_state["map_method"])),
     )  # fmt: skip
     if method is not None:
-        st.caption(widgets.plain(method["says"]))
+        st.caption(widgets.plain(_meaning(chosen.method)))
     _segments(
         "Dimensions", {dims: f"{dims}-D" for dims in (method["dims"] if method else (chosen.dims,))}, chosen.dims,
         "map_dims", lambda dims: take(replace(chosen, dims=dims)),

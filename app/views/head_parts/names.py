@@ -6,6 +6,7 @@ import streamlit as st
 
 from app import widgets
 from app.cache import head_figures
+from app.glossary import meaning
 from app.state import Selection
 
 
@@ -16,5 +17,5 @@ def say_names(selection: Selection) -> None:
     mine = mine.sort_values("strength", ascending=False)
     said = " · ".join(f"**{widgets.plain(row.label)}** {row.strength:.2f}" for row in mine.itertuples())
     reasons = [f"{widgets.plain(row.label)}: {widgets.plain(row.because)}" for row in mine.itertuples()]
-    first = "Names by thresholds on score against null, with their strength from 0 to 1."
+    first = meaning("name of a head", "The number is how pure the pattern is, 0 to 1.")
     st.caption(said or "No name", help="  \n".join([first, *reasons]))

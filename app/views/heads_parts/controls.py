@@ -14,8 +14,9 @@ from app.charts.head_filter import (
     joined_words,
     label_words,
 )
-from app.charts.head_order import ORDERS
-from app.glossary import meaning
+from app.charts.head_order import ORDER_HELP, ORDERS
+from app.charts.words import within
+from app.glossary import BY_NAME, meaning
 from app.views.heads_parts.choice import (
     ACROSS,
     AREA,
@@ -41,12 +42,7 @@ from app.views.heads_parts.choice import (
 
 OFFERED = {LIKENESS: "Likeness (map of heads)", LAYER: "Layer", SAME: "as in the grid", NAME: "strongest name",
            CLUSTER: "cluster", NONE: "all alike"}  # fmt: skip
-ORDER_HELP = "Highest first. A layer counts with the mean of its heads; every head keeps its name."
 MORE_WAYS = "The command python -m analysis patterns adds arrangements that are kept with the run."
-NULL_HELP = (
-    "Show how far the measure is from its null: what the same attention gives with its weights permuted over the keys "
-    "a query may see. 0 is no different from that."
-)
 
 
 def title_of(name: str) -> str:
@@ -57,7 +53,9 @@ def title_of(name: str) -> str:
 def measure_help(measure: str) -> str:
     """What the measure in the grid says."""
     words = words_of(measure)
-    high = f" High = {words['high']}." if words["high"] else ""
+    high, term = f" High = {words['high']}." if words["high"] else "", within(words["title"])
+    if term in BY_NAME:
+        return f"{words['title']} ({words['unit']}): {meaning(term)}{high}"
     return f"{words['title']}: {words['unit']}.{high}"
 
 
@@ -108,7 +106,8 @@ def _pick_grid(choice: Choice) -> None:
     with null:
         st.session_state["heads_null"] = choice.less_null
         st.toggle(
-            "Less null", key="heads_null", help=NULL_HELP,
+            "Less null", key="heads_null",
+            help=meaning("null", "Shown is how far the measure is from it: 0 is no different."),
             on_change=lambda: widgets.select(**{LESS_NULL: "1" if st.session_state["heads_null"] else None}),
         )  # fmt: skip
 

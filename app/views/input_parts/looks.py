@@ -8,6 +8,7 @@ from app import widgets
 from app.charts.image_flows import FLOWS
 from app.charts.scales import SCALES
 from app.charts.text_attention import visible_token
+from app.glossary import meaning
 from app.views.input_parts.one_input import HIDE, SCALE, WEIGH, WORDS, OneInput
 
 SMOOTH, FLOW_COUNT = "smooth", "flows"
@@ -17,7 +18,7 @@ _SCALE_HELP = (
     "Linear: from 0 to the largest weight. Log: four powers of ten up to the largest. "
     "Rank: every colour is used equally often."
 )
-_NORM_HELP = "Attention times the length of the key's value vector (Kobayashi et al. 2020)."
+_NORM_MORE = "Every weight is multiplied by the value norm of its key."
 _WORDS_HELP = "Tokens that touch in the text without a space are one word: mean of their queries, sum of their keys."
 
 
@@ -31,7 +32,7 @@ def looks_popover(one: OneInput) -> None:
         if not one.is_image:
             _switch("Merge sub-words into words", WORDS, help=_WORDS_HELP)
         _hide(one)
-        _switch("Weigh by value norm", WEIGH, "norm", help=_NORM_HELP)
+        _switch("Weigh by value norm", WEIGH, "norm", help=meaning("value norm", _NORM_MORE))
         if one.is_image:
             _switch("Smooth shading", SMOOTH)
             counts = {str(n): f"{n}" for n in FLOWS}
