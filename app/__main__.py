@@ -19,7 +19,7 @@ def main(arguments: list[str]) -> None:
         importlib.import_module(name)
     from streamlit.web import cli
 
-    cli.main(["run", str(Path(__file__).with_name("main.py")), *arguments], prog_name="streamlit")
+    cli.main(["run", str(Path(__file__).with_name("served.py")), *arguments], prog_name="streamlit")
 
 
 if __name__ == "__main__":

@@ -13,13 +13,13 @@ from app.components.nav import pages_row
 from app.guide import guide
 from app.left_column import sidebar
 from app.state import read_link, resolve
-from app.style import ICON, LAYOUT, LEFT_COLUMN_PX, LOGO, PAGE_ICON
+from app.style import ICON, LAYOUT, LEFT_COLUMN_PX, LOGO, PAGE_ICON, ROOM
 from app.views import VIEWS, View
 
 
 def main() -> None:
     st.set_page_config("QK Atlas", page_icon=PAGE_ICON, layout="wide", initial_sidebar_state=LEFT_COLUMN_PX)
-    st.html(LAYOUT)
+    st.html(LAYOUT + ROOM)
     st.logo(LOGO, size="medium", icon_image=ICON)
     pages = {
         view.name: st.Page(

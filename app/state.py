@@ -28,8 +28,8 @@ SINKS, HIDDEN, BEFORE = "sinks", "hidden", "was"
 """Words of the link: ``sinks=hidden`` hides sinks wherever attention is drawn; ``was=`` names the map shown before."""
 
 OF_ONE_RUN = (
-    *"site head input token map new with at spot also beside beside_map near near_words want heads lasso".split(), BEFORE,
-    *"mark cut cut_sinks cut_heads".split(),
+    *"site head input token map new with at spot also beside beside_map near near_words want heads".split(), BEFORE,
+    *"lasso mark cut cut_sinks cut_heads".split(),
 )  # fmt: skip
 """Words of the link that mean nothing in another run."""
 

@@ -9,8 +9,25 @@ PAGE_ICON = str(Path(__file__).with_name("icon.png"))
 LEFT_COLUMN_PX = 210
 """Width of the left column, as `LAYOUT` has it: known to the page from the start, so that nothing moves."""
 
+AT_FIRST = """
+<style>
+/* Before the page says so: it is wide, and the left column takes its room. */
+html {
+  [data-testid="stMainBlockContainer"] { max-width: 2200px; }
+  @media (min-width: 1000px) {
+    [data-testid="stApp"]:not([data-test-script-state="notRunning"], :has([data-testid="stSidebar"])) {
+      [data-testid="stAppViewContainer"] { padding-left: 210px; }
+      .st-key-top { left: 228px; }
+    }
+  }
+}
+</style>
+"""
+"""What only the very first moments need. No data goes in here."""
+
 LAYOUT = """
 <style>
+html {
 [data-testid="stMainBlockContainer"] { padding: 4.1rem 1.5rem 1rem 1.5rem; max-width: 2200px; }
 [data-testid="stSidebar"] { transition: none; }
 [data-testid="stSidebar"][data-collapsed="false"] { min-width: 210px; max-width: 210px; }
@@ -32,7 +49,7 @@ LAYOUT = """
 /* Fixed parts leave no gap in the flow; the welcome takes room only while the browser wants it. */
 :has(> .st-key-top), :has(> .st-key-tour) { height: 0; margin-bottom: -0.6rem; }
 .st-key-tour { position: fixed; top: 0; left: 0; width: 0; height: 0; z-index: 1000000; }
-html:not([data-qk-welcome]) :has(> .st-key-welcome) { display: none; }
+&:not([data-qk-welcome]) :has(> .st-key-welcome) { display: none; }
 
 .st-key-view { min-height: 70vh; }
 .st-key-view:focus { outline: none; }
@@ -46,7 +63,7 @@ html:not([data-qk-welcome]) :has(> .st-key-welcome) { display: none; }
 
 /* Where the left column would take the picture's room it lies over the page. */
 @media (max-width: 999px) {
-  html:not([data-qk-folded]) [data-testid="stSidebar"] { visibility: hidden; }
+  &:not([data-qk-folded]) [data-testid="stSidebar"] { visibility: hidden; }
   [data-testid="stSidebar"][data-collapsed="false"] { position: fixed !important;
     height: 100vh !important; z-index: 999995; box-shadow: 0 0 24px rgb(0 0 0 / .25); }
   .st-key-top, [data-testid="stApp"]:has([data-testid="stSidebar"]) .st-key-top { left: 88px; gap: 6px; }
@@ -54,8 +71,41 @@ html:not([data-qk-welcome]) :has(> .st-key-welcome) { display: none; }
   .st-key-run_steps [data-testid="stHorizontalBlock"]:has(> [data-testid="stColumn"]) { flex-wrap: wrap; }
   .st-key-run_steps > div > [data-testid="stHorizontalBlock"] > [data-testid="stColumn"] { min-width: 320px; }
 }
+}
 </style>
 """
+"""One level down, so that it wins over the style of Streamlit's own parts, whichever comes first."""
+
+ROOM = """
+<style>
+/* Room for what is drawn by scripts of its own, which come later than the page: no part moves another. */
+html {
+  [data-testid="stSidebar"] [class*="st-key-pick_"], .st-key-atlas_controls [class*="st-key-pick_"],
+  .st-key-input_pick, .st-key-input_layer, .st-key-input_head { min-height: 60px; }
+  @media (min-width: 1001px) { .st-key-atlas_picture { min-height: calc(100vh - 250px); } }
+  .st-key-atlas_card { min-height: 420px; }
+  .st-key-head_strip { min-height: 42px; }
+  .st-key-head_two { --stage-less: 110px; }
+  .st-key-head_picture, .st-key-head_picturebeside { --stage: min(calc(100vh - 270px - var(--stage-less, 0px)), 90vw);
+    min-height: calc(clamp(380px, var(--stage), 1100px) + 31px); }
+  .st-key-head_panel, .st-key-head_panelbeside { min-height: 440px; }
+  .st-key-input_sentence { min-height: 81px; }
+  .st-key-input_window { min-height: 400px; }
+  @media (min-width: 1001px) { .st-key-input_picture { min-height: 340px; } }
+  .st-key-input_show, .st-key-input_kind { &:has([data-testid="stSkeleton"]) { height: 28px; } }
+  .st-key-view:has(.st-key-input_row) [data-testid="stElementContainer"]:not([class*="st-key-"]) {
+    &:has([data-testid="stSkeleton"]) { height: 18px; overflow: hidden; }
+  }
+  .st-key-input_listed { min-height: 220px; }
+  .st-key-view:has(.st-key-input_picture) .st-key-input_listed { min-height: 282px; }
+  .st-key-input_waad { min-height: 112px; }
+  .st-key-input_fai { min-height: 170px; }
+  .st-key-heads_board { min-height: 404px; }
+  &[data-qk-welcome] .st-key-welcome_strip { min-height: 77px; }
+}
+</style>
+"""
+"""Room kept for parts that come late. No data goes in here."""
 
 LOGO = """<svg xmlns="http://www.w3.org/2000/svg" width="132" height="26" viewBox="0 0 132 26">
 <g fill="none" stroke="#8A9099" stroke-width="1" opacity=".8"><path d="M6 18 17 8M6 18 21 17M11 6 17 8"/></g>

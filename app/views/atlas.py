@@ -10,7 +10,7 @@ import streamlit as st
 from app import cache, widgets
 from app.cache import atlas
 from app.charts.head_measures import in_families
-from app.charts.head_order import ORDERS
+from app.charts.head_order import ORDER_HELP, ORDERS
 from app.charts.head_table import summary
 from app.components.matrix import draw_card, draw_marks, draw_matrix
 from app.state import EXPLAINED, RunFacts, Selection
@@ -26,7 +26,6 @@ READ_AHEAD = 4_000_000
 
 LAYOUT = """
 <style>
-.st-key-atlas_picture { min-height: calc(100vh - 250px); }
 @media (max-width: 1000px) {
   [data-testid="stHorizontalBlock"]:has(.st-key-atlas_picture) { flex-direction: column; }
   [data-testid="stHorizontalBlock"]:has(.st-key-atlas_picture) > [data-testid="stColumn"] { width: 100%; flex: none; }
@@ -36,7 +35,7 @@ LAYOUT = """
 }
 </style>
 """
-"""Space is kept for what is still to come; on narrow screens the card goes under the grid. No data goes in here."""
+"""On narrow screens the card goes under the grid. No data goes in here."""
 
 
 def render_atlas(selection: Selection) -> None:
@@ -90,7 +89,7 @@ def pick_frame(selection: Selection, facts: RunFacts, heads: pd.DataFrame) -> tu
     if scores:
         widgets.pick(
             "Order", list(ORDERS), order, lambda word: set_order(word, by), key="pick_order", format_func=ORDERS.get,
-            help="Highest first. A layer counts with the mean of its heads; every head keeps its name.",
+            help=ORDER_HELP,
         )  # fmt: skip
     if by:
         widgets.pick("Ordered by", scores, by, lambda name: {"by": name}, key="pick_by", format_func=score_title)

@@ -27,10 +27,9 @@ LAYOUT = """
 .st-key-heads_top [data-testid="stPills"] button, .st-key-heads_top [data-testid="stButtonGroup"] button {
   min-height: 26px; padding: 1px 9px; font-size: 13px; }
 .st-key-heads_top { gap: 0.35rem; }
-.st-key-heads_picture { min-height: 404px; }
 </style>
 """
-"""Space is kept for the pictures; the names are small. No data goes in here."""
+"""The names are small. No data goes in here."""
 
 
 def render_heads(selection: Selection) -> None:

@@ -24,9 +24,21 @@ from app.views.input_parts.sources import leaves_new, source_of
 from app.views.input_parts.strip import strip
 from app.views.input_parts.windowed import rhythm
 
+LAYOUT = """
+<style>
+@media (max-width: 1000px) {
+  [data-testid="stHorizontalBlock"]:has(.st-key-input_show) { flex-direction: column; }
+  [data-testid="stHorizontalBlock"]:has(.st-key-input_show) > [data-testid="stColumn"] { width: 100%; flex: none; }
+  .st-key-input_waad, .st-key-input_fai, .st-key-input_lines { overflow-x: auto; }
+}
+</style>
+"""
+"""On narrow screens the details go under the picture, and only a wide chart scrolls sideways. No data goes in here."""
+
 
 def render_input(selection: Selection) -> None:
     """Draw the page."""
+    st.html(LAYOUT)
     _draw(selection.run)
 
 

@@ -57,7 +57,6 @@ def render_compare(
     Args:
         draw_picture, draw_panel: Of the Head page; they take a selection and ``""`` or ``"beside"``.
     """
-    st.html(_SHORTER)
     with st.container(key="head_two"):
         columns = st.columns(2, gap="small")
         for column, each, side in zip(columns, (selection, right), ("", BESIDE)):
@@ -65,9 +64,6 @@ def render_compare(
                 _heading(selection, each, facts, side)
                 draw_picture(each, side)
                 draw_panel(each, side)
-
-
-_SHORTER = "<style>.st-key-head_two { --stage-less: 110px; }</style>"
 
 
 def both_names(selection: Selection, right: Selection, facts: RunFacts) -> str:

@@ -45,6 +45,7 @@ def details(one: OneInput, labels: list[str]) -> None:
     )
     st.dataframe(
         frame.style.format({"weight": weight_exactly}),
+        key="input_listed",
         hide_index=True,
         width="stretch",
         height="content",

@@ -1,0 +1,78 @@
+"""The page's server: Streamlit, with the frame's style in the first bytes that a browser gets.
+
+From `app/main.py`, which sends it too, the style comes after the first parts have been drawn: they would jump to their
+places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from starlette.middleware import Middleware
+from streamlit.starlette import App
+
+from app.style import AT_FIRST, LAYOUT, ROOM
+
+_Scope = MutableMapping[str, Any]
+_Send = Callable[[_Scope], Awaitable[None]]
+_Receive = Callable[[], Awaitable[_Scope]]
+
+_NOT_PASSED_ON = {b"accept-encoding", b"if-none-match", b"if-modified-since", b"range"}
+_NOT_SENT = {b"content-length", b"etag", b"last-modified", b"accept-ranges"}
+
+
+WELCOME = """
+<script>
+  try {
+    const isFirst = location.pathname.endsWith("/") && !location.search && !localStorage.getItem("qk-atlas-welcome");
+    document.documentElement.toggleAttribute("data-qk-welcome", isFirst);
+  } catch { /* without storage the strip comes when it comes */ }
+</script>
+"""
+"""Room for the strip of three sentences, where nobody has read it yet: as `welcome.js` will decide."""
+
+
+class StyleFirst:
+    """Puts `head` before the end of the head of every HTML page that the app behind it sends."""
+
+    def __init__(self, app: Callable[..., Awaitable[None]], head: str) -> None:
+        self.app, self.head = app, head.encode()
+
+    async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
+        """Serve one connection; everything but an address without a file's ending passes as it is."""
+        if scope["type"] != "http" or scope["method"] != "GET" or "." in scope["path"].rpartition("/")[2]:
+            return await self.app(scope, receive, send)
+        headers = [(name, value) for name, value in scope["headers"] if name.lower() not in _NOT_PASSED_ON]
+        return await self.app({**scope, "headers": headers}, receive, _with_head(send, self.head))
+
+
+def _with_head(send: _Send, head: bytes) -> _Send:
+    """A `send` that holds an HTML answer back until it is whole, and lets every other one through."""
+    start: _Scope = {}
+    body = bytearray()
+
+    async def pass_on(message: _Scope) -> None:
+        if message["type"] == "http.response.start":
+            if not dict(message["headers"]).get(b"content-type", b"").startswith(b"text/html"):
+                return await send(message)
+            start.update(message)
+            return None
+        if not start:
+            return await send(message)
+        body.extend(message.get("body", b""))
+        if message.get("more_body"):
+            return None
+        whole = bytes(body).replace(b"</head>", head + b"</head>", 1)
+        headers = [each for each in start["headers"] if each[0].lower() not in _NOT_SENT]
+        await send({**start, "headers": [*headers, (b"content-length", str(len(whole)).encode())]})
+        return await send({"type": "http.response.body", "body": whole})
+
+    return pass_on
+
+
+app = App(
+    Path(__file__).with_name("main.py"),
+    middleware=[Middleware(StyleFirst, head=AT_FIRST + LAYOUT + ROOM + WELCOME)],
+)

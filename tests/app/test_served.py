@@ -1,0 +1,54 @@
+"""The first bytes of the page: its style and script stand in the head, and everything else passes untouched."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from app.served import StyleFirst
+
+PAGE = "<html><head><title>x</title></head><body>ü</body></html>"
+HEAD = "<style>p { top: 0 }</style>"
+
+
+async def _behind(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """An app that sends a page in two parts, or a script where the address asks for one."""
+    assert b"accept-encoding" not in dict(scope["headers"]) or scope["path"].endswith(".js")
+    is_page = not scope["path"].endswith((".js", "health"))
+    kind, body = (b"text/html; charset=utf-8", PAGE.encode()) if is_page else (b"text/plain", b"</head>")
+    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode()), (b"etag", b'"1"')]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body[:20], "more_body": True})
+    await send({"type": "http.response.body", "body": body[20:]})
+
+
+def answer(path: str, method: str = "GET") -> tuple[dict[bytes, bytes], str]:
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": method, "path": path, "headers": [(b"accept-encoding", b"gzip")]}
+    if method != "GET":
+        scope["headers"] = []
+    asyncio.run(StyleFirst(_behind, HEAD)(scope, None, send))
+    return dict(sent[0]["headers"]), b"".join(each.get("body", b"") for each in sent).decode()
+
+
+@pytest.mark.parametrize("path", ["/", "/head", "/base/input"])
+def test_a_page_has_the_style_at_the_end_of_its_head_and_its_true_length(path):
+    headers, body = answer(path)
+    assert body == PAGE.replace("</head>", HEAD + "</head>")
+    assert headers[b"content-length"] == str(len(body.encode())).encode()
+    assert b"etag" not in headers, "a page kept by the browser would keep an older style"
+
+
+@pytest.mark.parametrize(
+    ("path", "method"), [("/static/js/index.js", "GET"), ("/_stcore/health", "GET"), ("/", "HEAD")]
+)
+def test_everything_else_passes_as_it_is(path, method):
+    headers, body = answer(path, method)
+    assert HEAD not in body
+    assert headers[b"etag"] == b'"1"'
