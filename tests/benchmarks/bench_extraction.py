@@ -24,6 +24,7 @@ from analysis.metrics import metric_names
 from analysis.models import load_model
 from analysis.pipeline.head_scores import score_heads
 from analysis.pipeline.samples import MapsOfSample
+from analysis.pipeline.sinks import measure_sinks, special_tokens
 from analysis.pipeline.token_facts import token_facts
 from analysis.progress import silent
 from analysis.store import RunWriter, open_run
@@ -53,6 +54,7 @@ def _extraction_rows(folder: Path, repeats: int) -> list[tuple[str, str, str]]:
     stored = _Extraction(folder, loaded, plan, inputs, "bare")
     unscored = _Extraction(folder, loaded, plan, inputs, "unscored")
     scored = _Extraction(folder, loaded, plan, inputs, "scored")
+    whole = _Extraction(folder, loaded, plan, inputs, "whole")
 
     def plain() -> None:
         for group in tensors:
@@ -64,7 +66,7 @@ def _extraction_rows(folder: Path, repeats: int) -> list[tuple[str, str, str]]:
             forward(loaded, {**pad(loaded, group)[0], "output_attentions": True})
         loaded.module.set_attn_implementation("sdpa")
 
-    times = _alternating([plain, stored, unscored, scored, scored.finish, eager], repeats)
+    times = _alternating([plain, stored, unscored, scored, scored.finish, whole, whole.find_sinks, eager], repeats)
     of = {call: statistics.median(of_call) for call, of_call in times.items()}
     n_tokens, n_heads = int(inputs.inputs["n_tokens"].sum()), sum(site.n_heads for site in plan.sites)
     title = f"MiniLM, {len(inputs)} texts, {n_tokens:,} tokens"
@@ -72,10 +74,16 @@ def _extraction_rows(folder: Path, repeats: int) -> list[tuple[str, str, str]]:
         (f"plain forward pass ({title})", f"{of[plain]:.2f} s", ""),
         ("capture and storage of q and k, no scores / plain", f"{of[stored] / of[plain]:.2f}x", "1.15x at most"),
         (
-            "what `extract` does while capturing: attention and all scores of every head too / plain",
-            f"{of[scored] / of[plain]:.2f}x",
+            "what `extract` does while capturing: attention, all scores of every head and residual states too / plain",
+            f"{of[whole] / of[plain]:.2f}x",
             "",
         ),
+        (
+            "figures of residual states: what they add while capturing / plain",
+            f"{(of[whole] - of[scored]) / of[plain]:.2f}x",
+            "0.1x at most",
+        ),
+        ("the table of sinks, after capturing / plain", f"{of[whole.find_sinks] / of[plain]:.2f}x", ""),
         (
             f"all scores of {n_heads} heads: what they add while capturing, attention stored in any case / plain",
             f"{(of[scored] - of[unscored]) / of[plain]:.2f}x",
@@ -95,7 +103,8 @@ class _Extraction:
     """The extraction stage into a new run each time it is called.
 
     Args:
-        kind: ``bare`` (queries and keys alone), ``unscored`` (attention as `extract` keeps it) or ``scored``.
+        kind: ``bare`` (queries and keys alone), ``unscored`` (attention as `extract` keeps it), ``scored`` (with all
+            scores), or ``whole`` (with residual states too, as `extract` does it).
     """
 
     def __init__(self, folder: Path, loaded, plan, inputs, kind: str) -> None:
@@ -115,10 +124,12 @@ class _Extraction:
         self.writer.put_inputs(inputs.inputs, inputs.tokens, inputs.token_columns)
         began = time.perf_counter()
         self.maps = MapsOfSample(plan, inputs, seed=0)
-        watch = self.maps.take if self.kind == "scored" else None
+        is_scored = self.kind in ("scored", "whole")
+        watch = self.maps.take if is_scored else None
         capture_into(
             self.writer, self.loaded, plan, inputs, attention="recompute" if self.kind == "bare" else "auto",
-            metrics=metric_names() if self.kind == "scored" else [], facts=self.facts, watch=watch, report=silent,
+            metrics=metric_names() if is_scored else [], facts=self.facts, watch=watch, states=self.kind == "whole",
+            report=silent,
         )  # fmt: skip
         return time.perf_counter() - began
 
@@ -127,6 +138,12 @@ class _Extraction:
         began = time.perf_counter()
         score_heads(self.writer, self.loaded, self.plan, self.inputs, seed=0, maps=self.maps, report=silent)
         self.maps = None  # used up
+        return time.perf_counter() - began
+
+    def find_sinks(self) -> float:
+        """The table of sinks, from what was captured."""
+        began = time.perf_counter()
+        measure_sinks(self.writer, special_tokens(self.loaded.processor), seed=0, report=silent)
         return time.perf_counter() - began
 
     def publish(self) -> Path:
@@ -203,6 +220,7 @@ def _many_heads_rows(folder: Path, repeats: int) -> list[tuple[str, str, str]]:
     BertModel(BertConfig()).save_pretrained(model)
     AutoTokenizer.from_pretrained(minilm()).save_pretrained(model)
     loaded, inputs, plan = _prepared(folder, _texts(N_TOKENS), model)
+    bare = _Extraction(folder / "large", loaded, plan, inputs, "bare")
     unscored = _Extraction(folder / "large", loaded, plan, inputs, "unscored")
     scored = _Extraction(folder / "large", loaded, plan, inputs, "scored")
     groups = list(batches(range(len(inputs)), inputs.n_tokens, 144))
@@ -212,11 +230,16 @@ def _many_heads_rows(folder: Path, repeats: int) -> list[tuple[str, str, str]]:
         for group in tensors:
             forward(loaded, pad(loaded, group)[0])
 
-    times = _alternating([plain, unscored, scored, scored.finish], repeats)
+    times = _alternating([plain, bare, unscored, scored, scored.finish], repeats)
     of = {call: statistics.median(of_call) for call, of_call in times.items()}
     adds = (of[scored] - of[unscored]) / of[plain]
     title = f"BERT-base size, 144 heads, {int(inputs.inputs['n_tokens'].sum()):,} tokens, plain {of[plain]:.1f} s"
     return [
+        (
+            f"capture and storage of q and k, no scores / plain ({title})",
+            f"{of[bare] / of[plain]:.2f}x",
+            "1.15x at most",
+        ),
         (f"all scores: what they add while capturing / plain ({title})", f"{adds:.2f}x", "0.5x at most"),
         ("intervals, probes and the sample of inputs, after it / plain", f"{of[scored.finish] / of[plain]:.2f}x", ""),
     ]
