@@ -22,6 +22,9 @@ class ResidualTrace:
     of the attention, the last one to finish with an output of the states' shape. Ours; it holds where the MLP ends a
     block, before or behind its norm. Outputs are those of the MLP itself, before a norm behind it.
 
+    States are copied into memory that is used again once `release` gives it back: fresh pages for all layers of every
+    batch would cost several times as much as the copy.
+
     Args:
         model: The tower.
         sites: Sites of the plan; self-attention whose block is not found, or whose states are not those of the tokens
@@ -38,8 +41,10 @@ class ResidualTrace:
             if block is not None:
                 self._blocks.setdefault(block, {})[int(ordinal)] = site
         self._sites = [site for site in sites if site.role == "self"]
+        self._last = {site.stack_label: site.key for site in self._sites}
         self._hooks: list[Any] = []
         self._batches: list[BatchStates] = []
+        self._buffers = _Buffers()
         self._begin()
 
     def __enter__(self) -> ResidualTrace:
@@ -73,12 +78,11 @@ class ResidualTrace:
                 continue
             outputs = [self._mlp.get(site.key) for site in sites]
             whole = all(output is not None and output.shape == states[0].shape for output in outputs)
-            self._batches.append(
-                BatchStates(
-                    stack, tuple(input_ids), tuple(n_tokens), [_numpy(state) for state in states],
-                    [_numpy(output) for output in outputs] if whole else None,
-                )
-            )  # fmt: skip
+            batch = BatchStates(stack, tuple(input_ids), tuple(n_tokens), states, outputs if whole else None)
+            self._batches.append(batch)
+        used = {id(array) for batch in self._batches for array in (*batch.states, *(batch.mlp_outputs or ()))}
+        seen = (array for held in (self._before, self._behind, self._mlp) for array in held.values())
+        self._buffers.give_back([array for array in seen if id(array) not in used])
         self._begin()
 
     def drain(self) -> list[BatchStates]:
@@ -86,11 +90,16 @@ class ResidualTrace:
         batches, self._batches = self._batches, []
         return batches
 
+    def release(self, batches: Sequence[BatchStates]) -> None:
+        """Nobody reads these any more: their memory is used again. May be called from another thread."""
+        for batch in batches:
+            self._buffers.give_back([*batch.states, *(batch.mlp_outputs or ())])
+
     def _begin(self) -> None:
         self._ordinals: Counter[str] = Counter()
-        self._before: dict[str, Tensor] = {}
-        self._behind: dict[str, Tensor] = {}
-        self._mlp: dict[str, Tensor] = {}
+        self._before: dict[str, np.ndarray] = {}
+        self._behind: dict[str, np.ndarray] = {}
+        self._mlp: dict[str, np.ndarray] = {}
         self._shape: torch.Size | None = None
         self._last_part: Tensor | None = None
 
@@ -105,7 +114,7 @@ class ResidualTrace:
         states = args[0] if args else kwargs.get("hidden_states")
         self._shape, self._last_part = getattr(states, "shape", None), None
         if site is not None and isinstance(states, Tensor):
-            self._before[site.key] = states
+            self._before[site.key] = self._buffers.copy(states)
 
     def _leave_part(self, module: torch.nn.Module, args: tuple, output: Any) -> None:
         if not self._is_ours():
@@ -123,10 +132,13 @@ class ResidualTrace:
         site = self._blocks[name].get(self._ordinals[name])
         self._ordinals[name] += 1
         states = output[0] if isinstance(output, tuple) else output
-        if site is not None and isinstance(states, Tensor):
-            self._behind[site.key] = states
-            if self._last_part is not None:
-                self._mlp[site.key] = self._last_part
+        if site is None:
+            return
+        if site.key == self._last[site.stack_label] and isinstance(states, Tensor):
+            self._behind[site.key] = self._buffers.copy(states)
+        if self._last_part is not None:
+            self._mlp[site.key] = self._buffers.copy(self._last_part)
+        self._last_part = None
 
 
 def residual_block_of(model: torch.nn.Module, module_name: str) -> str | None:
@@ -162,5 +174,26 @@ def _is_plain(module: torch.nn.Module) -> bool:
     return has_weights and not any("norm" in type(part).__name__.lower() for part in module.modules())
 
 
-def _numpy(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().to("cpu", torch.float32).numpy()
+class _Buffers:
+    """Copies of tensors as fp32 arrays, in memory that is used again."""
+
+    def __init__(self) -> None:
+        self._free: list[np.ndarray] = []
+        self._lent: dict[int, np.ndarray] = {}
+        self._largest = 0
+
+    def copy(self, tensor: Tensor) -> np.ndarray:
+        """The tensor as an array of its shape."""
+        size = tensor.numel()
+        self._largest = max(self._largest, size)
+        buffer = self._free.pop() if self._free else None
+        if buffer is None or len(buffer) < size:
+            buffer = np.empty(self._largest, np.float32)
+        copied = buffer[:size].reshape(tensor.shape)
+        torch.from_numpy(copied).copy_(tensor.detach())
+        self._lent[id(copied)] = buffer
+        return copied
+
+    def give_back(self, copies: Sequence[np.ndarray]) -> None:
+        """These are not read any more."""
+        self._free += [buffer for copied in copies if (buffer := self._lent.pop(id(copied), None)) is not None]

@@ -81,7 +81,7 @@ def _extraction_rows(folder: Path, repeats: int) -> list[tuple[str, str, str]]:
         (
             "figures of residual states: what they add while capturing / plain",
             f"{(of[whole] - of[scored]) / of[plain]:.2f}x",
-            "0.1x at most",
+            "0.2x at most",
         ),
         ("the table of sinks, after capturing / plain", f"{of[whole.find_sinks] / of[plain]:.2f}x", ""),
         (

@@ -95,3 +95,29 @@ def test_only_chosen_layers_and_nothing_left_behind() -> None:
     assert batch.input_ids == (4,)
     assert len(batch.states) == 2
     assert all(not module._forward_hooks and not module._forward_pre_hooks for module in loaded.module.modules())
+
+
+def test_memory_is_used_again_and_not_before_it_is_given_back() -> None:
+    loaded = zoo.load("gpt2")
+    plan = make_plan(loaded, zoo.make_input("gpt2"))
+
+    def states(seed: int) -> list:
+        run_batch(loaded, plan, [(seed, zoo.make_input("gpt2", seed=seed))], residuals=residuals)
+        return residuals.drain()
+
+    with ResidualTrace(loaded.module, plan.sites) as residuals:
+        first = states(1)
+        before = [state.copy() for state in first[0].states]
+        second = states(2)
+        for state, then in zip(first[0].states, before, strict=True):
+            np.testing.assert_array_equal(state, then)
+        assert not np.shares_memory(first[0].states[0], second[0].states[0])
+        residuals.release(first)
+        third = states(3)
+        of_first = [*first[0].states, *first[0].mlp_outputs]
+        assert all(any(np.shares_memory(state, old) for old in of_first) for state in third[0].states)
+        residuals.release([*second, *third])
+        n_buffers = len(residuals._buffers._free)
+        residuals.release(states(4))
+        assert len(residuals._buffers._free) == n_buffers
+        assert not residuals._buffers._lent
