@@ -82,14 +82,14 @@ def _of_other_sinks(tower: Tower, classes: np.ndarray) -> str:
     other = (tower.share > 0).any(axis=0) & ~tower.is_primary
     if not other.any():
         return "No other token is a sink of any head."
+    rest = len(other) - tower.n_inputs
+    if other.sum() == 1:
+        return f"Beside it one of {rest:,} tokens is a sink of at least one head."
     kinds, counts = np.unique(classes[other], return_counts=True)
     place = int(np.argmax(counts))
     kind = PLURALS.get(str(kinds[place]), str(kinds[place]))
     mostly = f", mostly {kind}," if counts[place] > counts.sum() / 2 and str(kinds[place]) != PATCH else ""
-    return (
-        f"Beside it {int(other.sum()):,} of {len(other) - tower.n_inputs:,} tokens{mostly} are a sink of at least one "
-        "head."
-    )
+    return f"Beside it {int(other.sum()):,} of {rest:,} tokens{mostly} are a sink of at least one head."
 
 
 def _of_levels(levels: Levels, classes: np.ndarray) -> str:
