@@ -76,7 +76,7 @@ def make_probes(loaded: LoadedModel, seed: int, *, both_ways: bool = False) -> l
     probes = []
     for period in np.linspace(longest, max(SHORTEST_SPAN, longest / 2), N_PROBES).round().astype(int).tolist():
         span = rng.choice(ordinary, period, replace=len(ordinary) < period)
-        rest = np.setdiff1d(ordinary, span) if len(ordinary) >= 2 * period else ordinary
+        rest = ordinary[~np.isin(ordinary, span)] if len(ordinary) >= 2 * period else ordinary
         other = rng.choice(rest, period, replace=len(rest) < period)
         ids, control = (
             np.concatenate([lead, span, second, closing]).astype(np.int64) for second in (span, other)
