@@ -262,5 +262,7 @@ def test_two_threads_edit_the_same_model_each_for_itself():
         thread.join()
     for head, outputs in found.items():
         assert len(outputs) == 20
-        assert all(torch.equal(output, expected[head]) for output in outputs)
-    assert not torch.equal(expected[0], expected[1])
+        # Two threads at once may round otherwise than one; another thread's edit would show a thousand times as much.
+        for output in outputs:
+            torch.testing.assert_close(output, expected[head], atol=1e-5, rtol=0)
+    assert (expected[0] - expected[1]).abs().max() > 1e-2
