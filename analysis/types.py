@@ -15,6 +15,10 @@ from jaxtyping import Bool, Float
 QUERY, KEY = "query", "key"
 """The two kinds of point. No other words (source, target, ...) are used for them anywhere."""
 
+ENCODER, DECODER = "encoder", "decoder"
+"""The sequences of an input that has two: what the encoder reads, and what the decoder reads. The input's tokens are
+those of the one and then those of the other, and positions run on."""
+
 
 @dataclass(frozen=True, slots=True)
 class Band:
@@ -43,12 +47,12 @@ class Band:
             mask &= -behind <= self.right
         return mask
 
-    def n_pairs(self, n_tokens: int) -> int:
+    def n_pairs(self, n_queries: int, n_keys: int | None = None) -> int:
         """How many (query, key) pairs of one input may attend: what `allowed` counts, without the matrix."""
-        at = np.arange(n_tokens)
+        at, n_keys = np.arange(n_queries), n_queries if n_keys is None else n_keys
         first = np.zeros_like(at) if self.left is None else np.maximum(at - self.left, 0)
-        last = np.full_like(at, n_tokens - 1) if self.right is None else np.minimum(at + self.right, n_tokens - 1)
-        return int((last - first + 1).sum())
+        last = np.full_like(at, n_keys - 1) if self.right is None else np.minimum(at + self.right, n_keys - 1)
+        return int(np.maximum(last - first + 1, 0).sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,9 @@ class Site:
         has_sink_logits: The softmax has a learned extra column, so rows sum to less than 1.
         route: How the call was reached: ``interface``, ``optrace`` or ``output_attentions``.
         recomputable: Attention computed from the stored q and k is within 2e-3 of the model's own.
+        query_sequence: Which sequence of the input its queries are the tokens of: `ENCODER` or `DECODER`; empty where
+            an input is one sequence.
+        key_sequence: The same of its keys; another one at sites of cross-attention.
     """
 
     index: int
@@ -86,6 +93,13 @@ class Site:
     has_sink_logits: bool = False
     route: str = "interface"
     recomputable: bool = True
+    query_sequence: str = ""
+    key_sequence: str = ""
+
+    @property
+    def is_cross(self) -> bool:
+        """True when the keys are tokens of another sequence than the queries."""
+        return self.query_sequence != self.key_sequence
 
     @property
     def stack_label(self) -> str:

@@ -70,6 +70,10 @@ class AddonWriter(ResultsWriter):
         """input_id and position of every token, in token-table order."""
         return self._points
 
+    def point_rows(self, site: Site) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the token table that a site's queries and its keys belong to."""
+        return self.run.query_rows(site), self.run.key_rows(site)
+
     @cached_property
     def _points(self) -> tuple[np.ndarray, np.ndarray]:
         tokens = self.run.sql("SELECT input_id, position FROM tokens ORDER BY ALL")

@@ -134,13 +134,9 @@ def pack_attention(
     return cells[:, None, :]
 
 
-def unpack_attention(
-    blob: bytes, allowed: Bool[np.ndarray, "query key"] | None, n_tokens: int
-) -> Float[np.ndarray, "query key"]:
+def unpack_attention(blob: bytes, allowed: Bool[np.ndarray, "query key"]) -> Float[np.ndarray, "query key"]:
     """The inverse of `pack_attention` for one head: 0 in the masked cells."""
-    if allowed is None:
-        return _unpack_one(blob, n_tokens * n_tokens).reshape(n_tokens, n_tokens)
-    out = np.zeros((n_tokens, n_tokens), dtype=np.float32)
+    out = np.zeros(allowed.shape, dtype=np.float32)
     out[allowed] = _unpack_one(blob, int(allowed.sum()))
     return out
 

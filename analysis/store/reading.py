@@ -31,15 +31,16 @@ class Reader(SinkTables):
     def queries(
         self, site: Site | str, head: int, inputs: Sequence[int] | None = None
     ) -> Float[np.ndarray, "point d_head"]:
-        """Every query of a head, or those of some inputs (rising), in token-table order."""
+        """Every query of a head, or those of some inputs (rising), in token-table order: of the tokens of its query
+        sequence, see `query_rows`."""
         found = self._head(site, head)
         return self._vectors("q", found, head, found.d_head, inputs)
 
     def keys(
         self, site: Site | str, head: int, inputs: Sequence[int] | None = None
     ) -> Float[np.ndarray, "point d_head"]:
-        """Every key that a head reads, or those of some inputs (rising), in token-table order; heads that share keys
-        give the same."""
+        """Every key that a head reads, or those of some inputs (rising), in token-table order: of the tokens of its key
+        sequence, see `key_rows`. Heads that share keys give the same."""
         found = self._head(site, head)
         keys = self.centred_keys(found, head, inputs)
         keys += self._plan.key_offsets[found.key][found.kv_head(head)]
@@ -61,7 +62,7 @@ class Reader(SinkTables):
         return self._plan.sink_logits.get(self.site(site).key)
 
     def value_norms(self, site: Site | str, head: int) -> Float[np.ndarray, " point"]:
-        """The Euclidean norm of every value that a head reads, in token-table order."""
+        """The Euclidean norm of every value that a head reads, one a key."""
         found = self._head(site, head)
         return self._vectors("v_norm", found, _first_of_group(found, head), 1)[:, 0]
 
@@ -69,7 +70,9 @@ class Reader(SinkTables):
         """Attention of one head on one input: as stored, or recomputed from q and k within 2e-3.
 
         Returns:
-            Weights in 0..1. A row sums to 1, to less with a learned sink, to 0 where a query may attend to nothing.
+            Weights in 0..1, [query, key]: queries are the tokens at `query_positions`, keys those at `key_positions`,
+            other tokens at a site of cross-attention. A row sums to 1, to less with a learned sink, to 0 where a query
+            may attend to nothing.
 
         Raises:
             UnknownName: No such site, head or input.
@@ -80,7 +83,7 @@ class Reader(SinkTables):
         if found.index in self._where("attention"):
             query = "SELECT weights FROM attention WHERE input_id = ? AND site = ? AND head = ?"
             for (weights,) in self._rows(query, where):
-                return unpack_attention(weights, allowed, len(allowed))
+                return unpack_attention(weights, allowed)
         query = "SELECT {} FROM vectors WHERE input_id = ? AND site = ? AND head = ?"
         first = _first_of_group(found, head)
         if first == head:
@@ -91,7 +94,7 @@ class Reader(SinkTables):
 
     def attention_all(self, input_id: int) -> dict[str, Float[np.ndarray, "head query key"]]:
         """Attention of every head of every site on one input, by site key."""
-        n_tokens = self._n_tokens(input_id)
+        self._n_tokens(input_id)
         stored = self._by_site("attention", "weights", input_id) if self._where("attention") else {}
         everything_stored = all(site.index in stored for site in self.sites)
         vectors = {} if everything_stored else self._by_site("vectors", "q, k", input_id)
@@ -99,7 +102,7 @@ class Reader(SinkTables):
         for site in self.sites:
             allowed = self.allowed(site, input_id)
             if site.index in stored:
-                out[site.key] = np.stack([unpack_attention(row[0], allowed, n_tokens) for row in stored[site.index]])
+                out[site.key] = np.stack([unpack_attention(row[0], allowed) for row in stored[site.index]])
                 continue
             if len(vectors.get(site.index, ())) != site.n_heads:
                 raise RunError(f"The run lacks captures of {site.key} on input {input_id}: run verify on it.")
@@ -113,59 +116,64 @@ class Reader(SinkTables):
     ) -> list[Float[np.ndarray, "query key"]]:
         """Attention of one head on every input in order, or on some (rising), as `attention` gives it, with a few
         queries in all."""
-        found, allowed, lengths = self._head(site, head), self.allowed_by_input(site, inputs), self._lengths_of(inputs)
+        found, allowed = self._head(site, head), self.allowed_by_input(site, inputs)
+        lengths = self._lengths_of(found.query_sequence, inputs)
         stored: dict[int, bytes] = {}
         if found.index in self._where("attention"):
             query = f"SELECT input_id, weights FROM attention WHERE site = ? AND head = ?{_only(inputs)}"
             stored = dict(self._rows(query, [found.index, head, *_listed(inputs)]))
         if len(stored) == len(lengths):
-            return [unpack_attention(stored[input_id], mask, len(mask)) for input_id, mask in zip(lengths, allowed)]
-        bounds = np.cumsum(list(lengths.values()))[:-1]
-        queries = np.split(self._vectors("q", found, head, found.d_head, inputs), bounds)
-        keys = np.split(self.centred_keys(found, head, inputs), bounds)
+            return [unpack_attention(stored[input_id], mask) for input_id, mask in zip(lengths, allowed)]
+        ends, key_ends = (np.cumsum([mask.shape[axis] for mask in allowed])[:-1] for axis in (0, 1))
+        queries = np.split(self._vectors("q", found, head, found.d_head, inputs), ends)
+        keys = np.split(self.centred_keys(found, head, inputs), key_ends)
         return [
-            unpack_attention(stored[input_id], mask, len(mask))
+            unpack_attention(stored[input_id], mask)
             if input_id in stored
             else self._weights(found, q[None], k[None], mask, [head])[0]
             for input_id, mask, q, k in zip(lengths, allowed, queries, keys)
         ]
 
     def allowed(self, site: Site | str, input_id: int) -> Bool[np.ndarray, "query key"]:
-        """True where the query may attend to the key."""
-        found, n_tokens = self.site(site), self._n_tokens(input_id)
+        """True where the query may attend to the key; rows and columns as in `attention`."""
+        found, _ = self.site(site), self._n_tokens(input_id)
+        shape = self._length(found.query_sequence, input_id), self._length(found.key_sequence, input_id)
         if found.index in self._where("masks"):
             query = "SELECT allowed FROM masks WHERE input_id = ? AND site = ?"
             for (bits,) in self._rows(query, [input_id, found.index]):
-                cells = np.unpackbits(np.frombuffer(bits, np.uint8), count=n_tokens * n_tokens)
-                return cells.reshape(n_tokens, n_tokens).astype(bool)
+                cells = np.unpackbits(np.frombuffer(bits, np.uint8), count=shape[0] * shape[1])
+                return cells.reshape(shape).astype(bool)
         if found.band is None:
             raise RunError(f"The run lacks the mask of {found.key} on input {input_id}: run verify on it.")
-        return found.band.allowed(n_tokens)
+        return found.band.allowed(*shape)
 
     def allowed_by_input(
         self, site: Site | str, inputs: Sequence[int] | None = None
     ) -> list[Bool[np.ndarray, "query key"]]:
         """The mask of a site on every input in order, or on some (rising), as `allowed` gives it."""
-        found, lengths = self.site(site), self._lengths_of(inputs)
+        found = self.site(site)
+        lengths, n_keys = (self._lengths_of(name, inputs) for name in (found.query_sequence, found.key_sequence))
         odd: set[int] = set()
         if found.index in self._where("masks"):
             rows = self._rows("SELECT input_id FROM masks WHERE site = ?", [found.index])
             odd = {input_id for (input_id,) in rows}
-        masks: dict[int, np.ndarray] = {}
-        for input_id, n_tokens in lengths.items():
-            if found.band is not None and input_id not in odd and n_tokens not in masks:
-                masks[n_tokens] = found.band.allowed(n_tokens)
+        masks: dict[tuple[int, int], np.ndarray] = {}
+        shapes = {input_id: (n_queries, n_keys[input_id]) for input_id, n_queries in lengths.items()}
+        for input_id, shape in shapes.items():
+            if found.band is not None and input_id not in odd and shape not in masks:
+                masks[shape] = found.band.allowed(*shape)
         return [
-            self.allowed(found, input_id) if found.band is None or input_id in odd else masks[n_tokens]
-            for input_id, n_tokens in lengths.items()
+            self.allowed(found, input_id) if found.band is None or input_id in odd else masks[shape]
+            for input_id, shape in shapes.items()
         ]
 
     def _recompute(
         self, site: Site, queries: Sequence[bytes], keys: Sequence[bytes], allowed: np.ndarray, heads: Sequence[int]
     ) -> Float[np.ndarray, "head query key"]:
-        shape = (-1, len(allowed), site.d_head)
-        q = unpack_rows(queries, [len(allowed)] * len(queries), site.d_head).reshape(shape)
-        k = unpack_rows(keys, [len(allowed)] * len(keys), site.d_head).reshape(shape)
+        q, k = (
+            unpack_rows(blobs, [n] * len(blobs), site.d_head).reshape(-1, n, site.d_head)
+            for blobs, n in zip((queries, keys), allowed.shape, strict=True)
+        )
         return self._weights(site, q, k, allowed, heads)
 
     def _weights(
@@ -184,14 +192,11 @@ class Reader(SinkTables):
     ) -> Float[np.ndarray, "point width"]:
         only = _only(inputs)
         query = f"SELECT input_id, {column} FROM vectors WHERE site = ? AND head = ?{only} ORDER BY input_id"
-        rows, lengths = self._rows(query, [site.index, head, *_listed(inputs)]), self._lengths_of(inputs)
+        sequence = site.query_sequence if column == "q" else site.key_sequence
+        rows, lengths = self._rows(query, [site.index, head, *_listed(inputs)]), self._lengths_of(sequence, inputs)
         if [row[0] for row in rows] != list(lengths):
             raise RunError(f"{len(rows)} of {len(lengths)} inputs have captures of {site.key}: the run is unfinished.")
         return unpack_rows([row[1] for row in rows], list(lengths.values()), width)
-
-    def _lengths_of(self, inputs: Sequence[int] | None) -> dict[int, int]:
-        lengths = self._lengths
-        return lengths if inputs is None else {int(input_id): lengths[int(input_id)] for input_id in inputs}
 
     def _by_site(self, table: str, columns: str, input_id: int) -> dict[int, list[tuple]]:
         out: dict[int, list[tuple]] = {}

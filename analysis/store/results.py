@@ -35,6 +35,10 @@ class ResultsWriter(ABC):
         """input_id and position of every token, in token-table order."""
 
     @abstractmethod
+    def point_rows(self, site: Site) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the token table that a site's queries and its keys belong to."""
+
+    @abstractmethod
     def projection_name(self, method: str, target: str, dims: int, seed: int, aligned: bool = False) -> str:
         """A name for a new map that no other map of the run has."""
 
@@ -86,22 +90,24 @@ class ResultsWriter(ABC):
         projection_id: str,
         site_key: str,
         head: int,
-        queries: Float[np.ndarray, "token dims"],
-        keys: Float[np.ndarray, "token dims"],
+        queries: Float[np.ndarray, "query dims"],
+        keys: Float[np.ndarray, "key dims"],
     ) -> None:
         """Store where one head's points are; repeated, it replaces them.
 
         Raises:
-            RunError: Not one row per token of the run, or a coordinate that is not a finite number.
+            RunError: Not one row per token of the site's sequences, or a coordinate that is not a finite number.
         """
         input_ids, positions = self.points()
         site, number = self._site(site_key), self._number(projection_id)
         points = np.concatenate([np.asarray(queries), np.asarray(keys)]).astype(np.float32)
-        if len(queries) != len(input_ids) or len(keys) != len(input_ids):
+        sides = self.point_rows(site)
+        if (len(queries), len(keys)) != tuple(map(len, sides)):
             raise RunError(
                 f"{len(queries)} queries and {len(keys)} keys came for {site_key} head {head}; "
-                f"the run has {len(input_ids)} tokens."
+                f"the run has {len(sides[0])} and {len(sides[1])} tokens for them."
             )
+        rows_of_points = np.concatenate(sides)
         if not np.isfinite(points).all():
             raise RunError(f"The map {projection_id} of {site_key} head {head} has coordinates that are not finite.")
         n_rows = len(points)
@@ -109,9 +115,9 @@ class ResultsWriter(ABC):
             "projection": np.full(n_rows, number, np.int16),
             "site": np.full(n_rows, site.index, np.int16),
             "head": np.full(n_rows, head, np.int16),
-            "input_id": np.tile(input_ids, 2),
-            "position": np.tile(positions, 2),
-            "kind": pa.DictionaryArray.from_arrays(np.repeat(np.int8([0, 1]), len(input_ids)), [QUERY, KEY]),
+            "input_id": input_ids[rows_of_points],
+            "position": positions[rows_of_points],
+            "kind": pa.DictionaryArray.from_arrays(np.repeat(np.int8([0, 1]), list(map(len, sides))), [QUERY, KEY]),
             **{axis: np.ascontiguousarray(points[:, place]) for place, axis in enumerate("xyz"[: points.shape[1]])},
         }
         with self.database.transaction():

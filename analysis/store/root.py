@@ -57,10 +57,10 @@ class Root:
         try:
             self._execute(f"SET temp_directory = {quoted(Path(tempfile.gettempdir()) / 'qk-atlas-spill')}")
             self._execute(f"SET max_temp_directory_size = '{SPILL}'")
-            self._attach(path / RUN_FILE, manifest["format"], "run")
+            lacking = self._attach(path / RUN_FILE, manifest["format"], "run")
             for place, (name, of_addon) in enumerate(addons.items(), start=1):
                 self._attach(path / f"{name}.duckdb", of_addon["format"], f"addon_{place}")
-            self._make_views(len(addons))
+            self._make_views(len(addons), lacking)
             for guard in _GUARDS:
                 self._execute(f"SET GLOBAL {guard}")
         except BaseException as error:
@@ -78,10 +78,13 @@ class Root:
     def _execute(self, query: str) -> None:
         self.connection.execute(query)
 
-    def _attach(self, file: Path, found: int, name: str) -> None:
-        if found < schema.FORMAT:
-            file = self._migrated(file, found)
+    def _attach(self, file: Path, found: int, name: str) -> Mapping[str, Mapping[str, str]]:
+        """Attach a file, brought to the newest format where it has to be; what columns it lacks, with their values."""
+        lacking = schema.lacking_columns(found, schema.MIGRATIONS)
+        if lacking is None:
+            file, lacking = self._migrated(file, found), {}
         self._execute(f"ATTACH {quoted(file)} AS {name} (READ_ONLY)")
+        return lacking
 
     def _migrated(self, file: Path, found: int) -> Path:
         if file.stat().st_size > MIGRATE_BYTES:
@@ -101,9 +104,10 @@ class Root:
             connection.execute("DETACH run")
         return copy
 
-    def _make_views(self, n_addons: int) -> None:
+    def _make_views(self, n_addons: int, lacking: Mapping[str, Mapping[str, str]]) -> None:
         for table in RUN_TABLES:
-            self._execute(f"CREATE VIEW {table} AS FROM run.main.{table}")
+            added = "".join(f", {value} AS {column}" for column, value in lacking.get(table, {}).items())
+            self._execute(f"CREATE VIEW {table} AS SELECT *{added} FROM run.main.{table}")
         for table in RESULT_TABLES:
             parts = [f"SELECT * FROM run.main.{table}"]
             is_numbered = table in ("projections", "coordinates", "head_maps", "fidelity", "thumbnails")

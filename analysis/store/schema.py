@@ -13,7 +13,7 @@ that was subtracted from every key of the head before rounding.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -83,6 +83,11 @@ CREATE TABLE sink_cuts (cut VARCHAR, input_id INTEGER, measure VARCHAR, "before"
 from those but its own (NaN where there is no other). `state_figures` holds what was measured of the residual state of
 every token, fp32 ``[layer, token]``."""
 
+_SEQUENCES = """
+ALTER TABLE sites ADD COLUMN query_sequence VARCHAR DEFAULT '';
+ALTER TABLE sites ADD COLUMN key_sequence VARCHAR DEFAULT '';
+"""
+
 RESULT_TABLES = (
     "head_scores",
     "head_input_scores",
@@ -121,17 +126,24 @@ class NewerFormat(RunError):
 
 @dataclass(frozen=True)
 class Migration:
-    """One step of the tables: SQL, or a function of the connection where SQL is not enough."""
+    """One step of the tables: SQL, or a function of the connection where SQL is not enough.
+
+    Attributes:
+        adds: Of a step that does nothing but add columns, table to column to the value (SQL) that it has in a file
+            without it. Such a file is read as it is; behind any other step it is brought to the newest format first.
+    """
 
     number: int
     name: str
     step: str | Callable[[duckdb.DuckDBPyConnection], None]
+    adds: Mapping[str, Mapping[str, str]] | None = None
 
 
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(1, "first tables", _FIRST),
     Migration(2, "profiles of heads, and heads arranged by likeness", _PROFILES),
     Migration(3, "attention received, residual states and sinks", _SINKS),
+    Migration(4, "sequences of an input", _SEQUENCES, adds={"sites": {"query_sequence": "''", "key_sequence": "''"}}),
 )
 
 FORMAT = MIGRATIONS[-1].number
@@ -172,6 +184,23 @@ def migrate(connection: duckdb.DuckDBPyConnection, migrations: tuple[Migration, 
             raise
         applied.append(migration.number)
     return applied
+
+
+def lacking_columns(found: int, migrations: tuple[Migration, ...] | None = None) -> dict[str, dict[str, str]] | None:
+    """What a file of an older format lacks when that is columns alone: table to column to its value, as SQL.
+
+    Returns:
+        Empty for the newest format; None where more than columns came since, so that it has to be migrated.
+    """
+    lacking: dict[str, dict[str, str]] = {}
+    for migration in MIGRATIONS if migrations is None else migrations:
+        if migration.number <= found:
+            continue
+        if migration.adds is None:
+            return None
+        for table, columns in migration.adds.items():
+            lacking.setdefault(table, {}).update(columns)
+    return lacking
 
 
 def check_format(found: object, newest: int | None = None) -> int:

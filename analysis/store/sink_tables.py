@@ -16,7 +16,8 @@ class SinkTables(TableReader):
     """Reads them. Safe to use from many threads."""
 
     def received(self, site: Site | str, *, counts_own: bool = False) -> Float[np.ndarray, "head point"]:
-        """The mean attention that every token receives in each head of a site, in token-table order, fp32, 0..1.
+        """The mean attention that every token receives in each head of a site, in token-table order, fp32, 0..1: every
+        token of its key sequence, see `key_rows`.
 
         Args:
             site: A site, its key or label.

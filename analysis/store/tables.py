@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from analysis.errors import RunError, UnknownName
 from analysis.store.plan_tables import StoredPlan, read_plan, read_sites
@@ -140,12 +140,17 @@ class TableReader:
     def places(self, projection: str, site: Site | str) -> Float[np.ndarray, "head kind token axis"]:
         """Where all points of a site are in a map: queries before keys, tokens in token-table order.
 
+        Returns:
+            NaN for tokens that have no such point, being of another sequence than the site's queries or keys.
+
         Raises:
             UnknownName: No such map or site, or the map leaves the site out.
             RunError: Points of the site are missing.
         """
         number, name, _, dims = self._projection(projection, None)
         found, n_tokens = self.site(site), sum(self._lengths.values())
+        rows = self.query_rows(found), self.key_rows(found)
+        n_points = len(rows[0]) + len(rows[1])
         frame = self._frame(
             f"SELECT {', '.join('xyz'[:dims])} FROM coordinates WHERE projection = ? AND site = ? "
             "ORDER BY head, kind = 'key', input_id, position",
@@ -153,12 +158,17 @@ class TableReader:
         )
         if frame.empty:
             raise UnknownName(f"The map {name} leaves {found.label} out.")
-        if len(frame) != found.n_heads * 2 * n_tokens:
+        if len(frame) != found.n_heads * n_points:
             raise RunError(
-                f"The map {name} has {len(frame)} points of {found.label} where {found.n_heads * 2 * n_tokens} "
+                f"The map {name} has {len(frame)} points of {found.label} where {found.n_heads * n_points} "
                 "were expected; make the map again."
             )
-        return frame.to_numpy(dtype=np.float32).reshape(found.n_heads, 2, n_tokens, dims)
+        places = frame.to_numpy(dtype=np.float32).reshape(found.n_heads, n_points, dims)
+        if n_points == 2 * n_tokens:
+            return places.reshape(found.n_heads, 2, n_tokens, dims)
+        whole = np.full((found.n_heads, 2, n_tokens, dims), np.nan, dtype=np.float32)
+        whole[:, 0, rows[0]], whole[:, 1, rows[1]] = np.split(places, [len(rows[0])], axis=1)
+        return whole
 
     def head_parameters(self, projection: str) -> pd.DataFrame:
         """What made each head's map: site (key), head, parameters (a dict of plain values).
@@ -263,9 +273,74 @@ class TableReader:
     def _plan(self) -> StoredPlan:
         return read_plan(self._rows)
 
+    @property
+    def sequences(self) -> tuple[str, ...]:
+        """The sequences that the tokens of an input are divided into, in their order: ``("encoder", "decoder")``, or
+        one without a name."""
+        return tuple(self._spans)
+
+    def query_positions(self, site: Site | str, input_id: int) -> Int[np.ndarray, " query"]:
+        """Positions, within the input, of the tokens that are the rows of a site's attention."""
+        return self._positions(self.site(site).query_sequence, input_id)
+
+    def key_positions(self, site: Site | str, input_id: int) -> Int[np.ndarray, " key"]:
+        """Positions, within the input, of the tokens that are the columns of a site's attention."""
+        return self._positions(self.site(site).key_sequence, input_id)
+
+    def query_rows(self, site: Site | str) -> Int[np.ndarray, " point"]:
+        """Rows of the token table that a site's queries belong to, in order: all of them where an input is one
+        sequence."""
+        return self.rows_of(self.site(site).query_sequence)
+
+    def key_rows(self, site: Site | str) -> Int[np.ndarray, " point"]:
+        """Rows of the token table that a site's keys belong to, in order."""
+        return self.rows_of(self.site(site).key_sequence)
+
+    def rows_of(self, sequence: str) -> Int[np.ndarray, " point"]:
+        """Rows of the token table that are tokens of a sequence; all of them for ``""``."""
+        lengths = np.array(list(self._lengths.values()), dtype=np.int64)
+        begins = np.cumsum(lengths) - lengths
+        if not sequence:
+            return np.arange(lengths.sum())
+        spans = self._spans_of(sequence)
+        return np.concatenate([begin + np.arange(*span) for begin, span in zip(begins, spans.values(), strict=True)])
+
     @cached_property
     def _lengths(self) -> dict[int, int]:
         return dict(self._rows("SELECT input_id, n_tokens FROM inputs ORDER BY input_id", ()))
+
+    @cached_property
+    def _spans(self) -> dict[str, dict[int, tuple[int, int]]]:
+        """By sequence and input, the first position of its tokens and the one behind the last."""
+        if not any(site.query_sequence or site.key_sequence for site in self.sites):
+            return {"": {input_id: (0, n_tokens) for input_id, n_tokens in self._lengths.items()}}
+        spans: dict[str, dict[int, tuple[int, int]]] = {}
+        query = "SELECT sequence, input_id, min(position) AS first, max(position) + 1 FROM tokens GROUP BY ALL"
+        for sequence, input_id, first, end in self._rows(f"{query} ORDER BY input_id, first", ()):
+            spans.setdefault(sequence, {})[input_id] = first, end
+        return spans
+
+    def _spans_of(self, sequence: str) -> dict[int, tuple[int, int]]:
+        if not sequence:
+            return {input_id: (0, n_tokens) for input_id, n_tokens in self._lengths.items()}
+        if sequence not in self._spans:
+            raise RunError(f"The run lacks the tokens of its {sequence}: run verify on it.")
+        return self._spans[sequence]
+
+    def _positions(self, sequence: str, input_id: int) -> Int[np.ndarray, " token"]:
+        self._n_tokens(input_id)
+        return np.arange(*self._spans_of(sequence)[input_id])
+
+    def _length(self, sequence: str, input_id: int) -> int:
+        first, end = self._spans_of(sequence)[input_id] if sequence else (0, self._n_tokens(input_id))
+        return end - first
+
+    def _lengths_of(self, sequence: str, inputs: Sequence[int] | None) -> dict[int, int]:
+        """Tokens of a sequence by input: of all inputs, or of some."""
+        whole = self._lengths
+        if sequence:
+            whole = {input_id: end - first for input_id, (first, end) in self._spans_of(sequence).items()}
+        return whole if inputs is None else {int(input_id): whole[int(input_id)] for input_id in inputs}
 
     def _scores(
         self,

@@ -77,12 +77,12 @@ def mask_rows(captures: Sequence[SiteCapture]) -> pa.Table | None:
 def follows_band(capture: SiteCapture) -> bool:
     """True when the site's band gives the mask of this input."""
     band = capture.site.band
-    return band is not None and np.array_equal(_band_mask(band, len(capture.allowed)), capture.allowed)
+    return band is not None and np.array_equal(_band_mask(band, *capture.allowed.shape), capture.allowed)
 
 
 @lru_cache(maxsize=32)
-def _band_mask(band: Band, n_tokens: int) -> Bool[np.ndarray, "query key"]:
-    return band.allowed(n_tokens)
+def _band_mask(band: Band, n_queries: int, n_keys: int) -> Bool[np.ndarray, "query key"]:
+    return band.allowed(n_queries, n_keys)
 
 
 def _places(captures: Sequence[SiteCapture]) -> dict[str, np.ndarray]:

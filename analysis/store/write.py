@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -214,6 +215,10 @@ class RunWriter(ResultsWriter):
             self._points = rows[:, 0].copy(), rows[:, 1].copy()
         return self._points
 
+    def point_rows(self, site: Site) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the token table that a site's queries and its keys belong to."""
+        return self._point_rows(site.query_sequence), self._point_rows(site.key_sequence)
+
     def projection_name(self, method: str, target: str, dims: int, seed: int, aligned: bool = False) -> str:
         """``atlas-2d``, ``atlas-3d-without-sinks``, ``atlas-2d-aligned``; the seed behind it if the name is taken."""
         taken = {name for (name,) in self.database.execute("SELECT projection_id FROM projections")}
@@ -268,6 +273,15 @@ class RunWriter(ResultsWriter):
         if plan is None:
             raise RunError(f"Run {self.run_id!r} has no plan yet: put_plan comes first.")
         return plan
+
+    @cached_property
+    def _rows_by_sequence(self) -> dict[str, np.ndarray]:
+        return {}
+
+    def _point_rows(self, sequence: str) -> np.ndarray:
+        if sequence not in self._rows_by_sequence:
+            self._rows_by_sequence[sequence] = self.reader().rows_of(sequence)
+        return self._rows_by_sequence[sequence]
 
     def _has_inputs(self) -> bool:
         return bool(
