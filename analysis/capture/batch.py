@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from analysis.capture.residual import ResidualTrace
 
 Encoded = dict[str, np.ndarray]
-"""One input's tensors for the model, without the batch axis, as in ``{"input_ids": [token]}``."""
+"""One input's tensors for the model, without the batch axis, as in ``{"input_ids": [token]}``; with what the decoder
+reads beside it, ``{"decoder_input_ids": [token]}``, where the model has one."""
+
+Lengths = dict[str, list[int]]
+"""Tokens of each input of a batch, padding not counted, by sequence (`Site.query_sequence`)."""
 
 LARGEST_HALF = 65504.0
 """The largest number of fp16."""
@@ -67,26 +71,31 @@ def forward(loaded: LoadedModel, inputs: dict[str, Tensor], **options: Any) -> A
     return forward_module(loaded.module, inputs, **options)
 
 
-def pad(loaded: LoadedModel, inputs: list[Encoded]) -> tuple[dict[str, Tensor], list[int] | None]:
+def pad(loaded: LoadedModel, inputs: list[Encoded]) -> tuple[dict[str, Tensor], Lengths]:
     """Batch tensors on the model's device, texts padded on the right, and the length of each text in tokens.
 
-    Lengths are None for images.
+    No lengths are told of images.
     """
     if loaded.modality != "text":
-        return {name: _to_device(loaded, np.stack([one[name] for one in inputs])) for name in inputs[0]}, None
-    lengths = [len(one["input_ids"]) for one in inputs]
-    longest = max(lengths)
-    pad_id = getattr(loaded.processor, "pad_token_id", None) or 0
-    tensors = {}
-    for name in inputs[0]:
-        first = inputs[0][name]
-        padded = np.full((len(inputs), longest), pad_id if name == "input_ids" else 0, dtype=first.dtype)
-        for row, one in zip(padded, inputs, strict=True):
-            row[: len(one[name])] = one[name]
-        tensors[name] = _to_device(loaded, padded)
-    mask = np.arange(longest)[None, :] < np.array(lengths)[:, None]
-    tensors["attention_mask"] = _to_device(loaded, mask.astype(np.int64))
+        return {name: _to_device(loaded, np.stack([one[name] for one in inputs])) for name in inputs[0]}, {}
+    names = ("encoder", "decoder") if "decoder_input_ids" in inputs[0] else ("",)
+    tensors, lengths = {}, {}
+    for sequence, prefix in zip(names, ("", "decoder_")):
+        lengths[sequence] = [len(one[f"{prefix}input_ids"]) for one in inputs]
+        own = [name for name in inputs[0] if name.startswith("decoder_") == bool(prefix)]
+        tensors |= {name: _to_device(loaded, _padded(loaded, name, [one[name] for one in inputs])) for name in own}
+        mask = np.arange(max(lengths[sequence]))[None, :] < np.array(lengths[sequence])[:, None]
+        tensors[f"{prefix}attention_mask"] = _to_device(loaded, mask.astype(np.int64))
     return tensors, lengths
+
+
+def _padded(loaded: LoadedModel, name: str, rows: list[np.ndarray]) -> np.ndarray:
+    pad_id = getattr(loaded.processor, "pad_token_id", None) or 0
+    filling = pad_id if name.endswith("input_ids") else 0
+    padded = np.full((len(rows), max(map(len, rows))), filling, dtype=rows[0].dtype)
+    for row, values in zip(padded, rows, strict=True):
+        row[: len(values)] = values
+    return padded
 
 
 @dataclass(frozen=True)
@@ -124,7 +133,7 @@ def _run_padded(
         if site.key not in fields:
             raise CaptureRefused(f"{site.label} made no attention call on this input, though it did in the dry run.")
     if residuals is not None:
-        n_tokens = [len(of_input["allowed"]) for of_input in fields[plan.sites[0].key]]
+        n_tokens = lengths or {"": [len(of_input["allowed"]) for of_input in fields[plan.sites[0].key]]}
         residuals.end_pass([input_id for input_id, _ in batch], n_tokens)
     return {
         input_id: [SiteCapture(site=site, input_id=input_id, **fields[site.key][row]) for site in plan.sites]
@@ -133,30 +142,31 @@ def _run_padded(
 
 
 def _split(
-    call: Call, site: Site, offset: Tensor, masks: _Masks, lengths: list[int] | None, wanted: _Wanted
+    call: Call, site: Site, offset: Tensor, masks: _Masks, lengths: Lengths, wanted: _Wanted
 ) -> list[dict[str, Any]]:
     """The fields of a `SiteCapture` for each input of the batch."""
+    n_queries, n_keys = lengths.get(site.query_sequence), lengths.get(site.key_sequence)
     with torch.inference_mode():
         queries, keys = (_rounded(call, offset) if wanted.rounded else None) or (_numpy(call.q), _numpy(call.k))
         value_norms = _numpy(torch.linalg.vector_norm(call.v, dim=-1, dtype=torch.float32))
         allowed, must_store = masks.of(call, site)
         weights = call.attention() if wanted.attention or any(must_store) else None
         if wanted.checks_rounding and not all(must_store):
-            fine = survives_rounding(call, masks.raw(call), offset, lengths)
+            fine = survives_rounding(call, masks.raw(call), offset, n_queries, n_keys)
             must_store = [must or not is_fine for must, is_fine in zip(must_store, fine, strict=True)]
             weights = call.attention() if weights is None and any(must_store) else weights
         attention = None if weights is None else _numpy(weights)
     fields = []
     for row, mask in enumerate(allowed):
-        n = lengths[row] if lengths else queries.shape[2]
+        n, m = mask.shape
         keep = wanted.attention or must_store[row]
         fields.append(
             {
                 "queries": queries[row, :, :n],
-                "keys": keys[row, :, :n],
-                "value_norms": value_norms[row, :, :n],
+                "keys": keys[row, :, :m],
+                "value_norms": value_norms[row, :, :m],
                 "allowed": mask,
-                "attention": attention[row, :, :n, :n] if attention is not None and keep else None,
+                "attention": attention[row, :, :n, :m] if attention is not None and keep else None,
                 "must_store": must_store[row],
             }
         )
@@ -184,7 +194,7 @@ def _is_close(plan: CapturePlan, site: Site) -> bool:
 class _Masks:
     """Who may attend to whom for each input of one pass; layers that share a mask tensor share the work."""
 
-    def __init__(self, lengths: list[int] | None) -> None:
+    def __init__(self, lengths: Lengths) -> None:
         self.lengths = lengths
         self._raw: dict[tuple, tuple[Tensor, bool, Any]] = {}
         self._trimmed: dict[tuple, list[np.ndarray]] = {}
@@ -197,10 +207,13 @@ class _Masks:
     def of(self, call: Call, site: Site) -> tuple[list[Bool[np.ndarray, "query key"]], list[bool]]:
         """Masks, trimmed, and whether q and k cannot give the attention back, for each input."""
         key, allowed, is_weighed = self._look(call)
+        key = (*key, site.query_sequence, site.key_sequence)
         if key not in self._trimmed:
-            batch, n_queries = call.q.shape[0], call.q.shape[2]
+            batch, n_queries, n_keys = call.q.shape[0], call.q.shape[2], call.k.shape[2]
             rows = allowed.any(dim=1).expand(batch, n_queries, -1).cpu().numpy()
-            self._trimmed[key] = [row[:n, :n] for row, n in zip(rows, self.lengths or [n_queries] * batch, strict=True)]
+            ends = self.lengths.get(site.query_sequence) or [n_queries] * batch
+            key_ends = self.lengths.get(site.key_sequence) or [n_keys] * batch
+            self._trimmed[key] = [row[:n, :m] for row, n, m in zip(rows, ends, key_ends, strict=True)]
         masks = self._trimmed[key]
         if site.band is None or not site.recomputable or is_weighed or call.position_bias is not None:
             return masks, [True] * len(masks)
@@ -220,12 +233,13 @@ class _Masks:
         return key, *self._raw[key][:2]
 
 
-def _check(call: Call, site: Site, n_inputs: int, lengths: list[int] | None) -> None:
-    n_tokens = max(lengths) if lengths else call.q.shape[2]
-    if call.q.shape[0] != n_inputs or call.q.shape[2] != n_tokens or call.k.shape[2] != n_tokens:
+def _check(call: Call, site: Site, n_inputs: int, lengths: Lengths) -> None:
+    n_queries = max(lengths.get(site.query_sequence) or [call.q.shape[2]])
+    n_keys = max(lengths.get(site.key_sequence) or [n_queries])
+    if call.q.shape[0] != n_inputs or call.q.shape[2] != n_queries or call.k.shape[2] != n_keys:
         raise CaptureRefused(
             f"{site.label} attended over {call.q.shape[2]} x {call.k.shape[2]} tokens of {call.q.shape[0]} sequences; "
-            f"expected {n_tokens} x {n_tokens} tokens of {n_inputs} inputs."
+            f"expected {n_queries} x {n_keys} tokens of {n_inputs} inputs."
         )
 
 

@@ -38,7 +38,7 @@ def certify(
     captured: Any,
     calls: dict[str, Call],
     offsets: dict[str, np.ndarray],
-    n_tokens: int,
+    n_tokens: dict[str, int],
 ) -> tuple[list[Site], dict[str, Any]]:
     """Judge every captured call.
 
@@ -47,7 +47,7 @@ def certify(
         captured: Its output with capture.
         calls: The captured calls by site key, with their outputs.
         offsets: Per site key what is subtracted from keys before they are rounded.
-        n_tokens: Tokens of the input.
+        n_tokens: Tokens of the input, by sequence; with the name ``""`` where it is one.
 
     Returns:
         The sites that hold, `recomputable` and `band` settled; and the certificate as plain values.
@@ -60,10 +60,11 @@ def certify(
         if verdict["reason"]:
             left_out[key] = verdict["reason"]
             continue
-        sites.append(replace(call.site, index=len(sites), recomputable=verdict["is_recomputable"]))
+        site = replace(call.site, index=len(sites), recomputable=verdict["is_recomputable"])
+        sites.append(replace(site, query_sequence="", key_sequence="") if "" in n_tokens else site)
     kept = [verdicts[site.key] for site in sites]
     certificate = {
-        "n_tokens": n_tokens,
+        "n_tokens": sum(n_tokens.values()),
         "implementation": next(iter(calls.values())).implementation,
         "routes": sorted({site.route for site in sites}),
         "outputs_max_abs_diff": largest_difference(plain, captured),
@@ -141,7 +142,7 @@ def _unreachable(model: torch.nn.Module) -> dict[str, str]:
     }
 
 
-def _judge(call: Call, own: Call | None, offset: np.ndarray, n_tokens: int, exact: float) -> dict[str, Any]:
+def _judge(call: Call, own: Call | None, offset: np.ndarray, n_tokens: dict[str, int], exact: float) -> dict[str, Any]:
     verdict: dict[str, Any] = {
         "label": call.site.label,
         "attention_max_abs_diff": None,
@@ -181,12 +182,15 @@ def _failure(verdict: dict[str, Any], exact: float) -> str:
     return ""
 
 
-def _wrong_tokens(call: Call, n_tokens: int) -> str:
+def _wrong_tokens(call: Call, n_tokens: dict[str, int]) -> str:
     shape = (call.q.shape[0], call.q.shape[2], call.k.shape[2])
-    if call.is_cross:
+    if call.is_cross and "" in n_tokens:
         return "cross-attention: its keys are another sequence's tokens"
-    if shape != (1, n_tokens, n_tokens):
-        return f"attends over {shape[1]} x {shape[2]} tokens of {shape[0]} sequences, not over the input's {n_tokens}"
+    sequences = ("", "") if "" in n_tokens else (call.site.query_sequence, call.site.key_sequence)
+    n_queries, n_keys = (n_tokens.get(name, 0) for name in sequences)
+    if shape != (1, n_queries, n_keys):
+        expected = f"{n_queries}" if n_queries == n_keys else f"{n_queries} x {n_keys}"
+        return f"attends over {shape[1]} x {shape[2]} tokens of {shape[0]} sequences, not over the input's {expected}"
     if call.q.shape[1] % call.k.shape[1]:
         return f"{call.q.shape[1]} query heads do not share {call.k.shape[1]} key heads evenly"
     if np.isnan(call.site.scale):

@@ -86,7 +86,8 @@ def make_plan(loaded: LoadedModel, dry_input: Encoded) -> CapturePlan:
     if not capture.recorded:
         raise CaptureRefused(explain_no_calls(loaded, inputs))
     calls = {call.key: call for call in capture.calls}
-    n_tokens = lengths[0] if lengths else _usual_tokens(capture.calls)
+    n_tokens = {name: of_inputs[0] for name, of_inputs in lengths.items()}
+    n_tokens = n_tokens or {"": _usual_tokens(capture.calls)}
     offsets = {key: key_offset(call) for key, call in calls.items()}
     sites, certificate = certify(loaded, inputs, plain, captured, calls, offsets, n_tokens)
     if not certificate["outputs_max_abs_diff"] <= MOST_OUTPUT_CHANGE:
@@ -100,7 +101,7 @@ def make_plan(loaded: LoadedModel, dry_input: Encoded) -> CapturePlan:
             f"{loaded.name} cannot be captured: none of its {len(calls)} attention calls holds up ({reasons})."
         )
     if loaded.modality == "vision":
-        certificate["no_grid"] = check_layout(loaded, inputs, sites[0].key, n_tokens)
+        certificate["no_grid"] = check_layout(loaded, inputs, sites[0].key, n_tokens[""])
     return CapturePlan(
         sites=sites,
         certificate=certificate,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -63,22 +63,23 @@ class ResidualTrace:
             hook.remove()
         self._hooks.clear()
 
-    def end_pass(self, input_ids: Sequence[int], n_tokens: Sequence[int]) -> None:
+    def end_pass(self, input_ids: Sequence[int], n_tokens: Mapping[str, Sequence[int]]) -> None:
         """A forward pass is done: keep what it showed for `drain`.
 
         Args:
             input_ids: The inputs of the batch.
-            n_tokens: Tokens of each, padding not counted.
+            n_tokens: Tokens of each, padding not counted, by sequence; see `Site.query_sequence`.
         """
-        shape = len(input_ids), max(n_tokens)
         for stack in dict.fromkeys(site.stack_label for site in self._sites):
             sites = [site for site in self._sites if site.stack_label == stack]
             states = [self._before.get(site.key) for site in sites] + [self._behind.get(sites[-1].key)]
+            of_inputs = tuple(n_tokens[sites[0].query_sequence])
+            shape = len(input_ids), max(of_inputs)
             if any(state is None or state.ndim != 3 or state.shape[:2] != shape for state in states):
                 continue
             outputs = [self._mlp.get(site.key) for site in sites]
             whole = all(output is not None and output.shape == states[0].shape for output in outputs)
-            batch = BatchStates(stack, tuple(input_ids), tuple(n_tokens), states, outputs if whole else None)
+            batch = BatchStates(stack, tuple(input_ids), of_inputs, states, outputs if whole else None)
             self._batches.append(batch)
         used = {id(array) for batch in self._batches for array in (*batch.states, *(batch.mlp_outputs or ()))}
         seen = (array for held in (self._before, self._behind, self._mlp) for array in held.values())

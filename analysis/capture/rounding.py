@@ -29,7 +29,8 @@ def survives_rounding(
     call: Call,
     allowed: Bool[Tensor, "#batch #head query key"],
     offset: Float[Tensor, "kv_head d_head"],
-    lengths: list[int] | None,
+    n_queries: list[int] | None,
+    n_keys: list[int] | None = None,
 ) -> list[bool]:
     """Per input of a batch, whether fp16 queries and keys give its attention back within the tolerance.
 
@@ -39,16 +40,15 @@ def survives_rounding(
         call: One site on the whole batch.
         allowed: Who may attend to whom.
         offset: What is subtracted from the keys before they are rounded.
-        lengths: Tokens of each input; None when all are whole.
+        n_queries: Tokens of each input that are queries; None when all are whole.
+        n_keys: Those that are keys, where they are others.
     """
-    batch, n_heads, n_tokens, _ = call.q.shape
-    device = call.q.device
-    ends = torch.tensor(lengths or [n_tokens] * batch, device=device)
-    is_token = torch.arange(n_tokens, device=device) < ends[:, None]
+    n_heads, device = call.q.shape[1], call.q.device
+    is_token = _are_tokens(call.q, n_queries)
     centred = call.k.float() - offset[:, None]
-    reach = _reach(call, centred, is_token)
+    reach = _reach(call, centred, is_token, _are_tokens(call.k, n_keys or n_queries))
     n_at_risk = (reach * LARGEST_FACTOR > STORED_TOLERANCE).sum(dim=-1).amax(dim=0).tolist()
-    drift = torch.zeros(batch, device=device)
+    drift = torch.zeros(len(reach), device=device)
     for head in range(n_heads):
         if n_at_risk[head]:
             rows = reach[:, head].topk(n_at_risk[head], dim=-1).indices
@@ -57,18 +57,28 @@ def survives_rounding(
     return [value <= STORED_TOLERANCE for value in drift.tolist()]
 
 
+def _are_tokens(vectors: Tensor, lengths: list[int] | None) -> Bool[Tensor, "batch token"]:
+    """False for padding."""
+    batch, _, n_tokens, _ = vectors.shape
+    ends = torch.tensor(lengths or [n_tokens] * batch, device=vectors.device)
+    return torch.arange(n_tokens, device=vectors.device) < ends[:, None]
+
+
 def _reach(
-    call: Call, centred: Float[Tensor, "batch kv_head key d_head"], is_token: Bool[Tensor, "batch query"]
+    call: Call,
+    centred: Float[Tensor, "batch kv_head key d_head"],
+    is_query: Bool[Tensor, "batch query"],
+    is_key: Bool[Tensor, "batch key"],
 ) -> Float[Tensor, "batch head query"]:
     """How far rounding could move the scores of a query: fp16 keeps 11 bits, and errors of terms add up as squares.
 
     That is 2^-11 scale sqrt(sum of q_d² k_d²), with the largest k_d² of any key; 0 for padding.
     """
     batch, n_heads, n_tokens, d_head = call.q.shape
-    longest = (centred * is_token[:, None, :, None]).abs_().amax(dim=2)
+    longest = (centred * is_key[:, None, :, None]).abs_().amax(dim=2)
     terms = call.q.float().reshape(batch, call.k.shape[1], -1, d_head) * longest[:, :, None, :]
     reach = torch.linalg.vector_norm(terms, dim=-1).reshape(batch, n_heads, n_tokens) * (abs(call.scale) * 2**-11)
-    return reach.nan_to_num_(nan=torch.inf).masked_fill_(~is_token[:, None], 0)
+    return reach.nan_to_num_(nan=torch.inf).masked_fill_(~is_query[:, None], 0)
 
 
 def _drift(

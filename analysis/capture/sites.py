@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from jaxtyping import Bool
 
 from analysis.models import modalities
-from analysis.types import Band, Site
+from analysis.types import DECODER, ENCODER, Band, Site
 
 if TYPE_CHECKING:
     from analysis.capture.interface import Call
@@ -87,7 +88,19 @@ def name_sites(calls: list[Call], model: torch.nn.Module) -> list[Site]:
                 recomputable=band is not None and not has_bias and call.position_bias is None,
             )
         )
-    return sites
+    return with_sequences(sites)
+
+
+def with_sequences(sites: list[Site]) -> list[Site]:
+    """Sites of one forward pass, told whose tokens their queries and keys are where there is cross-attention: then an
+    input has two sequences, that of the encoder and that of the decoder."""
+    if not any(site.role == "cross" for site in sites):
+        return sites
+    own = [DECODER if site.stack.startswith("dec") else ENCODER for site in sites]
+    return [
+        replace(site, query_sequence=mine, key_sequence=ENCODER if site.role == "cross" else mine)
+        for site, mine in zip(sites, own, strict=True)
+    ]
 
 
 def find_band(allowed: Bool[np.ndarray, "query key"]) -> Band | None:

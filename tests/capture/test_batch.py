@@ -120,7 +120,7 @@ def test_images_of_other_shapes_run_in_turn_and_come_back_in_order() -> None:
 def test_padding_is_on_the_right_with_a_mask_even_where_the_input_has_none() -> None:
     loaded = zoo.load("gpt2")
     inputs, lengths = pad(loaded, [{"input_ids": np.array([5, 6, 7])}, {"input_ids": np.array([8])}])
-    assert lengths == [3, 1]
+    assert lengths == {"": [3, 1]}
     assert inputs["input_ids"].tolist() == [[5, 6, 7], [8, 0, 0]]
     assert inputs["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
 

@@ -44,7 +44,7 @@ def seen():
         sites = [call.site for call in capture.calls if call.site.modality == "text"]
         with ResidualTrace(model, sites) as trace:
             model(**inputs)
-        trace.end_pass([0], [ids.shape[1]])
+        trace.end_pass([0], {"": [ids.shape[1]]})
     (states,) = trace.drain()
     attention = [call.attention()[0].numpy() for call in capture.calls if call.site.modality == "text"]
     return attention, states, [state[0].numpy() for state in own.hidden_states], (ids[0] == IMAGE_TOKEN).numpy()
