@@ -14,6 +14,7 @@ from starlette.middleware import Middleware
 from streamlit.starlette import App
 
 from app.style import AT_FIRST, LAYOUT, ROOM
+from app.warm import warmed
 
 _Scope = MutableMapping[str, Any]
 _Send = Callable[[_Scope], Awaitable[None]]
@@ -74,5 +75,6 @@ def _with_head(send: _Send, head: bytes) -> _Send:
 
 app = App(
     Path(__file__).with_name("main.py"),
+    lifespan=warmed,
     middleware=[Middleware(StyleFirst, head=AT_FIRST + LAYOUT + ROOM + WELCOME)],
 )

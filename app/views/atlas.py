@@ -68,9 +68,21 @@ def render_atlas(selection: Selection) -> None:
         with told:
             say_sinks(selection, facts, sinks)
     table(heads, sinks)
-    if selection.map and len(heads) * sum(facts.n_tokens.values()) <= READ_AHEAD:
+    read_places(selection, facts, len(heads))
+
+
+def read_places(selection: Selection, facts: RunFacts, n_heads: int) -> None:
+    """Read the places of all points into the cache, where they are not too many."""
+    if selection.map and n_heads * sum(facts.n_tokens.values()) <= READ_AHEAD:
         for stack in facts.stacks:
             atlas.stack_pixels(selection.run, selection.map, stack)
+
+
+def read_first_look(selection: Selection, facts: RunFacts) -> None:
+    """Read what the page shows of a run at first into the caches; draws nothing."""
+    heads = cache.heads(selection.run, selection.map)
+    matrix_message(selection, facts, heads, None, "layer", None)
+    read_places(selection, facts, len(heads))
 
 
 def pick_frame(selection: Selection, facts: RunFacts, heads: pd.DataFrame) -> tuple[str | None, str, str | None]:

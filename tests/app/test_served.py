@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from app.served import StyleFirst
+from app.warm import read_first_look
+from tests.store.synthetic import make_synthetic_run
 
 PAGE = "<html><head><title>x</title></head><body>ü</body></html>"
+MAIN = Path(__file__).resolve().parents[2] / "app" / "main.py"
 HEAD = "<style>p { top: 0 }</style>"
 
 
@@ -55,3 +61,20 @@ def test_everything_else_passes_as_it_is(path, method):
     headers, body = answer(path, method)
     assert HEAD not in body
     assert headers[b"etag"] == b'"1"'
+
+
+def test_what_the_first_visitor_sees_is_read_before(monkeypatch, tmp_path):
+    monkeypatch.setenv("QK_ATLAS_RUNS", str(tmp_path))
+    assert not read_first_look(), "no run yet"
+    make_synthetic_run(tmp_path, "first", n_inputs=2, n_tokens=6, n_layers=1, n_heads=2)
+    assert read_first_look()
+    with mock.patch("app.views.atlas_parts._pack_all", side_effect=AssertionError("packed again")):
+        visit = AppTest.from_file(MAIN, default_timeout=60).run()
+    assert not visit.exception
+
+
+def test_a_damaged_first_run_does_not_keep_the_server_from_starting(monkeypatch, tmp_path):
+    monkeypatch.setenv("QK_ATLAS_RUNS", str(tmp_path))
+    file = make_synthetic_run(tmp_path, "first", n_inputs=2, n_tokens=6, n_layers=1, n_heads=2) / "run.duckdb"
+    file.write_bytes(file.read_bytes()[:-4096])
+    assert not read_first_look()
