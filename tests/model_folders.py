@@ -63,3 +63,61 @@ def save_tiny_bert_mlm(folder: Path) -> Path:
     tokenizer.model_max_length = 64
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def save_tiny_bart(folder: Path, with_head: bool = True) -> Path:
+    """A random BART of 2 + 2 layers of 4 heads, sharp enough to see, with a byte-level tokenizer of its own."""
+    from transformers import BartConfig, BartForConditionalGeneration, BartModel
+
+    tokenizer = _byte_tokenizer()
+    config = BartConfig(
+        vocab_size=len(tokenizer), d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4,
+        decoder_attention_heads=4, encoder_ffn_dim=48, decoder_ffn_dim=48, max_position_embeddings=128,
+        pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+        decoder_start_token_id=tokenizer.eos_token_id, forced_eos_token_id=tokenizer.eos_token_id,
+    )  # fmt: skip
+    return _save_sharp((BartForConditionalGeneration if with_head else BartModel)(config), tokenizer, folder)
+
+
+def save_tiny_t5(folder: Path) -> Path:
+    """A random T5 of 2 + 2 layers of 4 heads with relative position biases, with the same tokenizer."""
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    tokenizer = _byte_tokenizer()
+    config = T5Config(
+        vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=48, num_layers=2, num_decoder_layers=2, num_heads=4,
+        pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id,
+        decoder_start_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    return _save_sharp(T5ForConditionalGeneration(config), tokenizer, folder)
+
+
+def _byte_tokenizer():
+    """Bytes and a few words, ``<s>`` in front and ``</s>`` behind."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    special = ["<pad>", "<s>", "</s>", "<unk>"]
+    trainer = trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet, special_tokens=special)
+    tokenizer.train_from_iterator(["The quick brown fox jumps over the lazy dog, and the dog sleeps on."] * 3, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
+    names = dict(pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names, model_max_length=128)
+
+
+def _save_sharp(model, tokenizer, folder: Path) -> Path:
+    import torch
+
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, 0.25) if parameter.ndim >= 2 else parameter.add_(0.2 * torch.randn_like(parameter))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

@@ -122,8 +122,14 @@ def dry_input(loaded: LoadedModel) -> Encoded:
 def _sentence(loaded: LoadedModel) -> Encoded:
     window = getattr(loaded.module.config, "sliding_window", None) or 0
     n_tokens = min(loaded.max_tokens or MOST_TOKENS, max(USUAL_TOKENS, int(window) + 16), MOST_TOKENS)
-    encoded = loaded.processor(SENTENCE * (n_tokens // 8), truncation=True, max_length=n_tokens)
-    return {key: np.asarray(value) for key, value in encoded.items()}
+    text = SENTENCE * (n_tokens // 8)
+    encoded = {k: np.asarray(v) for k, v in loaded.processor(text, truncation=True, max_length=n_tokens).items()}
+    if loaded.sequences:
+        # Another length than the encoder's, so that the two cannot be taken for each other.
+        encoded["decoder_input_ids"] = np.asarray(
+            loaded.decoder_reads(encoded["input_ids"][: -(n_tokens // 4)].tolist())
+        )
+    return encoded
 
 
 def _site_line(site: Site) -> str:

@@ -41,6 +41,16 @@ def add_extract(commands) -> None:
         help="maps to make (default: atlas), as METHOD[-2d|-3d][-without-sinks][-aligned]; none: no map",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of maps and intervals (default: 0)")
+    parser.add_argument(
+        "--part", choices=("whole", "encoder"), default="whole",
+        help="of an encoder-decoder: encoder, decoder and cross-attention (default), or its encoder alone",
+    )  # fmt: skip
+    parser.add_argument(
+        "--target", choices=("auto", "generate", "same"), default="auto",
+        help="what the decoder of an encoder-decoder reads: the column target of the data, or without one what the "
+        "model writes itself, at most 64 tokens (auto); what it writes in any case; the input text itself. A model "
+        "without a head that writes reads the input text",
+    )  # fmt: skip
     parser.add_argument("--engine", choices=("local", "ray"), default="local", help="where the work runs")
     parser.add_argument("--run-id", help="name of the run (default: made from model, data and settings)")
     parser.add_argument(
@@ -57,6 +67,7 @@ def _extract(options: argparse.Namespace) -> None:
         "model": options.model, "data": options.data, "out_dir": options.out, "limit": options.limit,
         "layers": options.layers, "attention": options.attention, "states": options.states,
         "projection": options.projection, "seed": options.seed, "engine": options.engine, "run_id": options.run_id,
+        "part": options.part, "target": options.target,
     }  # fmt: skip
     if options.dry_run:
         plan = plan_extraction(**call)

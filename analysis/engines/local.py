@@ -73,11 +73,17 @@ def capture_into(
         return run_batch(
             loaded, plan, [(input_id, inputs.tensors(input_id)) for input_id in batch],
             want_attention=must_keep or (may_use and small),
-            stores_attention=small and all(keeps_attention(site, longest, attention) for site in plan.sites),
+            stores_attention=small and all(keeps_all(site, batch) for site in plan.sites),
             # Attention that is too large to hold is scored from the exact queries and keys.
             rounded=small or not metrics,
             residuals=residuals,
         )  # fmt: skip
+
+    def keeps_all(site: Site, batch: list[int]) -> bool:
+        # Where an input is one sequence the first of a batch is the longest, and speaks for the others.
+        members = batch if inputs.target else batch[:1]
+        sides = (inputs.lengths(name)[members].tolist() for name in (site.query_sequence, site.key_sequence))
+        return all(keeps_attention(site, *shape, attention) for shape in set(zip(*sides, strict=True)))
 
     def store(captures: list[list[SiteCapture]], seen: list[BatchStates]) -> int:
         scored = score_captures(captures, metrics, plan.sink_logits, facts, seen)
@@ -127,7 +133,8 @@ def batches(waiting: Sequence[int], n_tokens: Callable[[int], int], n_heads: int
 
 
 def attention_bytes(n_tokens: int, n_heads: int) -> int:
-    """Size of one input's attention over `n_heads` heads in fp32."""
+    """Size of one input's attention over `n_heads` heads in fp32, every token of it being query and key; less where it
+    is two sequences."""
     return 4 * n_heads * n_tokens**2
 
 
@@ -141,18 +148,19 @@ def stores_attention(mode: str) -> Callable[[SiteCapture], bool]:
     def decide(capture: SiteCapture) -> bool:
         if capture.must_store:
             return True
-        return capture.attention is not None and keeps_attention(capture.site, capture.queries.shape[1], mode)
+        return capture.attention is not None and keeps_attention(capture.site, *capture.allowed.shape, mode)
 
     return decide
 
 
-def keeps_attention(site: Site, n_tokens: int, mode: str) -> bool:
-    """Whether the attention of an input of this length is kept; see `stores_attention`."""
+def keeps_attention(site: Site, n_queries: int, n_keys: int, mode: str) -> bool:
+    """Whether the attention of an input with so many queries and keys is kept; see `stores_attention`."""
     if not site.recomputable or mode == "store":
         return True
     if mode == "recompute":
         return False
-    return site.n_heads * n_pairs(site, n_tokens) <= n_tokens * site.d_head * (site.n_heads + site.n_kv_heads)
+    vectors = site.d_head * (site.n_heads * n_queries + site.n_kv_heads * n_keys)
+    return site.n_heads * n_pairs(site, n_queries, n_keys) <= vectors
 
 
 def measures_states(sites: Sequence[Site], mode: str) -> bool:
@@ -165,6 +173,6 @@ def measures_states(sites: Sequence[Site], mode: str) -> bool:
     return bool(sites) and 4 * len(MEASURES) * (len(sites) + 1) <= STATES_SHARE * vectors
 
 
-def n_pairs(site: Site, n_tokens: int) -> int:
+def n_pairs(site: Site, n_queries: int, n_keys: int) -> int:
     """Pairs of query and key that may attend at a site; all of them where no band describes the mask."""
-    return n_tokens**2 if site.band is None else site.band.n_pairs(n_tokens)
+    return n_queries * n_keys if site.band is None else site.band.n_pairs(n_queries, n_keys)

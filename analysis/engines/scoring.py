@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.attention import recompute
 from analysis.engines.sink_figures import ReceivedSums, figures_of
-from analysis.metrics import UNKNOWN, AttentionMap, Tokens
+from analysis.metrics import METRICS, UNKNOWN, AttentionMap, Tokens
 from analysis.metrics.over_inputs import score_batch
 from analysis.metrics.profiles import ProfileSums, sum_profiles
 from analysis.metrics.tokens import TokenFacts
@@ -60,14 +60,15 @@ def score_captures(
     profiles: dict[tuple[str, int], ProfileSums] = {}
     for of_site in zip(*captures, strict=True) if metrics else ():
         site = of_site[0].site
+        names = [name for name in metrics if METRICS[name].on_cross] if site.is_cross else metrics
         for inputs, heads, attended in _batches(site, of_site, sink_logits.get(site.key), facts):
-            for name, (value, null) in score_batch(attended, metrics).items():
+            for name, (value, null) in score_batch(attended, names).items():
                 told = np.isfinite(value)
                 if told.any():
                     shape = value.shape
                     which = np.broadcast_to(heads, shape)[told], np.broadcast_to(inputs[:, None], shape)[told]
                     parts.append((name, np.full(told.sum(), site.index), *which, value[told], null[told]))
-            for name, sums in sum_profiles(attended).items():
+            for name, sums in {} if site.is_cross else sum_profiles(attended).items():
                 whole = profiles.setdefault((name, site.index), ProfileSums.empty(sums.kind, site.n_heads))
                 whole.add(sums, heads)
             received.add(site.index, inputs, heads, attended)
@@ -99,38 +100,40 @@ def _batches(
             for head in range(site.n_heads):
                 attention = _recomputed(capture, head, sink_logits)
                 ids = np.array([capture.input_id])
-                tokens = _tokens(facts, ids, attention.shape[-1])
-                yield ids, np.array([head]), AttentionMap.of_one(attention, capture.allowed, tokens)
+                tokens = _tokens(facts, ids, attention.shape[-1], site)
+                attended = AttentionMap.of_one(attention, capture.allowed, tokens, is_cross=site.is_cross)
+                yield ids, np.array([head]), attended
 
 
 def _parts(captures: Sequence[SiteCapture], n_heads: int) -> Iterator[Sequence[SiteCapture]]:
     """Inputs together whose padded attention has at most `PART_CELLS` cells, or one that has more."""
     part: list[SiteCapture] = []
-    longest = 0
+    longest = (0, 0)
     for capture in captures:
-        longest = max(longest, capture.attention.shape[-1])
-        if part and (len(part) + 1) * n_heads * longest**2 > PART_CELLS:
+        longest = tuple(map(max, longest, capture.allowed.shape))
+        if part and (len(part) + 1) * n_heads * longest[0] * longest[1] > PART_CELLS:
             yield part
-            part, longest = [], capture.attention.shape[-1]
+            part, longest = [], capture.allowed.shape
         part.append(capture)
     if part:
         yield part
 
 
 def _padded(captures: Sequence[SiteCapture], facts: TokenFacts | None) -> AttentionMap:
-    longest = max(capture.attention.shape[-1] for capture in captures)
-    n_heads = captures[0].site.n_heads
-    attention = np.zeros((len(captures), n_heads, longest, longest), dtype=np.float32)
-    allowed = np.zeros((len(captures), longest, longest), dtype=bool)
+    site = captures[0].site
+    longest = tuple(max(capture.allowed.shape[axis] for capture in captures) for axis in (0, 1))
+    attention = np.zeros((len(captures), site.n_heads, *longest), dtype=np.float32)
+    allowed = np.zeros((len(captures), *longest), dtype=bool)
     for row, capture in enumerate(captures):
-        n = capture.attention.shape[-1]
-        attention[row, :, :n, :n] = capture.attention
-        allowed[row, :n, :n] = capture.allowed
-    return AttentionMap(attention, allowed, _tokens(facts, [capture.input_id for capture in captures], longest))
+        n_queries, n_keys = capture.allowed.shape
+        attention[row, :, :n_queries, :n_keys] = capture.attention
+        allowed[row, :n_queries, :n_keys] = capture.allowed
+    tokens = _tokens(facts, [capture.input_id for capture in captures], longest[1], site)
+    return AttentionMap(attention, allowed, tokens, is_cross=site.is_cross)
 
 
-def _tokens(facts: TokenFacts | None, inputs: Sequence[int] | np.ndarray, n_tokens: int) -> Tokens:
-    return UNKNOWN if facts is None else facts.batch(inputs, n_tokens)
+def _tokens(facts: TokenFacts | None, inputs: Sequence[int] | np.ndarray, n_tokens: int, site: Site) -> Tokens:
+    return UNKNOWN if facts is None else facts.batch(inputs, n_tokens, site.key_sequence)
 
 
 def _recomputed(capture: SiteCapture, head: int, sink_logits: np.ndarray | None) -> np.ndarray:

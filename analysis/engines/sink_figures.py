@@ -26,7 +26,7 @@ class ReceivedSums:
     def __init__(self, captures: Sequence[Sequence[SiteCapture]]) -> None:
         self.found = {
             (capture.input_id, capture.site.index): Received(
-                *(np.full((capture.site.n_heads, len(capture.allowed)), np.nan, np.float32) for _ in range(2))
+                *(np.full((capture.site.n_heads, capture.allowed.shape[1]), np.nan, np.float32) for _ in range(2))
             )
             for of_input in captures
             for capture in of_input
@@ -34,7 +34,8 @@ class ReceivedSums:
 
     def add(self, site: int, inputs: np.ndarray, heads: np.ndarray, attended: AttentionMap) -> None:
         """Some heads of one site on some inputs."""
-        for row, both in enumerate(zip(*attention_received(attended.attention, attended.allowed), strict=True)):
+        measured = attention_received(attended.attention, attended.allowed, attended.is_cross)
+        for row, both in enumerate(zip(*measured, strict=True)):
             for whole, part in zip(self.found[int(inputs[row]), site], both, strict=True):
                 whole[heads] = part[:, : whole.shape[1]]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,16 +16,26 @@ if TYPE_CHECKING:
     from analysis.inputs.table import EncodedRows
     from analysis.models import LoadedModel
 
-_FIRST_COLUMNS = "input_id position text char_start char_end is_special segment row column".split()
+_FIRST_COLUMNS = "input_id position sequence text char_start char_end is_special segment row column".split()
 
 
-def encode(raw: RawData, model: LoadedModel, *, max_tokens: int | None = None) -> Inputs:
+def encode(
+    raw: RawData,
+    model: LoadedModel,
+    *,
+    max_tokens: int | None = None,
+    target: str = "auto",
+    wrote: Callable[[int], None] = lambda done: None,
+) -> Inputs:
     """Turn rows into model inputs and the token table.
 
     Args:
         raw: From `read_data`.
-        model: Its processor, limits and image layout are used; the model itself is not run.
+        model: Its processor, limits and image layout are used; the model itself is run only to write what its decoder
+            reads.
         max_tokens: Cut texts shorter than the model's own limit.
+        target: What the decoder of an encoder-decoder reads; see `analysis.inputs.two_sequences.TARGETS`.
+        wrote: Told for how many inputs the model has written.
 
     Raises:
         InputError: Texts for a model of images or the other way round, or nothing can be encoded.
@@ -40,7 +51,12 @@ def encode(raw: RawData, model: LoadedModel, *, max_tokens: int | None = None) -
         from analysis.inputs.text_tokens import encode_texts
 
         limits = [limit for limit in (model.max_tokens, max_tokens) if limit is not None]
-        encoded = encode_texts(raw, model.processor, min(limits, default=None))
+        if getattr(model, "sequences", ()):
+            from analysis.inputs.two_sequences import encode_pairs
+
+            encoded = encode_pairs(raw, model, min(limits, default=None), target, wrote)
+        else:
+            encoded = encode_texts(raw, model.processor, min(limits, default=None))
     else:
         from analysis.inputs.image_tokens import encode_images
 
@@ -50,7 +66,13 @@ def encode(raw: RawData, model: LoadedModel, *, max_tokens: int | None = None) -
 
 def _assemble(raw: RawData, encoded: EncodedRows) -> Inputs:
     sizes = np.diff(encoded.starts)
-    user = {name: [values[i] for i in encoded.kept] for name, values in raw.user_columns.items()}
+    user = {
+        f"user_{name}" if encoded.target and name.casefold() in ("sequence", "target") else name: [
+            values[i] for i in encoded.kept
+        ]
+        for name, values in raw.user_columns.items()
+        if name not in encoded.used_columns
+    }
     riding = {name: values for name, values in user.items() if rides_with_tokens(values)}
     inputs = encoded.inputs.assign(n_tokens=sizes.astype(np.int32))
     if "n_cut" not in inputs:
@@ -72,6 +94,7 @@ def _assemble(raw: RawData, encoded: EncodedRows) -> Inputs:
         data_name=raw.name,
         data_hash=raw.data_hash,
         read_tensors=encoded.read_tensors,
+        target=encoded.target,
     )
 
 
@@ -83,13 +106,15 @@ def _ordered(tokens: pd.DataFrame, sizes: np.ndarray) -> pd.DataFrame:
             tokens[name] = pd.array([pd.NA] * len(tokens), dtype="Int32")
     if "segment" not in tokens:
         tokens["segment"] = np.int8(0)
-    return tokens[[*_FIRST_COLUMNS, *(name for name in tokens if name not in _FIRST_COLUMNS)]]
+    first = [name for name in _FIRST_COLUMNS if name in tokens]
+    return tokens[[*first, *(name for name in tokens if name not in _FIRST_COLUMNS)]]
 
 
 def _token_columns(tokens: pd.DataFrame, own: list[ColumnInfo], user: dict[str, list]) -> dict[str, ColumnInfo]:
     from analysis.inputs.table import POSITION_COLUMNS, SEGMENT_COLUMN, SPECIAL_COLUMN
 
-    columns = [*POSITION_COLUMNS, *own, SPECIAL_COLUMN]
+    columns = [*(column for column in POSITION_COLUMNS if column.name not in {one.name for one in own}), *own]
+    columns.append(SPECIAL_COLUMN)
     if tokens["segment"].nunique() > 1:
         columns.append(SEGMENT_COLUMN)
     columns += [describe_user_column(name, values) for name, values in user.items()]

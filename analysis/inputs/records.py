@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from jaxtyping import Int
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -115,6 +116,8 @@ class Inputs:
         tokens: One row a token in (input_id, position) order; the columns are described in `token_columns`.
         n_cut_inputs: How many inputs were longer than the model's limit.
         token_columns: What can colour a token, in display order.
+        target: Where the decoder's text comes from, ``target`` (a column of the data), ``generate`` or ``same``; empty
+            without a decoder. With one, `tokens` have a column ``sequence`` and `inputs` a column ``target``.
     """
 
     inputs: pd.DataFrame
@@ -126,9 +129,20 @@ class Inputs:
     data_name: str
     data_hash: str
     read_tensors: Callable[[int], dict[str, np.ndarray]] = field(repr=False)
+    target: str = ""
 
     def __len__(self) -> int:
         return len(self.inputs)
+
+    def lengths(self, sequence: str = "") -> Int[np.ndarray, " input"]:
+        """Tokens of every input that are of a sequence (`Site.query_sequence`); all of them for ``""``."""
+        if not sequence:
+            return self._lengths
+        if sequence not in self._of_sequence:
+            is_of = (self.tokens["sequence"] == sequence).to_numpy(dtype=bool)
+            counted = np.bincount(self.tokens["input_id"].to_numpy()[is_of], minlength=len(self))
+            self._of_sequence[sequence] = counted
+        return self._of_sequence[sequence]
 
     @property
     def n_cut_inputs(self) -> int:
@@ -138,6 +152,10 @@ class Inputs:
     def n_tokens(self, input_id: int) -> int:
         """Tokens of one input, special tokens counted."""
         return int(self._lengths[input_id])
+
+    @cached_property
+    def _of_sequence(self) -> dict[str, np.ndarray]:
+        return {}
 
     @cached_property
     def _lengths(self) -> np.ndarray:

@@ -31,6 +31,8 @@ class EncodedRows:
         starts: Input i owns rows ``starts[i]:starts[i + 1]`` of `tokens`.
         inputs: Own columns of the inputs, without ids and counts.
         tokens: Own columns of the tokens, without ids.
+        used_columns: Columns of the data that became part of the inputs: they are no labels any more.
+        target: Where the decoder's text comes from; see `analysis.inputs.two_sequences`. Empty without a decoder.
     """
 
     kept: Int[np.ndarray, " input"]
@@ -41,6 +43,8 @@ class EncodedRows:
     skipped: list[Skipped]
     notes: list[str]
     read_tensors: Callable[[int], dict[str, np.ndarray]]
+    used_columns: tuple[str, ...] = ()
+    target: str = ""
 
 
 def position_columns(starts: Int[np.ndarray, " input_and_one"]) -> dict[str, np.ndarray]:

@@ -69,7 +69,7 @@ def encode_texts(raw: RawData, tokenizer: Any, max_tokens: int | None) -> Encode
         kept=kept,
         starts=starts,
         inputs=inputs,
-        tokens=_describe(arrays, starts, texts, tokenizer),
+        tokens=describe(arrays, starts, texts, tokenizer),
         columns=TEXT_COLUMNS,
         skipped=skipped,
         notes=[],
@@ -77,11 +77,18 @@ def encode_texts(raw: RawData, tokenizer: Any, max_tokens: int | None) -> Encode
     )
 
 
-def tokenise(texts: list[str], tokenizer: Any, max_tokens: int | None) -> TokenArrays:
-    """Ids, offsets and flags of every text, cut to `max_tokens` with the closing special token kept."""
+def tokenise(texts: list[str], tokenizer: Any, max_tokens: int | None, *, as_target: bool = False) -> TokenArrays:
+    """Ids, offsets and flags of every text, cut to `max_tokens` with the closing special token kept.
+
+    Args:
+        texts: Any number.
+        tokenizer: As in `encode_texts`.
+        max_tokens: Special tokens counted; None for no limit.
+        as_target: As a decoder's text, which some tokenizers frame in another way.
+    """
     fields: dict[str, list[np.ndarray]] = {name: [] for name in ("ids", "offsets", "special", "segment")}
     sizes, n_cut = [], []
-    for encoding, lost in _encodings(texts, tokenizer, max_tokens):
+    for encoding, lost in _encodings(texts, tokenizer, max_tokens, as_target):
         sizes.append(len(encoding.ids))
         n_cut.append(lost)
         fields["ids"].append(np.array(encoding.ids, dtype=np.int32))
@@ -89,25 +96,26 @@ def tokenise(texts: list[str], tokenizer: Any, max_tokens: int | None) -> TokenA
         fields["special"].append(np.array(encoding.special_tokens_mask, dtype=bool))
         fields["segment"].append(np.array(encoding.type_ids, dtype=np.int8))
     ids, offsets, special, segment = (np.concatenate(parts) for parts in fields.values())
-    special |= np.isin(ids, _special_ids(tokenizer))
+    special |= np.isin(ids, special_ids(tokenizer))
     offsets[offsets[:, 0] == offsets[:, 1]] = -1
     starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     return TokenArrays(ids, starts, offsets[:, 0], offsets[:, 1], special, segment, np.array(n_cut, dtype=np.int32))
 
 
-def _encodings(texts: list[str], tokenizer: Any, max_tokens: int | None) -> Iterator[tuple[Any, int]]:
+def _encodings(texts: list[str], tokenizer: Any, max_tokens: int | None, as_target: bool) -> Iterator[tuple[Any, int]]:
     """Each text's encoding and the number of tokens cut from it."""
     for first in range(0, len(texts), _CHUNK):
         chunk = texts[first : first + _CHUNK]
-        for text, encoding in zip(chunk, _encode_batch(tokenizer, chunk, truncation=False)):
+        for text, encoding in zip(chunk, _encode_batch(tokenizer, chunk, as_target, truncation=False)):
             n_full = len(encoding.ids)
             if max_tokens is not None and n_full > max_tokens:
-                (encoding,) = _encode_batch(tokenizer, [text], truncation=True, max_length=max_tokens)
+                (encoding,) = _encode_batch(tokenizer, [text], as_target, truncation=True, max_length=max_tokens)
             yield encoding, n_full - len(encoding.ids)
 
 
-def _encode_batch(tokenizer: Any, texts: list[str], **cut: Any) -> list[Any]:
-    encoded = tokenizer(texts, padding=False, verbose=False, return_special_tokens_mask=True, **cut)
+def _encode_batch(tokenizer: Any, texts: list[str], as_target: bool, **cut: Any) -> list[Any]:
+    given = {"text_target" if as_target else "text": texts}
+    encoded = tokenizer(**given, padding=False, verbose=False, return_special_tokens_mask=True, **cut)
     if encoded.encodings:
         return encoded.encodings
     flags = encoded["special_tokens_mask"]
@@ -117,14 +125,15 @@ def _encode_batch(tokenizer: Any, texts: list[str], **cut: Any) -> list[Any]:
     ]
 
 
-def _special_ids(tokenizer: Any) -> list[int]:
+def special_ids(tokenizer: Any) -> list[int]:
     """Every special id, also where the text itself spells one; the unknown token stands for content."""
     unknown = tokenizer.unk_token_id
     others = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}
     return [number for number in tokenizer.all_special_ids if number != unknown or number in others]
 
 
-def _describe(arrays: TokenArrays, starts: np.ndarray, texts: list[str], tokenizer: Any) -> pd.DataFrame:
+def describe(arrays: TokenArrays, starts: np.ndarray, texts: list[str], tokenizer: Any) -> pd.DataFrame:
+    """The columns of the token table that can be told from the tokens and their texts, one row a token."""
     shown, plain = read_tokens(tokenizer, arrays.ids)
     codes, offset_of = _codepoints(texts)
     base = np.repeat(offset_of, np.diff(starts))

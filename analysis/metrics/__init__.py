@@ -26,16 +26,18 @@ class AttentionMap:
     Attributes:
         attention: Weights in 0..1, zero where padded; rows sum to 1, or to less where the softmax has a learned sink.
         allowed: True where the query may attend to the key; False all over for padding.
-        tokens: What is known of the tokens.
+        tokens: What is known of the tokens: of the keys, where queries are others.
         period: On a generated probe, how many positions lie between a token and its other occurrence: its last
             2 x `period` tokens, special ones behind them not counted, are a random span and the same again. None on
             data.
+        is_cross: Queries are tokens of another sequence than the keys: only metrics with `Metric.on_cross` are asked.
     """
 
     attention: Float[np.ndarray, "input head query key"]
     allowed: Bool[np.ndarray, "input query key"]
     tokens: Tokens = UNKNOWN
     period: int | None = None
+    is_cross: bool = False
 
     @classmethod
     def of_one(
@@ -44,9 +46,10 @@ class AttentionMap:
         allowed: Bool[np.ndarray, "query key"],
         tokens: Tokens = UNKNOWN,
         period: int | None = None,
+        is_cross: bool = False,
     ) -> AttentionMap:
         """A batch of a single input."""
-        return cls(np.asarray(attention, np.float32)[None], allowed[None], tokens, period)
+        return cls(np.asarray(attention, np.float32)[None], allowed[None], tokens, period, is_cross)
 
     @property
     def is_image(self) -> bool:
@@ -126,8 +129,12 @@ class Rows(NamedTuple):
     """
 
     value: Float[np.ndarray, "input head query"]
-    null: Float[np.ndarray, (input #head query
-)]
+    null: Float[
+        np.ndarray,
+        (
+            input  # head query
+        ),
+    ]
     counts: Bool[np.ndarray, "input query"]
 
 
@@ -135,8 +142,12 @@ class PerInput(NamedTuple):
     """A metric that is not a mean over rows: one value and null an input and head, NaN where it says nothing."""
 
     value: Float[np.ndarray, "input head"]
-    null: Float[np.ndarray, (input #head
-)]
+    null: Float[
+        np.ndarray,
+        (
+            input  # head
+        ),
+    ]
 
 
 ON_DATA, ON_PROBES, ON_SAMPLE = "data", "probes", "sample"
@@ -158,6 +169,8 @@ class Metric:
             ``homogeneity``.
         measured: `ON_DATA`, `ON_PROBES` or `ON_SAMPLE`.
         closed_null: The null is the closed form that the docstring names, not the mean over permuted keys.
+        on_cross: It also says something where queries are tokens of another sequence than the keys: it asks neither how
+            far a key is from its query nor whether the two are alike. All others are absent there.
     """
 
     compute: Callable[[AttentionMap], Rows | PerInput]
@@ -168,6 +181,7 @@ class Metric:
     group: str = "position"
     measured: str = ON_DATA
     closed_null: bool = False
+    on_cross: bool = False
 
 
 METRICS: Registry[Metric] = Registry("metric", "analysis.metrics")

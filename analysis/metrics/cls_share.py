@@ -5,7 +5,7 @@ from analysis.metrics import AttentionMap, PerInput, Rows, metric, nothing, weig
 
 @metric(
     "cls_share", title="CLS", unit="mean weight, 0 to 1", high="rests on CLS",
-    group="structure",
+    group="structure", on_cross=True,
 )  # fmt: skip
 def cls_share(attended: AttentionMap) -> Rows | PerInput:
     """Weight of each query on CLS, A_{i,CLS}, the CLS query itself included.

@@ -10,7 +10,7 @@ MOST = 0.9
 
 @metric(
     "dominant_key", title="Rows with one dominant key", unit="share of rows, 0 to 1; dominant = weight over 0.9",
-    high="each token looks at one other", group="spread", closed_null=True,
+    high="each token looks at one other", group="spread", closed_null=True, on_cross=True,
 )  # fmt: skip
 def dominant_key(attended: AttentionMap, most: float = MOST) -> Rows:
     """Whether one key of the row has a weight over `most`.

@@ -8,7 +8,7 @@ from analysis.metrics.entropy import entropy
 
 @metric(
     "effective_keys", title="Effective keys", unit="keys; 1 = a single one", high="many keys share the weight",
-    group="spread", closed_null=True,
+    group="spread", closed_null=True, on_cross=True,
 )  # fmt: skip
 def effective_keys(attended: AttentionMap) -> Rows:
     """Two to the power of each row's entropy: how many keys with equal weights would spread as widely.

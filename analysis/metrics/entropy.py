@@ -7,7 +7,7 @@ from analysis.metrics import AttentionMap, Rows, metric
 
 @metric(
     "entropy", title="Entropy", unit="bits; 0 = one key, log2 of the number of keys = all alike", high="spread out",
-    group="spread", closed_null=True,
+    group="spread", closed_null=True, on_cross=True,
 )  # fmt: skip
 def entropy(attended: AttentionMap) -> Rows:
     """Shannon entropy of each attention row.

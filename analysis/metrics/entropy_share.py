@@ -8,7 +8,7 @@ from analysis.metrics.entropy import entropy
 
 @metric(
     "entropy_share", title="Entropy share", unit="0 to 1; share of the most a row can have", high="spread out",
-    group="spread", closed_null=True,
+    group="spread", closed_null=True, on_cross=True,
 )  # fmt: skip
 def entropy_share(attended: AttentionMap) -> Rows:
     """Entropy of each row over the log2 of its own number of allowed keys.

@@ -10,7 +10,7 @@ MASS = 0.9
 
 @metric(
     "keys_for_mass", title="Keys for 90 % of the weight", unit="keys; 1 = a single one does", high="weight is spread",
-    group="spread", closed_null=True,
+    group="spread", closed_null=True, on_cross=True,
 )  # fmt: skip
 def keys_for_mass(attended: AttentionMap, mass: float = MASS) -> Rows:
     """The smallest k such that the k largest weights of a row hold `mass` of what the row holds.

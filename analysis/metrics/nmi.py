@@ -8,7 +8,7 @@ from analysis.metrics import AttentionMap, PerInput, metric
 
 @metric(
     "nmi", title="Mutual information", unit="0 to 1; 0 = all queries attend alike, 1 = each to keys of its own",
-    high="what is attended depends on the query", group="homogeneity",
+    high="what is attended depends on the query", group="homogeneity", on_cross=True,
 )  # fmt: skip
 def nmi(attended: AttentionMap) -> PerInput:
     """Normalised mutual information between the query and the key it attends to, every query counting alike.

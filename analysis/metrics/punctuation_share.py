@@ -5,7 +5,7 @@ from analysis.metrics import AttentionMap, PerInput, Rows, metric, nothing, weig
 
 @metric(
     "punctuation_share", title="Punctuation", unit="mean weight, 0 to 1", high="rests on punctuation",
-    group="structure",
+    group="structure", on_cross=True,
 )  # fmt: skip
 def punctuation_share(attended: AttentionMap) -> Rows | PerInput:
     """Weight of each query on the punctuation marks of its text.

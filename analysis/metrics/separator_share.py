@@ -5,7 +5,7 @@ from analysis.metrics import AttentionMap, PerInput, Rows, metric, nothing, weig
 
 @metric(
     "separator_share", title="Separators", unit="mean weight, 0 to 1", high="rests on separators",
-    group="structure",
+    group="structure", on_cross=True,
 )  # fmt: skip
 def separator_share(attended: AttentionMap) -> Rows | PerInput:
     """Weight of each query on the separator tokens of its input, [SEP] or </s>.

@@ -5,7 +5,7 @@ from analysis.metrics import AttentionMap, PerInput, Rows, metric, nothing, weig
 
 @metric(
     "special_share", title="Special tokens", unit="mean weight, 0 to 1", high="rests on special tokens",
-    group="structure",
+    group="structure", on_cross=True,
 )  # fmt: skip
 def special_share(attended: AttentionMap) -> Rows | PerInput:
     """Weight of each query on the special tokens of its input: CLS, SEP, beginning, end, registers.

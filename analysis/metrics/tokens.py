@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -47,16 +47,18 @@ class TokenFacts:
 
     Attributes:
         fields: By the names of `Tokens`, those that are known.
+        spans: Where an input is several sequences: the first token of each input in each, and the one behind its last.
     """
 
     starts: Int[np.ndarray, " input_and_one"]
     fields: dict[str, np.ndarray]
+    spans: dict[str, tuple[Int[np.ndarray, " input"], Int[np.ndarray, " input"]]] = field(default_factory=dict)
 
-    def batch(self, inputs: Sequence[int] | Int[np.ndarray, " input"], n_tokens: int) -> Tokens:
-        """The tokens of some inputs, padded to one length: with -1, or False."""
-        first = self.starts[np.asarray(inputs)][:, None]
-        places = first + np.arange(n_tokens)
-        inside = places < self.starts[np.asarray(inputs) + 1][:, None]
+    def batch(self, inputs: Sequence[int] | Int[np.ndarray, " input"], n_tokens: int, sequence: str = "") -> Tokens:
+        """The tokens of some inputs, or those of one sequence of them, padded to one length: with -1, or False."""
+        firsts, ends = self.spans[sequence] if sequence else (self.starts[:-1], self.starts[1:])
+        places = firsts[np.asarray(inputs)][:, None] + np.arange(n_tokens)
+        inside = places < ends[np.asarray(inputs)][:, None]
         places = np.minimum(places, self.starts[-1] - 1)
         padded = {}
         for name, values in self.fields.items():

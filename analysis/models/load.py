@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Int
+
 from analysis.errors import InputError, ModelError
+from analysis.models.decoding import read_in_training, write_greedily
 from analysis.models.find import find_model
 from analysis.models.forward import count_image_tokens
 from analysis.models.layout import ImageLayout, image_layout
+from analysis.types import DECODER, ENCODER
+
+PARTS = ("whole", "encoder")
+"""What is run of an encoder-decoder of texts."""
 
 DTYPES = ("float32", "float16", "bfloat16")
 VOCABULARY_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
@@ -37,6 +45,9 @@ class LoadedModel:
         modality: ``text`` or ``vision``.
         max_tokens: Longest input in tokens; None when the model has no limit or takes images.
         reads: Every modality of the whole model, of which `module` may be one tower.
+        part: One of `PARTS`; ``encoder`` where only that of an encoder-decoder was asked for.
+        sequences: Of an encoder-decoder that is run whole, ``("encoder", "decoder")``: an input is a text for each.
+        writer: The model with the head that writes text, where its class has one; it holds `module`.
     """
 
     module: Any
@@ -50,6 +61,20 @@ class LoadedModel:
     dtype: str
     device: str
     reads: tuple[str, ...] = ()
+    part: str = "whole"
+    sequences: tuple[str, ...] = ()
+    writer: Any = None
+
+    def decoder_reads(self, labels: Sequence[int]) -> list[int]:
+        """What the decoder reads while it is taught a text, as many tokens as `labels`; see `read_in_training`."""
+        return read_in_training(self.writer or self.module, self.name, labels)
+
+    def decoder_writes(
+        self, inputs: Sequence[Int[np.ndarray, " token"]], wrote: Callable[[int], None] = lambda done: None
+    ) -> list[list[int]]:
+        """What the decoder reads while the model writes by itself, for each text; see `write_greedily`."""
+        with _quiet():
+            return write_greedily(self.writer, inputs, self.processor.pad_token_id or 0, wrote)
 
     def image_layout(self, height: int, width: int, n_tokens: int) -> ImageLayout:
         """Names and grid of the tokens of one processed image.
@@ -84,6 +109,7 @@ def load_model(
     device: str | None = None,
     dtype: str = "float32",
     revision: str | None = None,
+    part: str = "whole",
 ) -> LoadedModel:
     """Load a model for looking at its attention: no head on top, in eval mode.
 
@@ -93,15 +119,26 @@ def load_model(
         device: As torch names it; by default the GPU where there is one.
         dtype: ``float32``, ``float16`` or ``bfloat16``.
         revision: Branch, tag or commit on the hub; not for folders.
+        part: One of `PARTS`: an encoder-decoder of texts whole, or its encoder alone.
 
     Raises:
         ModelError: Nothing by that name, no safetensors, no fast tokenizer, own code needed, network away.
-        InputError: The model does not read this modality.
+        InputError: The model does not read this modality, or has no such part.
     """
     files = find_files(name, modality, dtype, revision)
-    whole, _ = load_weights(files)
+    if part not in PARTS:
+        raise InputError(f"There is no part {part!r} of a model; known: {', '.join(PARTS)}.")
+    if part == "encoder" and not getattr(files.config, "is_encoder_decoder", False):
+        raise InputError(f"{files.name} is no encoder-decoder: leave --part encoder out.")
+    whole, lacking = load_weights(files, "AutoModelForSeq2SeqLM" if part == "whole" and _writes(files) else "AutoModel")
+    if part == "whole" and _has_decoder_of_texts(whole) and modality in (None, "text"):
+        writer = whole if _writes(files) and not lacking else None
+        loaded = ready(files, whole.base_model, "text", device, ("text",))
+        return replace(
+            loaded, sequences=(ENCODER, DECODER), writer=None if writer is None else writer.to(loaded.device).eval()
+        )
     module, modality = _tower(whole, modality, files.name)
-    return ready(files, module, modality, device, modalities(whole))
+    return replace(ready(files, module, modality, device, modalities(whole)), part=part)
 
 
 @dataclass(frozen=True)
@@ -193,8 +230,7 @@ def load_weights(files: ModelFiles, auto: str = "AutoModel") -> tuple[Any, list[
             )
     except (ValueError, KeyError, OSError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"{files.name} does not load: {_first_line(error)}") from error
-    base = f"{model.base_model_prefix}."
-    head = [] if auto == "AutoModel" else sorted(key for key in found["missing_keys"] if not key.startswith(base))
+    head = [] if auto == "AutoModel" else sorted(key for key in found["missing_keys"] if _is_of_head(model, key))
     missing = sorted(key for key in found["missing_keys"] if key not in head and not HARMLESS_KEY.search(key))
     if missing:
         raise ModelError(
@@ -202,6 +238,27 @@ def load_weights(files: ModelFiles, auto: str = "AutoModel") -> tuple[Any, list[
             "they would be random, and so would the attention; give a folder that holds the whole model."
         )
     return model, head
+
+
+def _is_of_head(model: Any, key: str) -> bool:
+    """True for a weight that is not of the model below its head; a T5 holds its head beside encoder and decoder."""
+    if model.base_model is model:
+        return key.split(".")[0] in ("lm_head", "final_logits_bias")
+    return not key.startswith(f"{model.base_model_prefix}.")
+
+
+def _writes(files: ModelFiles) -> bool:
+    """True where the class that the config names is an encoder-decoder that writes text."""
+    from transformers.models.auto import modeling_auto
+
+    known = modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES.get(files.config.model_type, ())
+    named = getattr(files.config, "architectures", None) or []
+    is_pair = getattr(files.config, "is_encoder_decoder", False)
+    return is_pair and any(name in ((known,) if isinstance(known, str) else known) for name in named)
+
+
+def _has_decoder_of_texts(model: Any) -> bool:
+    return getattr(model.config, "is_encoder_decoder", False) and modalities(model) == ("text",)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,12 @@ from analysis.progress import silent
 
 if TYPE_CHECKING:
     from analysis.capture import CapturePlan
+    from analysis.inputs import Inputs
     from analysis.types import Site
+
+
+_RECEIVED_BYTES = 2 * 4
+"""A head and key: the attention it receives, its own query counted and not."""
 
 
 @dataclass(frozen=True)
@@ -106,9 +112,14 @@ def estimate(prepared: Prepared, plan: CapturePlan) -> ExtractionPlan:
         captures = run_batch(prepared.loaded, plan, [(longest, inputs.tensors(longest))], want_attention=True)
         score_captures(captures, metric_names(), plan.sink_logits, facts)
     seconds = (time.perf_counter() - began) * lengths.sum() / lengths[longest]
-    per_token = sum(2 * site.d_head * (site.n_heads + site.n_kv_heads) + 2 * site.n_kv_heads for site in sites)
-    per_token += _sink_bytes(sites, measures_states(sites, prepared.request.states))
-    stored = sum(_stored_cells(site, lengths, prepared.request.attention) for site in sites)
+    vectors = sum(
+        2 * site.d_head * site.n_heads * int(inputs.lengths(site.query_sequence).sum())
+        + (2 * (site.d_head + 1) * site.n_kv_heads + _RECEIVED_BYTES * site.n_heads)
+        * int(inputs.lengths(site.key_sequence).sum())
+        for site in sites
+    )
+    per_token = _state_bytes(sites) if measures_states(sites, prepared.request.states) else 0
+    stored = sum(_stored_cells(site, inputs, prepared.request.attention) for site in sites)
     return ExtractionPlan(
         run_id=prepared.run_id,
         capture=plan.as_dict(),
@@ -117,25 +128,26 @@ def estimate(prepared: Prepared, plan: CapturePlan) -> ExtractionPlan:
         longest_tokens=int(lengths[longest]),
         seconds=float(seconds),
         memory_bytes=max(held),
-        disk_bytes=int(lengths.sum() * per_token + 2 * stored),
+        disk_bytes=int(vectors + lengths.sum() * per_token + 2 * stored),
         notes=notes_on(inputs),
     )
 
 
-def _sink_bytes(sites: list[Site], with_states: bool) -> int:
-    """Bytes a token for the attention it receives, and for the figures of its states where they are measured."""
+def _state_bytes(sites: list[Site]) -> int:
+    """Bytes a token for the figures of its states."""
     from analysis.sinks.state_figures import MEASURES
 
-    received = 2 * 4 * sum(site.n_heads for site in sites)
-    return received + (4 * len(MEASURES) * (len(sites) + 1) if with_states else 0)
+    return 4 * len(MEASURES) * (len(sites) + 1)
 
 
-def _stored_cells(site: Site, lengths: np.ndarray, mode: str) -> int:
+def _stored_cells(site: Site, inputs: Inputs, mode: str) -> int:
     """Cells of attention kept on disk."""
     from analysis.engines.local import keeps_attention, n_pairs
 
-    of_length = {n: n_pairs(site, n) for n in set(lengths.tolist()) if keeps_attention(site, n, mode)}
-    return site.n_heads * sum(of_length.get(n, 0) for n in lengths.tolist())
+    sides = (inputs.lengths(name).tolist() for name in (site.query_sequence, site.key_sequence))
+    counted = Counter(zip(*sides, strict=True))
+    pairs = (n * n_pairs(site, *shape) for shape, n in counted.items() if keeps_attention(site, *shape, mode))
+    return site.n_heads * sum(pairs)
 
 
 def _difference(value: float | None) -> str:

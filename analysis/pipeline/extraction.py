@@ -58,6 +58,8 @@ def extract(
     seed: int = 0,
     engine: str = "local",
     run_id: str | None = None,
+    part: str = "whole",
+    target: str = "auto",
     report: Report = silent,
 ) -> Run:
     """Run a model over data and make a run; go on with it where an earlier call was stopped.
@@ -77,6 +79,10 @@ def extract(
         engine: Where the work runs; ``local`` is this process.
         run_id: Name of the run. By default it is made from model, data and settings, so that the same call finds
             its own unfinished run again. A finished run of the same name and settings is opened as it is.
+        part: ``whole``, or ``encoder`` for that of an encoder-decoder alone.
+        target: What the decoder of an encoder-decoder reads: ``auto`` (the column ``target`` of the data; where it has
+            none, what the model itself writes; where the model has no head that writes, the input text), ``generate``
+            (what the model writes in any case) or ``same`` (the input text).
         report: Told how far the work has come.
 
     Returns:
@@ -89,7 +95,7 @@ def extract(
     from analysis.store import RunWriter, open_run, runs_dir
     from analysis.store.paths import partial_path
 
-    request = checked(model, data, limit, layers, attention, projection, seed, engine, run_id, states)
+    request = checked(model, data, limit, layers, attention, projection, seed, engine, run_id, states, part, target)
     folder = Path(out_dir) if out_dir else runs_dir()
     prepared = _with_free_id(prepare(request, report), folder)
     finished = _finished(folder, prepared)
@@ -123,9 +129,13 @@ def prepare(request: Request, report: Report) -> Prepared:
     report(Progress("load", message=f"Reading {request.data}"))
     raw = read_data(request.data, limit=request.limit)
     report(Progress("load", message=f"Loading {request.model}"))
-    loaded = load_model(request.model, modality=raw.modality)
+    loaded = load_model(request.model, modality=raw.modality, part=request.part)
     report(Progress("encode", message=f"Encoding {len(raw):,} inputs"))
-    inputs = encode(raw, loaded)
+
+    def wrote(done: int) -> None:
+        report(Progress("encode", done, len(raw), "inputs", message="The model writes what its decoder reads"))
+
+    inputs = encode(raw, loaded, target=request.target, wrote=wrote)
     spec = {
         "model": loaded.name,
         "model_revision": loaded.revision,
@@ -140,6 +150,10 @@ def prepare(request: Request, report: Report) -> Prepared:
         "seed": request.seed,
         "code_version": __version__,
     }
+    if request.part != "whole":
+        spec["part"] = request.part
+    if inputs.target:
+        spec["target"] = request.target
     return Prepared(request, loaded, inputs, spec, request.run_id or _run_id(spec))
 
 
@@ -250,6 +264,7 @@ def _manifest(prepared: Prepared, plan: CapturePlan) -> dict[str, Any]:
         "special_tokens": special_tokens(loaded.processor),
         "skipped": [list(entry) for entry in inputs.skipped],
         "notes": notes_on(inputs),
+        **({"decoder_reads": inputs.target} if inputs.target else {}),
         "certificate": plan.certificate,
         "code_version": __version__,
         "versions": _versions(),

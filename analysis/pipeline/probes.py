@@ -46,7 +46,9 @@ class Probe(NamedTuple):
     special: Bool[np.ndarray, " token"]
 
 
-def make_probes(loaded: LoadedModel, seed: int, *, both_ways: bool = False) -> list[Probe]:
+def make_probes(
+    loaded: LoadedModel, seed: int, *, both_ways: bool = False, lead: list[int] | None = None
+) -> list[Probe]:
     """Probes for a model of texts.
 
     In a model that looks both ways, and through learned positions in any model, a head may find the other occurrence by
@@ -58,13 +60,15 @@ def make_probes(loaded: LoadedModel, seed: int, *, both_ways: bool = False) -> l
         loaded: Its tokenizer's ordinary tokens are drawn from, none twice in a probe where there are enough.
         seed: Of the drawing.
         both_ways: The tokenizer's closing tokens follow, as masked models expect.
+        lead: Stands in front of every probe instead of what the tokenizer puts there.
 
     Returns:
         `N_PROBES` probes; none where the model has no room for them.
     """
     tokenizer = loaded.processor
     special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
-    lead, closing = _frame(tokenizer)
+    usual, closing = _frame(tokenizer)
+    lead = usual if lead is None else lead
     closing = closing if both_ways else []
     n_types = min(len(tokenizer), loaded.module.get_input_embeddings().num_embeddings)
     ordinary = np.setdiff1d(np.arange(n_types), list(special))
@@ -102,10 +106,12 @@ def score_probes(loaded: LoadedModel, plan: CapturePlan, seed: int) -> pd.DataFr
 
     tables = []
     if loaded.modality == "text":
-        backwards = {site.key for site in plan.sites if site.band is not None and site.band.is_causal}
-        others = {site.key for site in plan.sites} - backwards
+        sites = [site for site in plan.sites if not site.is_cross]
+        backwards = {site.key for site in sites if site.band is not None and site.band.is_causal}
+        others = {site.key for site in sites} - backwards
+        begins = loaded.decoder_reads([0]) if loaded.sequences else None
         for both_ways, keys in ((False, backwards), (True, others)):
-            probes = make_probes(loaded, seed, both_ways=both_ways) if keys else []
+            probes = make_probes(loaded, seed, both_ways=both_ways, lead=None if both_ways else begins) if keys else []
             for number, (probe, captures) in enumerate(zip(probes, _captures(loaded, plan, probes), strict=True)):
                 tables += [table.assign(input_id=number) for table in _scores(probe, captures, keys)]
     if not tables:
@@ -116,13 +122,14 @@ def score_probes(loaded: LoadedModel, plan: CapturePlan, seed: int) -> pd.DataFr
 def _captures(
     loaded: LoadedModel, plan: CapturePlan, probes: Sequence[Probe]
 ) -> Iterator[list[tuple[SiteCapture, SiteCapture]]]:
-    """What each site does on each probe and on its control."""
+    """What each site does on each probe and on its control. Encoder and decoder both read the probe."""
     from analysis.capture import run_batch
 
     for first in range(0, len(probes), PROBES_TOGETHER):
         some = probes[first : first + PROBES_TOGETHER]
         sequences = [ids for probe in some for ids in (probe.ids, probe.control)]
-        batch = [(number, {"input_ids": ids}) for number, ids in enumerate(sequences)]
+        names = ("input_ids", "decoder_input_ids") if loaded.sequences else ("input_ids",)
+        batch = [(number, dict.fromkeys(names, ids)) for number, ids in enumerate(sequences)]
         captures = run_batch(loaded, plan, batch, stores_attention=True)
         for repeated, control in zip(captures[::2], captures[1::2], strict=True):
             yield list(zip(repeated, control, strict=True))

@@ -23,6 +23,8 @@ class Request:
     seed: int
     run_id: str | None
     states: str = "auto"
+    part: str = "whole"
+    target: str = "auto"
 
 
 def checked(
@@ -36,6 +38,8 @@ def checked(
     engine: str = "local",
     run_id: str | None = None,
     states: str = "auto",
+    part: str = "whole",
+    target: str = "auto",
 ) -> Request:
     """The request, when everything about it that can be known at once is right.
 
@@ -50,10 +54,16 @@ def checked(
         raise UserError(f"Attention can be kept as auto, store or recompute; got {attention!r}.")
     if states not in ("auto", "on", "off"):
         raise UserError(f"Residual states can be measured as auto, on or off; got {states!r}.")
+    if part not in ("whole", "encoder"):
+        raise UserError(f"Of an encoder-decoder the whole or the encoder can be looked at; got {part!r}.")
+    if target not in ("auto", "generate", "same"):
+        raise UserError(f"The decoder can read auto, generate or same; got {target!r}.")
     names = tuple(dict.fromkeys(name for name in projection if name != "none"))
     for name in names:
         MapKind.parse(name)
-    return Request(str(model), str(data), limit, parse_layers(layers), attention, names, seed, run_id, states)
+    return Request(
+        str(model), str(data), limit, parse_layers(layers), attention, names, seed, run_id, states, part, target
+    )
 
 
 def parse_layers(text: str | None) -> frozenset[int] | None:

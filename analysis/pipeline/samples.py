@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from analysis.attention import recompute
+from analysis.types import DECODER, ENCODER
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +57,9 @@ def draw_sample(inputs: Inputs, n_heads: int, seed: int) -> Sample:
     Returns:
         No inputs where no two can be compared.
     """
-    lengths = inputs.inputs["n_tokens"].to_numpy()
+    lengths = inputs.lengths()
+    if inputs.target:
+        lengths = np.minimum(inputs.lengths(ENCODER), inputs.lengths(DECODER))
     if inputs.modality == "text":
         n_positions = int(min(MOST_POSITIONS, np.median(lengths)))
         able = np.flatnonzero(lengths >= n_positions)
@@ -94,6 +97,8 @@ class MapsOfSample:
     def take(self, captures: Iterable[Sequence[SiteCapture]]) -> None:
         """Keep the maps of the sampled inputs among these; for each input, its sites."""
         for capture in (capture for of_input in captures for capture in of_input if capture.input_id in self._wanted):
+            if capture.site.is_cross:
+                continue
             key = capture.site.key
             allowed = capture.allowed[self.sample.queries, : self.sample.n_positions]
             if not np.array_equal(self._masks.setdefault(key, allowed), allowed):
@@ -108,6 +113,8 @@ class MapsOfSample:
         """The maps of a site, which are let go; None for fewer than two inputs, or where their masks differ."""
         from analysis.metrics.pairs import SampledMaps
 
+        if site.is_cross:  # both metrics compare places, and those of two sequences are not to be compared
+            return None
         maps = [self._maps.pop((site.key, input_id)) for input_id in self.sample.inputs.tolist()]
         if len(maps) < 2 or site.key in self._differing:
             return None
@@ -161,7 +168,11 @@ def _captures(
     from analysis.engines.local import BATCH_ATTENTION_BYTES, attention_bytes, batches
 
     # Where no token sees a later one, what comes after the compared positions does not change them.
-    looks_back = inputs.modality == "text" and all(site.band is not None and site.band.is_causal for site in plan.sites)
+    looks_back = (
+        inputs.modality == "text"
+        and not inputs.target
+        and all(site.band is not None and site.band.is_causal for site in plan.sites)
+    )
     longest = n_positions if looks_back else None
     n_heads = sum(site.n_heads for site in plan.sites)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from analysis.progress import Progress, Report
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import numpy as np
+    import pandas as pd
 
     from analysis.store import Run, RunWriter
+    from analysis.store.reading import Reader
 
 PURPOSES = ("cls", "bos", "sep", "eos")
 
@@ -38,8 +41,27 @@ def measure_sinks(writer: RunWriter, special: Mapping[str, str], *, seed: int, r
     report(Progress("scores", message="Finding sinks", run_id=writer.run_id))
     reader = writer.reader()
     tokens = reader.tokens()
-    found = find_sinks(lambda: received_at(reader, PUBLISHED), tokens, token_classes(tokens, special), seed=seed)
+    found = _find(reader, tokens, token_classes(tokens, special), PUBLISHED, seed)
     writer.put_sinks(found.by_head)
+
+
+def _find(run: Reader, tokens: pd.DataFrame, classes: np.ndarray, rule: SinkRule, seed: int) -> SinkFindings:
+    """The sinks among the tokens of each sequence; positions count within it."""
+    import pandas as pd
+
+    parts = []
+    for sequence in dict.fromkeys(site.key_sequence for site in run.sites):
+        sites = [site for site in run.sites if site.key_sequence == sequence]
+        own = tokens
+        if sequence:
+            own = tokens.iloc[run.rows_of(sequence)]
+            own = own.assign(position=own.groupby("input_id").cumcount()).reset_index(drop=True)
+        of_tokens = classes[run.rows_of(sequence)] if sequence else classes
+        each_site = partial(received_at, run, rule, sites)
+        found = find_sinks(each_site, own, of_tokens, rule=rule, seed=seed)
+        parts.append(found._replace(overall=found.overall.assign(sequence=sequence)) if sequence else found)
+    tables = ([getattr(part, name) for part in parts] for name in SinkFindings._fields)
+    return SinkFindings(*(pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0] for frames in tables))
 
 
 def sinks_of(run: Run, rule: SinkRule = PUBLISHED) -> SinkFindings:
@@ -54,7 +76,7 @@ def sinks_of(run: Run, rule: SinkRule = PUBLISHED) -> SinkFindings:
     """
     tokens, classes = run.tokens(), classes_of(run)
     seed = int(run.manifest.get("spec", {}).get("seed", 0))
-    return find_sinks(lambda: received_at(run, rule), tokens, classes, rule=rule, seed=seed)
+    return _find(run, tokens, classes, rule, seed)
 
 
 def classes_of(run: Run) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis.metrics.tokens import TokenFacts
+from analysis.types import DECODER, ENCODER
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,15 +37,30 @@ def facts_of_tables(inputs: pd.DataFrame, tokens: pd.DataFrame, names: dict[str,
     """Facts of the tokens of some inputs, as the tables of a data set or of a run tell them.
 
     Args:
-        inputs: n_tokens, and of texts ``text``: one row an input.
+        inputs: n_tokens, of texts ``text``, and ``target`` where a decoder reads another one: one row an input.
         tokens: The tokens of these inputs, in the same order.
         names: Of texts, what the tokenizer calls its ``cls`` and its ``separator``; None where it has none.
     """
     starts = np.concatenate([[0], np.cumsum(inputs["n_tokens"].to_numpy())]).astype(np.int64)
     special = tokens["is_special"].to_numpy(dtype=bool)
     fields = {"special": special} if special.any() else {}
-    fields |= _of_texts(inputs["text"].tolist(), tokens, starts, names) if "text" in inputs else _of_images(tokens)
-    return TokenFacts(starts, {name: values for name, values in fields.items() if values is not None})
+    spans = _spans(tokens, starts)
+    if spans:
+        texts = [text for pair in zip(inputs["text"], inputs["target"], strict=True) for text in pair]
+        bounds = np.append(np.stack([spans[name][0] for name in (ENCODER, DECODER)], axis=1).ravel(), starts[-1])
+        fields |= _of_texts(texts, tokens, bounds, names)
+    else:
+        fields |= _of_texts(inputs["text"].tolist(), tokens, starts, names) if "text" in inputs else _of_images(tokens)
+    return TokenFacts(starts, {name: values for name, values in fields.items() if values is not None}, spans)
+
+
+def _spans(tokens: pd.DataFrame, starts: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Where the two sequences of each input begin and end; empty where an input is one."""
+    if "sequence" not in tokens or not set(tokens["sequence"]) <= {ENCODER, DECODER}:
+        return {}
+    is_encoder = (tokens["sequence"] == ENCODER).to_numpy(dtype=np.int64)
+    middles = starts[:-1] + np.add.reduceat(is_encoder, starts[:-1])
+    return {ENCODER: (starts[:-1], middles), DECODER: (middles, starts[1:])}
 
 
 def _of_images(tokens: pd.DataFrame) -> dict[str, np.ndarray | None]:

@@ -18,17 +18,19 @@ Mask = Bool[np.ndarray, "_ _"]
 
 
 def received_at(run: Any, rule: SinkRule, sites: Sequence[Site] | None = None) -> Iterator[SiteReceived]:
-    """Every self-attention site of a run, or some of them, one at a time.
+    """Every site of a run, or some of them, one at a time; arrays are over the tokens of the site's key sequence.
+
+    A token of another sequence than the queries has no query of its own: at sites of cross-attention all count.
 
     Args:
         run: With ``sites``, ``received`` and ``allowed_by_input``, as `analysis.store.Run`.
         rule: Whether a token's own query counts.
         sites: Only these.
     """
-    for site in [site for site in run.sites if site.role == "self"] if sites is None else sites:
-        received = run.received(site, counts_own=rule.counts_own)
+    for site in run.sites if sites is None else sites:
+        own = rule.counts_own or site.is_cross
+        received = run.received(site, counts_own=own)
         masks = run.allowed_by_input(site)
-        own = rule.counts_own
         of_mask = {id(mask): (_n_seeing(mask, own), even_received(mask, own), _n_seeing(mask, True)) for mask in masks}
         parts = (np.concatenate([of_mask[id(mask)][place] for mask in masks]) for place in range(3))
         yield SiteReceived(site.key, received, *parts, _learned(run, site, masks))

@@ -21,13 +21,16 @@ class Received(NamedTuple):
 
 
 def attention_received(
-    attention: Float[np.ndarray, "input head query key"], allowed: Bool[np.ndarray, "input query key"]
+    attention: Float[np.ndarray, "input head query key"],
+    allowed: Bool[np.ndarray, "input query key"],
+    is_cross: bool = False,
 ) -> tuple[Float[np.ndarray, "input head key"], Float[np.ndarray, "input head key"]]:
     """The sink score of every token of a batch, own query counted and not.
 
     Args:
         attention: Weights, 0 where padded or not allowed.
         allowed: True where the query may attend to the key.
+        is_cross: Queries are other tokens than the keys, of which none has a query of its own: both are the same.
 
     Returns:
         Both mean over the queries that may attend to the key: in a causal model those at its position or later, in a
@@ -37,6 +40,9 @@ def attention_received(
         Models", section 3.1, there for causal models; the plain column mean for bidirectional ones, and leaving the own
         query out, are ours.
     """
+    if is_cross:
+        received = _mean(attention.sum(axis=2), allowed.sum(axis=1)[:, None])
+        return received, received
     total, own = attention.sum(axis=2), np.diagonal(attention, axis1=2, axis2=3)
     n_all, n_own = allowed.sum(axis=1)[:, None], np.diagonal(allowed, axis1=1, axis2=2)[:, None]
     return _mean(total, n_all), _mean(total - own, n_all - n_own)

@@ -77,10 +77,52 @@ def test_an_input_of_the_longest_length_runs(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [zoo._t5, zoo._bart], ids=["t5", "bart"])
-def test_of_an_encoder_decoder_the_encoder_is_run(folder: Path, make: object) -> None:
-    loaded = load_model(save(folder, make()), device="cpu")
+def test_an_encoder_decoder_is_run_whole_or_its_encoder_alone(folder: Path, make: object) -> None:
+    name = save(folder, make())
+    loaded = load_model(name, device="cpu")
+    assert (loaded.part, loaded.sequences, loaded.writer) == ("whole", ("encoder", "decoder"), None)
+    stacks = {site.stack_label for site in make_plan(loaded, dry_input(loaded)).sites}
+    assert stacks == {"text.enc.self", "text.dec.self", "text.dec.cross"}
+    loaded = load_model(name, device="cpu", part="encoder")
+    assert (loaded.part, loaded.sequences) == ("encoder", ())
     plan = make_plan(loaded, dry_input(loaded))
     assert [site.label for site in plan.sites] == ["text.enc.self.0", "text.enc.self.1"]
+    with pytest.raises(InputError, match="no part 'decoder'"):
+        load_model(name, part="decoder")
+
+
+@pytest.mark.parametrize("kind", ["T5", "Bart"])
+def test_an_encoder_decoder_that_writes_brings_its_head(folder: Path, kind: str) -> None:
+    config = (zoo._t5() if kind == "T5" else zoo._bart()).config
+    torch.manual_seed(0)
+    whole = getattr(hf, f"{kind}ForConditionalGeneration")(config).eval()
+    loaded = load_model(save(folder, whole), device="cpu")
+    assert not loaded.writer.training
+    assert (
+        dict(loaded.module.named_modules()).keys() >= dict(whole.get_encoder().named_modules(prefix="encoder")).keys()
+    )
+    inputs = [np.array([5, 6, 7, 8]), np.array([9])]
+    for ids, read in zip(inputs, loaded.decoder_writes(inputs), strict=True):
+        own = whole.generate(torch.tensor(ids)[None], do_sample=False, num_beams=1, max_new_tokens=64)[0].tolist()
+        assert read == (own[:-1] if len(own) > 1 else own)
+    labels = torch.tensor([[5, 6, 7]])
+    assert loaded.decoder_reads([5, 6, 7]) == whole.prepare_decoder_input_ids_from_labels(labels)[0].tolist()
+
+
+def test_a_head_that_would_be_random_writes_nothing(folder: Path) -> None:
+    config = zoo._bart().config
+    config.tie_word_embeddings = False
+    name = save(folder, hf.BartForConditionalGeneration(config))
+    weights = load_file(folder / "model.safetensors")
+    save_file(
+        {k: v for k, v in weights.items() if k != "lm_head.weight"}, folder / "model.safetensors", {"format": "pt"}
+    )
+    assert load_model(name, device="cpu").writer is None
+    save_file(
+        {k: v for k, v in weights.items() if "decoder.layers.0" not in k}, folder / "model.safetensors", {"format": "pt"}
+    )
+    with pytest.raises(ModelError, match="lacks"):
+        load_model(name)
 
 
 @pytest.mark.parametrize("family", ["CLIP", "Siglip"])
@@ -202,7 +244,8 @@ def test_every_family_goes_from_a_folder_to_a_plan(folder: Path, family: str) ->
     """Saved, found again by transformers' Auto classes and planned: what the tests of capture make in memory."""
     model = zoo.make_whole(family)
     modality = "text" if family in zoo.TEXT_MODELS else "vision"
-    loaded = load_model(save(folder, model), modality=modality, device="cpu")
+    part = "encoder" if family in ("t5", "bart") else "whole"
+    loaded = load_model(save(folder, model), modality=modality, device="cpu", part=part)
     assert loaded.processor is not None
     assert type(loaded.module).__name__ == type(zoo.make_model(family)).__name__
     plan = make_plan(loaded, dry_input(loaded))
