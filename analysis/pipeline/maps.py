@@ -91,21 +91,21 @@ def make_map(
     seed: int = 0,
     report: Report = silent,
 ) -> str:
-    """Lay out every self-attention head of a run, with its fidelity, and draw the thumbnails of every stack."""
+    """Lay out every head of a run, with its fidelity, and draw the thumbnails of every stack."""
     from analysis.projection import PROJECTIONS
     from analysis.projection.fit import fit_heads
     from analysis.projection.problem import Layout
 
-    sites = [site for site in reader.sites if site.role == "self"]
+    sites = reader.sites
     parameters = {**PROJECTIONS[kind.method].parameters(kind.target), "code_version": __version__}
     parameters |= {"aligned": True} if kind.aligned else {}
     projection_id = writer.put_projection("", kind.method, kind.target, kind.dims, seed, parameters)
     done = writer.done_heads(projection_id)
     heads = [(site, head) for site in sites for head in range(site.n_heads)]
     is_special = reader.tokens()["is_special"].to_numpy(dtype=bool)
-    starts = np.concatenate([[0], np.cumsum(reader.inputs()["n_tokens"].to_numpy())])
+    sides = {site.key: _sides(reader, site, is_special) for site in sites}
     waiting = [
-        (site.key, head, partial(StoredHead, reader, site, head, starts, is_special))
+        (site.key, head, partial(StoredHead, reader, site, head, *sides[site.key]))
         for site, head in heads
         if kind.aligned or (site.key, head) not in done
     ]
@@ -131,8 +131,10 @@ class StoredHead:
     """One head of a run as `fit_heads` wants it: read only for the inputs asked for, so that memory stays bounded.
 
     Attributes:
-        starts: Row at which each input begins, and the number of rows at the end.
-        is_special: For every token of the run.
+        starts: Row of the queries at which each input begins, and their number at the end.
+        is_special: For every key of the run.
+        key_starts: Row of the keys at which each input begins, where they are other tokens than the queries.
+        special_queries: For every one of these.
     """
 
     reader: Reader
@@ -140,23 +142,37 @@ class StoredHead:
     head: int
     starts: np.ndarray
     is_special: np.ndarray
+    key_starts: np.ndarray | None = None
+    special_queries: np.ndarray | None = None
 
     def of_inputs(self, inputs: np.ndarray) -> HeadProblem:
         """The problem of some inputs, rising."""
-        from analysis.projection.problem import HeadProblem
-        from analysis.projection.sample import rows_of
+        from analysis.projection.problem import HeadProblem, bounds_of, rows_of
 
         everything = len(inputs) == len(self.starts) - 1
         chosen = None if everything else inputs
+        key_starts, special = self.key_starts, self.special_queries
         return HeadProblem(
             queries=self.reader.queries(self.site, self.head, chosen),
             keys=self.reader.keys(self.site, self.head, chosen),
             scale=self.site.scale,
-            starts=np.concatenate([[0], np.cumsum(np.diff(self.starts)[inputs])]),
+            starts=bounds_of(self.starts, inputs),
             attention=self.reader.attention_by_input(self.site, self.head, chosen),
             allowed=self.reader.allowed_by_input(self.site, chosen),
-            is_special=self.is_special[rows_of(self.starts, inputs)],
+            is_special=self.is_special[rows_of(self.starts if key_starts is None else key_starts, inputs)],
+            key_starts=None if key_starts is None else bounds_of(key_starts, inputs),
+            special_queries=None if special is None else special[rows_of(self.starts, inputs)],
         )
+
+
+def _sides(reader: Reader, site: Site, is_special: np.ndarray) -> tuple:
+    """Of `StoredHead`, what all heads of a site share."""
+    starts, key_starts = (
+        np.concatenate([[0], np.cumsum(list(reader.lengths_of(name).values()))])
+        for name in (site.query_sequence, site.key_sequence)
+    )
+    special_queries, special = (is_special[rows] for rows in (reader.query_rows(site), reader.key_rows(site)))
+    return (starts, special, key_starts, special_queries) if site.is_cross else (starts, special)
 
 
 def _draw_thumbnails(writer: RunWriter | AddonWriter, projection_id: str, sites: Sequence[Site]) -> None:

@@ -114,7 +114,9 @@ def load_run_model(run: Run, model: str | Path | None = None, *, with_head: bool
     chosen = name if model is None else str(model)
     commit = None if revision.startswith("sha256:") or chosen != name else revision
     load = load_with_head if with_head else load_model
-    loaded = load(chosen, modality=run.modality, dtype=str(manifest.get("dtype") or "float32"), revision=commit or None)
+    loaded = load(
+        chosen, modality=run.modality, dtype=str(manifest.get("dtype") or "float32"), revision=commit or None
+    )
     if revision and loaded.revision != revision:
         raise ModelError(
             f"{loaded.name} is not the model that run {run.run_id} was made with: its revision is "

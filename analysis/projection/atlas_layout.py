@@ -141,7 +141,7 @@ def descended(
     return descend(
         x, y, *neighbours,
         pairs.first, pairs.length, pairs.offset, pairs.target,
-        cyclic_shifts(constants["n_iterations"], constants["n_shifts"], problem.n_points, seed),
+        cyclic_shifts(constants["n_iterations"], constants["n_shifts"], problem.n_points, seed, len(problem.keys)),
         constants["power"], constants["sigma"], constants["eps"], constants["strength"], constants["key_strength"],
         constants["rate"], constants["warm_up"], constants["exaggeration"], constants["exaggerated"],
         goal, constants["least_pressure"], constants["most_pressure"], entropy, ceiling,
@@ -158,12 +158,15 @@ def centred_start(layout: Layout, seed: int) -> tuple[np.ndarray, np.ndarray]:
     radius = np.sqrt((union**2).sum(axis=1).mean())
     union *= RADIUS / radius if radius > 1e-9 else 1.0
     union += np.random.default_rng([seed, 1]).normal(scale=1e-4, size=union.shape)
-    x, y = np.split(union.astype(np.float32), 2)
+    x, y = np.split(union.astype(np.float32), [len(layout.queries)])
     return np.ascontiguousarray(x.T), np.ascontiguousarray(y.T)
 
 
-def cyclic_shifts(n_iterations: int, n_shifts: int, n_points: int, seed: int) -> np.ndarray:
-    """``[iteration, sample, kind]`` distances in the point table, uniform in 1..n-1; none for a single point."""
-    if n_points < 2:
+def cyclic_shifts(n_iterations: int, n_shifts: int, n_points: int, seed: int, n_keys: int | None = None) -> np.ndarray:
+    """``[iteration, sample, kind]`` distances in the tables of queries and of keys, uniform in 1..n-1; none for single
+    points."""
+    n_keys = n_points if n_keys is None else n_keys
+    if max(n_points, n_keys) < 2:
         return np.zeros((n_iterations, 0, 2), dtype=np.int64)
-    return np.random.default_rng([seed, 0]).integers(1, n_points, size=(n_iterations, n_shifts, 2))
+    most = n_points if n_points == n_keys else [max(n_points, 2), max(n_keys, 2)]
+    return np.random.default_rng([seed, 0]).integers(1, most, size=(n_iterations, n_shifts, 2))

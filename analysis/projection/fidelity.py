@@ -152,11 +152,11 @@ def attended_nearby(problem: HeadProblem, layout: Layout) -> dict[str, float]:
 def attended_sums(problem: HeadProblem, layout: Layout) -> dict[str, float]:
     """Over queries: attention on the three nearest keys beyond chance (gain), what the oracle has beyond chance (room),
     content keys found (hits), and content queries that could find three (n_recalled)."""
-    everything = np.ones(problem.n_points, dtype=bool)
+    everything = np.ones(len(problem.keys), dtype=bool)
     rows = nearest_rows(problem, layout, everything)
     mass, chance, oracle = (rows[name].sum() for name in ("mass", "chance", "oracle"))
     content = nearest_rows(problem, layout, ~problem.is_special)
-    hits = content["hits"][(content["n_counted"] > 3) & ~problem.is_special]
+    hits = content["hits"][(content["n_counted"] > 3) & ~problem.is_special_query]
     sums = {"gain": mass - chance, "room": oracle - chance, "hits": hits.sum(), "n_recalled": len(hits)}
     return {name: float(value) for name, value in sums.items()}
 

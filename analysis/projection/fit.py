@@ -13,8 +13,8 @@ import numpy as np
 
 from analysis.projection import PROJECTIONS, Projection
 from analysis.projection.fidelity import attention_sums, figures_of, measure, neighbour_figures, reading
-from analysis.projection.problem import HeadProblem, Layout
-from analysis.projection.sample import blocks_of_inputs, placed_beside, rows_of
+from analysis.projection.problem import HeadProblem, Layout, rows_of
+from analysis.projection.sample import blocks_of_inputs, placed_beside
 
 MAX_TOKENS = 20_000
 """Beyond this many tokens a map is fitted on a sample of the inputs and the others are placed beside it."""
@@ -25,7 +25,10 @@ class Head(Protocol):
     """A head that need not be in memory: a `HeadProblem`, or what can read one."""
 
     starts: np.ndarray
-    """Row at which each input begins, and the number of rows at the end."""
+    """Row of the queries at which each input begins, and their number at the end."""
+
+    key_starts: np.ndarray | None
+    """The same of the keys, where they are other tokens."""
 
     def of_inputs(self, inputs: np.ndarray) -> HeadProblem:
         """The problem of some inputs, rising."""
@@ -99,7 +102,10 @@ def fit_one(
     head: Head, entry: Projection, dims: int, seed: int, target: str, max_tokens: int, options: dict[str, Any]
 ) -> tuple[Layout, dict[str, float]]:
     """One head, on a sample of its inputs where it has more than `max_tokens` tokens."""
-    blocks = blocks_of_inputs(head.starts, max_tokens, seed)
+    longer = np.diff(head.starts)
+    if head.key_starts is not None:
+        longer = np.maximum(longer, np.diff(head.key_starts))
+    blocks = blocks_of_inputs(np.concatenate([[0], np.cumsum(longer)]), max_tokens, seed)
     if len(blocks) > 1:
         return fit_in_blocks(head, blocks, entry, dims, seed, target, options)
     problem = head.of_inputs(np.arange(len(head.starts) - 1)).with_target(target)
@@ -114,25 +120,27 @@ def fit_in_blocks(
 
     Figures that read attention are of all inputs, those of neighbours of the first block alone.
     """
-    rows = [rows_of(head.starts, inputs) for inputs in blocks]
+    bounds = (head.starts, head.starts if head.key_starts is None else head.key_starts)
+    rows = [[rows_of(starts, inputs) for starts in bounds] for inputs in blocks]
     sample = head.of_inputs(blocks[0]).with_target(target)
     if "towards" in options:
-        options = {**options, "towards": layout_of(options["towards"], rows[0])}
+        options = {**options, "towards": layout_of(options["towards"], *rows[0])}
     fitted = entry(sample, dims, seed, **options)
     power, sigma = reading(sample, fitted)
     judged = {**fitted.parameters, "reading": {"power": power, "sigma": sigma}}
-    places = np.empty((2, int(head.starts[-1]), dims), dtype=np.float32)
-    places[0, rows[0]], places[1, rows[0]] = fitted.queries, fitted.keys
+    places = [np.empty((int(starts[-1]), dims), dtype=np.float32) for starts in bounds]
+    places[0][rows[0][0]], places[1][rows[0][1]] = fitted.queries, fitted.keys
     figures = neighbour_figures(sample, fitted)
     sums = [attention_sums(sample, replace(fitted, parameters=judged))]
-    for inputs, at in zip(blocks[1:], rows[1:]):
+    for inputs, (at, key_at) in zip(blocks[1:], rows[1:]):
         other = head.of_inputs(inputs).with_target(target)
         layout = placed_beside(other, sample, fitted)
         if entry.settle is not None:
             layout = entry.settle(other, layout, seed)
-        places[0, at], places[1, at] = layout.queries, layout.keys
+        places[0][at], places[1][key_at] = layout.queries, layout.keys
         sums.append(attention_sums(other, replace(layout, parameters=judged)))
-    counts = {"n_fitted": len(rows[0]), "n_placed": places.shape[1] - len(rows[0]), "n_blocks": len(blocks)}
+    n_fitted = len(rows[0][0])
+    counts = {"n_fitted": n_fitted, "n_placed": len(places[0]) - n_fitted, "n_blocks": len(blocks)}
     return Layout(*places, {**fitted.parameters, **counts}), {**figures_of(sums), **figures}
 
 
@@ -174,6 +182,8 @@ def in_a_chain(
             yield fitted
 
 
-def layout_of(layout: Layout, rows: np.ndarray) -> Layout:
-    """The places of some tokens."""
-    return Layout(layout.queries[rows], layout.keys[rows], layout.parameters)
+def layout_of(layout: Layout, rows: np.ndarray, key_rows: np.ndarray) -> Layout:
+    """The places of some queries and keys; the layout itself where it is of other tokens."""
+    if rows.max(initial=-1) >= len(layout.queries) or key_rows.max(initial=-1) >= len(layout.keys):
+        return layout
+    return Layout(layout.queries[rows], layout.keys[key_rows], layout.parameters)

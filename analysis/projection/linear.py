@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from analysis.projection import projection
-from analysis.projection.problem import HeadProblem, Layout, Pairs
+from analysis.projection.problem import HeadProblem, Layout, Pairs, bounds_of, rows_of
 
 TRAINING_TOKENS = 1500
 """About this many tokens, of evenly spaced inputs, train the two matrices: a few hundred numbers need no more, and
@@ -104,22 +104,22 @@ def leading_directions(query_basis: np.ndarray, key_basis: np.ndarray, scale: fl
     return turn_q, turn_k
 
 
-def training_part(problem: HeadProblem, n_tokens: int = TRAINING_TOKENS) -> tuple[np.ndarray, Pairs]:
-    """Whole inputs with about `n_tokens` tokens, evenly spaced over the run: their rows, and their pairs renumbered."""
-    pairs, starts = problem.pairs, problem.starts
+def training_part(problem: HeadProblem, n_tokens: int = TRAINING_TOKENS) -> tuple[np.ndarray, np.ndarray, Pairs]:
+    """Whole inputs with about `n_tokens` queries, evenly spaced over the run: rows of their queries and of their keys,
+    and their pairs renumbered."""
+    pairs, starts, key_starts = problem.pairs, problem.starts, problem.bounds_of_keys
     n_inputs = len(starts) - 1
     n_chosen = max(round(n_inputs * min(n_tokens / max(problem.n_points, 1), 1.0)), 1)
     if n_chosen >= n_inputs:
-        return np.arange(problem.n_points), pairs
+        return np.arange(problem.n_points), np.arange(len(problem.keys)), pairs
     chosen = np.linspace(0, n_inputs - 1, n_chosen).round().astype(int)
-    sizes = np.diff(starts)[chosen]
-    moved = np.repeat(starts[chosen] - (np.cumsum(sizes) - sizes), sizes)
-    rows = np.arange(len(moved)) + moved
+    rows, key_rows = rows_of(starts, chosen), rows_of(key_starts, chosen)
+    moved = np.repeat(key_starts[chosen] - bounds_of(key_starts, chosen)[:-1], np.diff(starts)[chosen])
     part = pairs._replace(
         first=np.maximum(pairs.first[rows] - moved, 0), length=pairs.length[rows], offset=pairs.offset[rows],
         n_allowed=pairs.n_allowed[rows],
     )  # fmt: skip
-    return rows, part
+    return rows, key_rows, part
 
 
 def trained(
@@ -129,12 +129,12 @@ def trained(
     """Adam on both maps and on the place of the mean key, from the given start; returns all three."""
     from analysis.projection.kernels.forces import softmax_pull
 
-    rows, pairs = training_part(problem)
-    queries, keys = queries[rows].T.astype(np.float32), keys[rows].T
-    keys = np.vstack([keys, np.ones(len(rows))]).astype(np.float32)
+    rows, key_rows, pairs = training_part(problem)
+    queries, keys = queries[rows].T.astype(np.float32), keys[key_rows].T
+    keys = np.vstack([keys, np.ones(len(key_rows))]).astype(np.float32)
     turns = [turn_q.T.astype(np.float32), np.hstack([turn_k.T, np.zeros((turn_k.shape[1], 1))]).astype(np.float32)]
     moments = [[np.zeros_like(turn), np.zeros_like(turn)] for turn in turns]
-    pulls = [np.empty((len(turns[0]), len(rows)), dtype=np.float32) for _ in turns]
+    pulls = [np.empty((len(turns[0]), len(of_kind)), dtype=np.float32) for of_kind in (rows, key_rows)]
     n_rows = max(int((pairs.n_allowed > 1).sum()), 1)
     for step in range(1, steps + 1):
         places = [np.ascontiguousarray(turn @ vectors) for turn, vectors in zip(turns, (queries, keys))]

@@ -23,8 +23,8 @@ N_SAMPLED = 512
 
 
 def join(
-    queries: Float[np.ndarray, "point d_head"], keys: Float[np.ndarray, "point d_head"]
-) -> tuple[Float[np.ndarray, "point d_head"], Float[np.ndarray, "point d_head"], float]:
+    queries: Float[np.ndarray, "query d_head"], keys: Float[np.ndarray, "key d_head"]
+) -> tuple[Float[np.ndarray, "query d_head"], Float[np.ndarray, "key d_head"], float]:
     """Both moves: scale by the best c, then move the keys onto the mean query.
 
     Returns:
@@ -35,7 +35,7 @@ def join(
     return queries, keys + (queries.mean(axis=0) - keys.mean(axis=0)), scale
 
 
-def best_scale(queries: Float[np.ndarray, "point d_head"], keys: Float[np.ndarray, "point d_head"]) -> float:
+def best_scale(queries: Float[np.ndarray, "query d_head"], keys: Float[np.ndarray, "key d_head"]) -> float:
     """The c for which distance tells the product best: their weighted correlation is nearest to -1.
 
     Only close pairs count, with weight ``(t - distance)^2`` where t is the `CLOSE_SHARE` quantile of distance.

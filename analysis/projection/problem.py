@@ -32,8 +32,8 @@ class Layout:
             ``exp(-d^2 / s^2)``; without it, the kindest reading of a family is searched for.
     """
 
-    queries: Float32[np.ndarray, "point dims"]
-    keys: Float32[np.ndarray, "point dims"]
+    queries: Float32[np.ndarray, "query dims"]
+    keys: Float32[np.ndarray, "key dims"]
     parameters: dict[str, Any] = field(default_factory=dict)
 
 
@@ -61,39 +61,48 @@ class HeadProblem:
 
     Attributes:
         queries: All inputs one after the other.
-        keys: Same rows as `queries`: self-attention only.
+        keys: Same rows as `queries`; of other tokens where there are `key_starts`.
         scale: Factor on q·k before the softmax.
-        starts: Row at which each input begins, and the number of rows at the end.
+        starts: Row of the queries at which each input begins, and their number at the end.
         attention: One matrix per input. Rows are read as proportions: with learned sinks they sum to less than 1
             and are rescaled over the keys.
         allowed: One mask per input, True where the query may attend to the key.
-        is_special: True for CLS, SEP, registers and the like.
+        is_special: True for CLS, SEP, registers and the like among the tokens that are keys.
         target: One of `TARGETS`; see `with_target`.
+        key_starts: Row of the keys at which each input begins, where they are other tokens than the queries.
+        special_queries: The special ones of these.
     """
 
-    queries: Float[np.ndarray, "point d_head"]
-    keys: Float[np.ndarray, "point d_head"]
+    queries: Float[np.ndarray, "query d_head"]
+    keys: Float[np.ndarray, "key d_head"]
     scale: float
     starts: Int[np.ndarray, " boundary"]
     attention: Sequence[Float[np.ndarray, "_ _"]]
     allowed: Sequence[Bool[np.ndarray, "_ _"]]
-    is_special: Bool[np.ndarray, " point"]
+    is_special: Bool[np.ndarray, " key"]
     target: str = "attention"
+    key_starts: Int[np.ndarray, " boundary"] | None = None
+    special_queries: Bool[np.ndarray, " query"] | None = None
 
     @property
     def n_points(self) -> int:
-        """Number of tokens, each with one query and one key."""
+        """Number of queries; in self-attention that of tokens, each with one query and one key."""
         return len(self.queries)
+
+    @property
+    def bounds_of_keys(self) -> Int[np.ndarray, " boundary"]:
+        """Row of the keys at which each input begins, and their number at the end."""
+        return self.starts if self.key_starts is None else self.key_starts
+
+    @property
+    def is_special_query(self) -> Bool[np.ndarray, " query"]:
+        """True for queries of special tokens."""
+        return self.is_special if self.special_queries is None else self.special_queries
 
     @property
     def d_head(self) -> int:
         """Width of a query."""
         return self.queries.shape[1]
-
-    @property
-    def n_neighbours(self) -> int:
-        """`N_NEIGHBOURS`, or what there is in a tiny problem."""
-        return min(N_NEIGHBOURS, self.n_points - 1)
 
     def with_target(self, target: str) -> HeadProblem:
         """The same head with attention as the given target has it.
@@ -111,7 +120,7 @@ class HeadProblem:
                 f"There is no way from the target {self.target!r} to {target!r}; known: {', '.join(TARGETS)}, "
                 "always starting from 'attention'."
             )
-        attention, allowed = without_sinks(self.attention, self.allowed, self.is_special, self.starts)
+        attention, allowed = without_sinks(self.attention, self.allowed, self.is_special, self.bounds_of_keys)
         narrowed = replace(self, attention=attention, allowed=allowed, target=target)
         for name in ("query_neighbours", "key_neighbours"):
             if name in self.__dict__:
@@ -120,41 +129,54 @@ class HeadProblem:
 
     def of_inputs(self, inputs: Int[np.ndarray, " input"]) -> HeadProblem:
         """The same head on some of its inputs only, in the order given."""
-        from analysis.projection.sample import rows_of
-
         if np.array_equal(inputs, np.arange(len(self.attention))):
             return self
-        rows = rows_of(self.starts, inputs)
+        rows, key_rows = rows_of(self.starts, inputs), rows_of(self.bounds_of_keys, inputs)
+        special = self.special_queries
         return replace(
-            self, queries=self.queries[rows], keys=self.keys[rows], is_special=self.is_special[rows],
-            starts=np.concatenate([[0], np.cumsum(np.diff(self.starts)[inputs])]),
+            self, queries=self.queries[rows], keys=self.keys[key_rows], is_special=self.is_special[key_rows],
+            starts=bounds_of(self.starts, inputs), special_queries=None if special is None else special[rows],
+            key_starts=None if self.key_starts is None else bounds_of(self.key_starts, inputs),
             attention=[self.attention[i] for i in inputs], allowed=[self.allowed[i] for i in inputs],
         )  # fmt: skip
 
     @cached_property
     def pairs(self) -> Pairs:
         """The allowed pairs packed for the kernels."""
-        return pack(self.attention, self.allowed, self.starts)
+        return pack(self.attention, self.allowed, self.bounds_of_keys)
 
     @cached_property
-    def query_neighbours(self) -> Int[np.ndarray, "point neighbour"]:
+    def query_neighbours(self) -> Int[np.ndarray, "query neighbour"]:
         """The nearest other queries of each query, by Euclidean distance, nearest first."""
         from analysis.projection.kernels.neighbours import nearest
 
-        return nearest(self.queries, self.n_neighbours)
+        return nearest(self.queries, min(N_NEIGHBOURS, len(self.queries) - 1))
 
     @cached_property
-    def key_neighbours(self) -> Int[np.ndarray, "point neighbour"]:
+    def key_neighbours(self) -> Int[np.ndarray, "key neighbour"]:
         """The nearest other keys of each key, by Euclidean distance, nearest first."""
         from analysis.projection.kernels.neighbours import nearest
 
-        return nearest(self.keys, self.n_neighbours)
+        return nearest(self.keys, min(N_NEIGHBOURS, len(self.keys) - 1))
+
+
+def rows_of(starts: Int[np.ndarray, " boundary"], inputs: Int[np.ndarray, " input"]) -> Int[np.ndarray, " point"]:
+    """Rows of the point table that belong to some inputs, in the order of the inputs."""
+    sizes = np.diff(starts)[inputs]
+    return np.arange(sizes.sum()) + np.repeat(starts[inputs] - (np.cumsum(sizes) - sizes), sizes)
+
+
+def bounds_of(
+    starts: Int[np.ndarray, " boundary"], inputs: Int[np.ndarray, " input"]
+) -> Int[np.ndarray, " kept_boundary"]:
+    """`starts` of some inputs put after each other."""
+    return np.concatenate([[0], np.cumsum(np.diff(starts)[inputs])])
 
 
 def without_sinks(
     attention: Sequence[Float[np.ndarray, "_ _"]],
     allowed: Sequence[Bool[np.ndarray, "_ _"]],
-    is_special: Bool[np.ndarray, " point"],
+    is_special: Bool[np.ndarray, " key"],
     starts: Int[np.ndarray, " boundary"],
     rule: SinkRule = USUAL,
 ) -> tuple[list[Float[np.ndarray, "_ _"]], list[Bool[np.ndarray, "_ _"]]]:
@@ -166,8 +188,8 @@ def without_sinks(
     Args:
         attention: One matrix per input; not changed.
         allowed: One mask per input; not changed.
-        is_special: For all points of the run.
-        starts: Row at which each input begins.
+        is_special: For all keys of the run.
+        starts: Row of the keys at which each input begins.
         rule: From how much attention on a key is a sink.
 
     Returns:

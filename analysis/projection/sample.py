@@ -38,12 +38,6 @@ def blocks_of_inputs(
     return [np.sort(order[block == number]) for number in np.unique(block)]
 
 
-def rows_of(starts: Int[np.ndarray, " boundary"], inputs: Int[np.ndarray, " input"]) -> Int[np.ndarray, " point"]:
-    """Rows of the point table that belong to some inputs, in the order of the inputs."""
-    sizes = np.diff(starts)[inputs]
-    return np.arange(sizes.sum()) + np.repeat(starts[inputs] - (np.cumsum(sizes) - sizes), sizes)
-
-
 def placed_beside(problem: HeadProblem, sample: HeadProblem, fitted: Layout) -> Layout:
     """The points of other inputs of the same head, beside their nearest fitted neighbours.
 

@@ -25,7 +25,9 @@ _README = """A run of QK Atlas: {run_id} ({model} on {data}).
 
 manifest.json   what made the run
 inputs, tokens  one row an input, one row a token; a token's place in them is its point in every vector
-sites           one row an attention call: its heads, its scale and its mask (band_left, band_right; empty = unbounded)
+sites           one row an attention call: its heads, its scale and its mask (band_left, band_right; empty = unbounded);
+                where an input is two sequences (the column sequence of tokens), query_sequence and key_sequence say
+                whose tokens its queries and its keys are, in token-table order
 head_scores, head_input_scores, head_profiles, head_places, token_scores   as in the app
 sinks           which tokens swallow attention, one row a site, head and position, class or string of the token
 sink_cuts       what each measure was on an input before and after sinks were cut, one row a cut, input and measure
@@ -169,20 +171,30 @@ def _vector_schema(run: Run, site: Site) -> pa.Schema:
 
 def _vector_rows(run: Run, site: Site) -> Iterator[pa.Table]:
     schema, tokens = _vector_schema(run, site), run.tokens()
-    kind = schema.field("q").type.value_type
+    kind, sides = schema.field("q").type.value_type, (run.query_rows(site), run.key_rows(site))
+    rows = np.union1d(*sides)
+    at = [_places(rows, side) for side in sides]
     for head in range(site.n_heads):
         is_first = head in _first_heads(site)
-        nothing = pa.nulls(len(tokens))
+        nothing = pa.nulls(len(rows))
         columns = [
-            np.full(len(tokens), head, np.int16),
-            np.full(len(tokens), site.kv_head(head), np.int16),
-            tokens["input_id"].to_numpy(np.int32),
-            tokens["position"].to_numpy(np.int32),
-            _lists(run.queries(site, head), kind),
-            _lists(run.centred_keys(site, head), kind) if is_first else nothing.cast(schema.field("k").type),
-            run.value_norms(site, head) if is_first else nothing.cast(pa.float32()),
+            np.full(len(rows), head, np.int16),
+            np.full(len(rows), site.kv_head(head), np.int16),
+            tokens["input_id"].to_numpy(np.int32)[rows],
+            tokens["position"].to_numpy(np.int32)[rows],
+            _lists(run.queries(site, head), kind).take(at[0]),
+            _lists(run.centred_keys(site, head), kind).take(at[1])
+            if is_first
+            else nothing.cast(schema.field("k").type),
+            pa.array(run.value_norms(site, head)).take(at[1]) if is_first else nothing.cast(pa.float32()),
         ]
         yield pa.table(columns, schema=schema)
+
+
+def _places(rows: np.ndarray, side: np.ndarray) -> pa.Array:
+    """Where each of the rows is among those of one side; null where it is not."""
+    at = np.searchsorted(side, rows)
+    return pa.array(at, mask=~np.isin(rows, side))
 
 
 def _lists(vectors: Float[np.ndarray, "point d_head"], kind: pa.DataType) -> pa.ListArray:

@@ -117,7 +117,7 @@ class Reader(SinkTables):
         """Attention of one head on every input in order, or on some (rising), as `attention` gives it, with a few
         queries in all."""
         found, allowed = self._head(site, head), self.allowed_by_input(site, inputs)
-        lengths = self._lengths_of(found.query_sequence, inputs)
+        lengths = self.lengths_of(found.query_sequence, inputs)
         stored: dict[int, bytes] = {}
         if found.index in self._where("attention"):
             query = f"SELECT input_id, weights FROM attention WHERE site = ? AND head = ?{_only(inputs)}"
@@ -152,7 +152,7 @@ class Reader(SinkTables):
     ) -> list[Bool[np.ndarray, "query key"]]:
         """The mask of a site on every input in order, or on some (rising), as `allowed` gives it."""
         found = self.site(site)
-        lengths, n_keys = (self._lengths_of(name, inputs) for name in (found.query_sequence, found.key_sequence))
+        lengths, n_keys = (self.lengths_of(name, inputs) for name in (found.query_sequence, found.key_sequence))
         odd: set[int] = set()
         if found.index in self._where("masks"):
             rows = self._rows("SELECT input_id FROM masks WHERE site = ?", [found.index])
@@ -193,7 +193,7 @@ class Reader(SinkTables):
         only = _only(inputs)
         query = f"SELECT input_id, {column} FROM vectors WHERE site = ? AND head = ?{only} ORDER BY input_id"
         sequence = site.query_sequence if column == "q" else site.key_sequence
-        rows, lengths = self._rows(query, [site.index, head, *_listed(inputs)]), self._lengths_of(sequence, inputs)
+        rows, lengths = self._rows(query, [site.index, head, *_listed(inputs)]), self.lengths_of(sequence, inputs)
         if [row[0] for row in rows] != list(lengths):
             raise RunError(f"{len(rows)} of {len(lengths)} inputs have captures of {site.key}: the run is unfinished.")
         return unpack_rows([row[1] for row in rows], list(lengths.values()), width)

@@ -335,7 +335,7 @@ class TableReader:
         first, end = self._spans_of(sequence)[input_id] if sequence else (0, self._n_tokens(input_id))
         return end - first
 
-    def _lengths_of(self, sequence: str, inputs: Sequence[int] | None) -> dict[int, int]:
+    def lengths_of(self, sequence: str, inputs: Sequence[int] | None = None) -> dict[int, int]:
         """Tokens of a sequence by input: of all inputs, or of some."""
         whole = self._lengths
         if sequence:

@@ -119,7 +119,9 @@ def test_a_head_that_would_be_random_writes_nothing(folder: Path) -> None:
     )
     assert load_model(name, device="cpu").writer is None
     save_file(
-        {k: v for k, v in weights.items() if "decoder.layers.0" not in k}, folder / "model.safetensors", {"format": "pt"}
+        {k: v for k, v in weights.items() if "decoder.layers.0" not in k},
+        folder / "model.safetensors",
+        {"format": "pt"},
     )
     with pytest.raises(ModelError, match="lacks"):
         load_model(name)

@@ -13,8 +13,8 @@ from analysis.projection.alignment import displacement
 from analysis.projection.atlas_layout import settled as settle
 from analysis.projection.fidelity import attention_sums, figures_of, kl_explained, measure
 from analysis.projection.fit import fit_heads, layout_of
-from analysis.projection.problem import Layout
-from analysis.projection.sample import blocks_of_inputs, placed_beside, rows_of
+from analysis.projection.problem import Layout, rows_of
+from analysis.projection.sample import blocks_of_inputs, placed_beside
 from analysis.projection.thumbnails import MARGIN_PX, N_LEVELS, density_levels, sprite
 from analysis.types import Band
 from tests.projection.heads import random_head
@@ -136,7 +136,7 @@ def test_figures_of_parts_are_the_figures_of_the_whole():
     sums = []
     for inputs in (np.array([0, 3]), np.array([1, 2])):
         rows = rows_of(problem.starts, inputs)
-        sums.append(attention_sums(problem.of_inputs(inputs), layout_of(layout, rows)))
+        sums.append(attention_sums(problem.of_inputs(inputs), layout_of(layout, rows, rows)))
     whole = measure(problem, layout)
     for name, value in figures_of(sums).items():
         assert value == pytest.approx(whole[name], abs=1e-6), name
@@ -157,7 +157,7 @@ def test_a_sampled_head_never_reads_everything():
     asked = []
 
     class OnDemand:
-        starts = problem.starts
+        starts, key_starts = problem.starts, None
 
         def of_inputs(self, inputs):
             asked.append(len(inputs))

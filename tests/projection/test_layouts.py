@@ -154,7 +154,8 @@ def test_training_helps_and_new_tokens_go_where_they_belong():
 
 def test_linear_is_trained_on_whole_inputs_spread_over_the_run():
     problem = random_head(lengths=(20, 10, 30) * 8, d_head=4, band=Band(left=9, right=0))
-    rows, pairs = training_part(problem, n_tokens=120)
+    rows, key_rows, pairs = training_part(problem, n_tokens=120)
+    np.testing.assert_array_equal(key_rows, rows)
     assert len(pairs.first) == len(pairs.length) == len(rows)
     assert 90 <= len(rows) <= 150
     inputs = np.searchsorted(problem.starts, rows, side="right") - 1
@@ -164,9 +165,10 @@ def test_linear_is_trained_on_whole_inputs_spread_over_the_run():
     for i in np.flatnonzero(pairs.length):
         keys = rows[pairs.first[i] : pairs.first[i] + pairs.length[i]]
         np.testing.assert_array_equal(keys, problem.pairs.first[rows[i]] + np.arange(pairs.length[i]))
-    everything, same = training_part(problem, n_tokens=10_000)
+    everything, every_key, same = training_part(problem, n_tokens=10_000)
     assert same is problem.pairs
     np.testing.assert_array_equal(everything, np.arange(problem.n_points))
+    np.testing.assert_array_equal(every_key, np.arange(problem.n_points))
 
 
 def clustered_head():

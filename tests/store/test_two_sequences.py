@@ -9,7 +9,7 @@ import pytest
 
 from analysis.attention import recompute
 from analysis.errors import RunError
-from analysis.store import RunWriter, open_run, schema
+from analysis.store import RunWriter, export_run, open_run, schema
 from analysis.store.publish import seal
 from analysis.types import Band, Site, SiteCapture
 from tests.store.synthetic import make_synthetic_run
@@ -143,6 +143,20 @@ def test_points_of_a_map_are_of_the_tokens_that_have_them(captured):
     assert np.array_equal(np.isfinite(places[0, 1, :, 0]), ~is_decoder)
     queries = points[points["kind"] == "query"].sort_values(["input_id", "position"])[["x", "y"]].to_numpy(np.float32)
     assert np.array_equal(places[0, 0][is_decoder], queries)
+
+
+def test_exported_vectors_stand_with_the_tokens_that_have_them(captured, tmp_path):
+    _, run = captured
+    folder = export_run(run, tmp_path / "out", "parquet")
+    rows = pd.read_parquet(folder / "vectors" / "site=2").query("head == 2").sort_values(["input_id", "position"])
+    sequence = run.tokens()["sequence"].to_numpy()
+    assert len(rows) == 24
+    np.testing.assert_array_equal(np.stack(rows["q"][sequence == "decoder"]), run.queries("text.dec.cross.0", 2))
+    np.testing.assert_array_equal(np.stack(rows["k"][sequence == "encoder"]), run.keys("text.dec.cross.0", 2))
+    assert rows["q"].isna().to_numpy().tolist() == (sequence == "encoder").tolist()
+    assert rows["v_norm"].isna().to_numpy().tolist() == (sequence == "decoder").tolist()
+    own = pd.read_parquet(folder / "vectors" / "site=1").query("head == 2")
+    assert len(own) == 13
 
 
 def test_points_for_all_tokens_are_refused_where_a_site_sees_some(tmp_path):

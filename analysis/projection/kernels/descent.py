@@ -30,7 +30,7 @@ def descend(
     power, sigma, eps, strength, key_strength, rate, warm_up, exaggeration, exaggerated,
     goal, least_pressure, most_pressure, entropy, ceiling,
 ):  # fmt: skip
-    """Run the descent on `x` and `y` (``[dims, point]``, changed in place).
+    """Run the descent on `x` and `y` (``[dims, point]``, changed in place; they may be of different numbers).
 
     Args:
         shifts: ``[iteration, sample, 2]``, the last axis for queries and keys.
@@ -47,9 +47,9 @@ def descend(
     """
     dims, n_points = x.shape
     n_iterations = shifts.shape[0]
-    mean_x, mean_y, square_x, square_y = np.zeros_like(x), np.zeros_like(x), np.zeros_like(x), np.zeros_like(x)
-    pull_x, pull_y, push = np.empty_like(x), np.empty_like(x), np.empty_like(x)
-    work = np.empty((dims + 1, n_points), dtype=np.float32)
+    mean_x, mean_y, square_x, square_y = np.zeros_like(x), np.zeros_like(y), np.zeros_like(x), np.zeros_like(y)
+    pull_x, pull_y, push_x, push_y = np.empty_like(x), np.empty_like(y), np.empty_like(x), np.empty_like(y)
+    work = np.empty((dims + 1, max(n_points, y.shape[1])), dtype=np.float32)
     row_work = np.empty((3, max(length.max(), 1)), dtype=np.float32)
     mean_q, mean_k, pressure = 0.0, 0.0, 1.0
     last_exaggerated = int(exaggerated * n_iterations)
@@ -66,10 +66,10 @@ def descend(
             pressure = pressure * np.exp(4.0 * (goal - explained))
             pressure = min(max(pressure, least_pressure), most_pressure)
         mean_q = neighbour_pull(
-            x, query_neighbours, shifts[iteration, :, 0], mean_q, 1.0, attraction, pull_x, push, work
+            x, query_neighbours, shifts[iteration, :, 0], mean_q, 1.0, attraction, pull_x, push_x, work
         )
         mean_k = neighbour_pull(
-            y, key_neighbours, shifts[iteration, :, 1], mean_k, key_strength, attraction, pull_y, push, work
+            y, key_neighbours, shifts[iteration, :, 1], mean_k, key_strength, attraction, pull_y, push_y, work
         )
         step = rate * min((iteration + 1.0) / warm_up, (n_iterations - iteration) / max(n_iterations - warm_up, 1.0))
         adam_step(x, pull_x, mean_x, square_x, step, iteration + 1)

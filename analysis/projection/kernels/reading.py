@@ -51,7 +51,7 @@ def nearest_three(x, y, first, length, offset, target, counted, mass, chance, or
     invented: with all attention on one key the other two places are shared by all.
 
     Args:
-        counted: ``[point]``, which keys take part.
+        counted: ``[key]``, which keys take part.
         mass: Overwritten: attention on the three nearest keys.
         chance: Overwritten: attention on three keys drawn blindly.
         oracle: Overwritten: attention on the three most attended keys.
@@ -132,8 +132,10 @@ def popularity(first, length, offset, target, n_iterations):
     Returns:
         The cross-entropy summed over queries in nats.
     """
-    n_points = length.shape[0]
-    received, popular, exposure = np.zeros(n_points), np.ones(n_points), np.empty(n_points)
+    n_points, n_keys = length.shape[0], 0
+    for i in range(n_points):
+        n_keys = max(n_keys, first[i] + length[i])
+    received, popular, exposure = np.zeros(n_keys), np.ones(n_keys), np.empty(n_keys)
     for i in range(n_points):
         for j in range(length[i]):
             received[first[i] + j] += max(target[offset[i] + j], np.float32(0))
@@ -153,11 +155,11 @@ def popularity(first, length, offset, target, n_iterations):
             for j in range(length[i]):
                 if target[at + j] >= 0:
                     exposure[begin + j] += 1.0 / total
-        for j in range(n_points):
+        for j in range(n_keys):
             if received[j] > 0:
                 cross_entropy -= received[j] * np.log(popular[j])
         if iteration < n_iterations:
-            for j in range(n_points):
+            for j in range(n_keys):
                 popular[j] = max(received[j], 1e-12) / exposure[j] if exposure[j] > 0 else 0.0
     return cross_entropy
 
