@@ -12,7 +12,10 @@ import analysis
 from analysis.errors import InputError, UserError
 from analysis.metrics import METRICS, metric_names
 from analysis.pipeline import plan_extraction
-from analysis.pipeline.sinks import sinks_of
+from analysis.pipeline.sinks import levels_of, sinks_of, sum_up_sinks
+from analysis.sinks import SinkRule
+from analysis.sinks.towers import read_tower
+from analysis.store.one_sequence import of_stack
 from tests.model_folders import minilm, save_tiny_bart, save_tiny_t5
 
 TEXTS = [
@@ -155,6 +158,25 @@ def test_attention_received_is_the_mean_over_the_queries_of_the_other_sequence(m
     first = sinks[(sinks["kind"] == "position") & (sinks["position"] == 0)].groupby("site")["token"].first()
     assert set(first) == {"<s>", *(run.tokens().query("sequence == 'decoder'")["text"].iloc[:1])}
     assert set(sinks_of(run).overall["sequence"]) == {"encoder", "decoder"}
+
+
+def test_the_sinks_of_every_stack_are_summed_up(made):
+    _, run = made
+    for stack in KINDS:
+        said = sum_up_sinks(run, stack)
+        assert said.startswith(("No token is a sink", "The ", "One "))
+        part = of_stack(run, stack)
+        tower = read_tower(part, stack)
+        assert len(tower.inputs) == len(part.tokens()) == len(run.key_rows(f"{stack}.0"))
+        assert (levels_of(run, tower) is None) == (stack == "text.dec.cross")
+    assert "of the decoder's attention" in said
+    cross = read_tower(of_stack(run, "text.dec.cross"), "text.dec.cross", SinkRule(0.01, 1))
+    masses = [
+        run.attention("text.dec.cross.1", 2, i).sum() / len(run.query_positions("text.dec.cross.1", i))
+        for i in range(3)
+    ]
+    np.testing.assert_allclose(cross.mass[1][2], masses, atol=0.05)
+    assert (cross.mass[1] <= 1 + 1e-5).all()
 
 
 def test_states_are_measured_in_both_stacks(made):

@@ -100,7 +100,7 @@ def _sinks(options: argparse.Namespace) -> None:
     rule = SinkRule(options.threshold, options.min_queries, counts_own=not options.exclude_own)
     with open_run(options.run, options.out) as run:
         found = sinks_of(run, rule)
-        stacks = dict.fromkeys(site.stack_label for site in run.sites if site.role == "self")
+        stacks = dict.fromkeys(site.stack_label for site in run.sites)
         words = {stack: sum_up_sinks(run, stack, replace(rule, counts_own=False)) for stack in stacks}
     as_rows = options.json or options.csv
     table = found.by_head if as_rows else found.overall

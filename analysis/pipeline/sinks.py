@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import numpy as np
-    import pandas as pd
 
     from analysis.store import Run, RunWriter
     from analysis.store.reading import Reader
@@ -39,27 +38,23 @@ def measure_sinks(writer: RunWriter, special: Mapping[str, str], *, seed: int, r
         report: Told when it begins.
     """
     report(Progress("scores", message="Finding sinks", run_id=writer.run_id))
-    reader = writer.reader()
-    tokens = reader.tokens()
-    found = _find(reader, tokens, token_classes(tokens, special), PUBLISHED, seed)
-    writer.put_sinks(found.by_head)
+    writer.put_sinks(_find(writer.reader(), special, PUBLISHED, seed).by_head)
 
 
-def _find(run: Reader, tokens: pd.DataFrame, classes: np.ndarray, rule: SinkRule, seed: int) -> SinkFindings:
+def _find(run: Reader, special: Mapping[str, str] | None, rule: SinkRule, seed: int) -> SinkFindings:
     """The sinks among the tokens of each sequence; positions count within it."""
     import pandas as pd
 
+    from analysis.store.one_sequence import OneSequence, each_sequence
+
     parts = []
-    for sequence in dict.fromkeys(site.key_sequence for site in run.sites):
-        sites = [site for site in run.sites if site.key_sequence == sequence]
-        own = tokens
-        if sequence:
-            own = tokens.iloc[run.rows_of(sequence)]
-            own = own.assign(position=own.groupby("input_id").cumcount()).reset_index(drop=True)
-        of_tokens = classes[run.rows_of(sequence)] if sequence else classes
-        each_site = partial(received_at, run, rule, sites)
-        found = find_sinks(each_site, own, of_tokens, rule=rule, seed=seed)
-        parts.append(found._replace(overall=found.overall.assign(sequence=sequence)) if sequence else found)
+    for part in each_sequence(run):
+        tokens = part.tokens()
+        each_site = partial(received_at, run, rule, part.sites)
+        found = find_sinks(each_site, tokens, token_classes(tokens, special), rule=rule, seed=seed)
+        if isinstance(part, OneSequence):
+            found = found._replace(overall=found.overall.assign(sequence=part.sequence))
+        parts.append(found)
     tables = ([getattr(part, name) for part in parts] for name in SinkFindings._fields)
     return SinkFindings(*(pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0] for frames in tables))
 
@@ -71,16 +66,20 @@ def sinks_of(run: Run, rule: SinkRule = PUBLISHED) -> SinkFindings:
         run: An open run.
         rule: Threshold, fewest queries, and whether a token's own query counts.
 
+    Returns:
+        As `find_sinks`. Where an input is several sequences, positions count within that of the site's keys, and
+        `overall` has a row for each ``sequence``.
+
     Raises:
         RunError: The run was made before sinks were measured.
     """
-    tokens, classes = run.tokens(), classes_of(run)
     seed = int(run.manifest.get("spec", {}).get("seed", 0))
-    return _find(run, tokens, classes, rule, seed)
+    return _find(run, run.manifest.get("special_tokens"), rule, seed)
 
 
 def classes_of(run: Run) -> np.ndarray:
-    """The class of every token of a run, in token-table order; see `analysis.sinks.token_classes`."""
+    """The class of every token of a run, or of one sequence of it, in token-table order; see
+    `analysis.sinks.token_classes`."""
     return token_classes(run.tokens(), run.manifest.get("special_tokens"))
 
 
@@ -92,8 +91,10 @@ def width_of(run: Run, stack: str) -> int:
 
 def levels_of(run: Run, tower: Tower, rule: LevelRule | None = None) -> Levels | None:
     """The levels of a tower's sinks; None where the run has no figures of its states."""
+    from analysis.store.one_sequence import of_stack
+
     figures = run.state_figures(tower.stack)
-    return find_levels(tower, figures, run.tokens(), rule) if figures else None
+    return find_levels(tower, figures, of_stack(run, tower.stack).tokens(), rule) if figures else None
 
 
 def sum_up_sinks(run: Run, stack: str | None = None, rule: SinkRule = USUAL) -> str:
@@ -107,5 +108,8 @@ def sum_up_sinks(run: Run, stack: str | None = None, rule: SinkRule = USUAL) -> 
     Raises:
         RunError: The run was made before sinks were measured.
     """
-    tower = read_tower(run, stack, rule)
-    return sum_up(tower, levels_of(run, tower), run.tokens(), classes_of(run))
+    from analysis.store.one_sequence import of_stack
+
+    part = of_stack(run, stack)
+    tower = read_tower(part, stack, rule)
+    return sum_up(tower, levels_of(run, tower), part.tokens(), classes_of(part))

@@ -45,19 +45,21 @@ def sum_up(tower: Tower, levels: Levels | None, tokens: pd.DataFrame, classes: n
 
 def _of_primary(tower: Tower, tokens: pd.DataFrame, classes: np.ndarray) -> str:
     who = name_primary(tower, tokens, classes)
+    site = tower.sites[0]
+    whose = f"the {site.query_sequence}'s" if site.is_cross else "the other tokens'"
     by_layer = np.array([received.mean(dtype=np.float64) for received in tower.of_primary])
     strong = np.flatnonzero(by_layer >= tower.rule.threshold)
     if not len(strong):
         best = int(np.argmax(by_layer))
         return (
-            f"No token is a sink in whole layers: {who} receives {_percent(by_layer[best])} of the other tokens' "
+            f"No token is a sink in whole layers: {who} receives {_percent(by_layer[best])} of {whose} "
             f"attention at most, in layer {best}."
         )
     n_heads = sum(int((received.mean(axis=1) >= tower.rule.threshold).sum()) for received in tower.of_primary)
     total = sum(site.n_heads for site in tower.sites)
     where = _layers(strong, len(by_layer))
     return (
-        f"{who[0].upper()}{who[1:]} receives {_percent(by_layer[strong].mean())} of the other tokens' attention "
+        f"{who[0].upper()}{who[1:]} receives {_percent(by_layer[strong].mean())} of {whose} attention "
         f"{where}, and is a sink in {n_heads} of {total} heads."
     )
 

@@ -18,7 +18,8 @@ from analysis.types import Site
 
 @dataclass(frozen=True)
 class Tower:
-    """The self-attention sites of one tower, over all tokens of the run in token-table order.
+    """The sites of one tower, over all tokens of the run in token-table order: those of its key sequence where an input
+    is several, see `analysis.store.one_sequence.OneSequence`.
 
     Attributes:
         stack: Its label.
@@ -70,13 +71,14 @@ def read_tower(run: Any, stack: str | None = None, rule: SinkRule = USUAL) -> To
         UnknownName: There is no such tower.
         RunError: The run was made before sinks were measured.
     """
-    labels = list(dict.fromkeys(site.stack_label for site in run.sites if site.role == "self"))
+    labels = list(dict.fromkeys(site.stack_label for site in run.sites))
     if stack is None and labels:
         stack = labels[0]
     if stack not in labels:
-        raise UnknownName(f"There is no tower {str(stack)[:100]!r} of self-attention; known: {', '.join(labels)}.")
-    sites = [site for site in run.sites if site.stack_label == stack and site.role == "self"]
+        raise UnknownName(f"There is no tower {str(stack)[:100]!r}; known: {', '.join(labels)}.")
+    sites = [site for site in run.sites if site.stack_label == stack]
     lengths = run.inputs()["n_tokens"].to_numpy()
+    n_queries = np.array(list(run.lengths_of(sites[0].query_sequence).values())) if sites[0].is_cross else lengths
     inputs = np.repeat(np.arange(len(lengths)), lengths)
     bounds = np.concatenate([[0], np.cumsum(lengths)])
     every, scores, shares, mass, n_sinks, able = [], [], [], [], [], np.zeros(len(inputs), dtype=bool)
@@ -88,7 +90,7 @@ def read_tower(run: Any, stack: str | None = None, rule: SinkRule = USUAL) -> To
         scores.append(received.mean(axis=0))
         shares.append(sinks.mean(axis=0))
         whole = np.nan_to_num(run.received(found.site, counts_own=True))
-        weight = np.where(sinks, whole * found.n_all, 0) / lengths[inputs]
+        weight = np.where(sinks, whole * found.n_all, 0) / n_queries[inputs]
         mass.append(np.add.reduceat(weight, bounds[:-1], axis=1))
         n_sinks.append(np.add.reduceat(sinks.astype(np.int64), bounds[:-1], axis=1))
     score = np.stack(scores)
