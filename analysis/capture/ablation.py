@@ -116,7 +116,7 @@ def sum_outputs(
             sums[call.key] = call.output[0, chosen].double().sum(dim=0).cpu().numpy()
 
     inputs, _ = pad(model, [question.tensors])
-    with Capture(model.module, keep_outputs=True, on_call=take):
+    with Capture(model.module, keep_outputs=True, on_call=take, trace=False):
         forward_module(model.module, inputs)
     return sums, question.n_tokens if queries is None else int(queries.sum())
 

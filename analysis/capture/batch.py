@@ -127,7 +127,8 @@ def _run_padded(
             checks = wanted.checks_rounding and _is_close(plan, site)
             fields[site.key] = _split(call, site, offset, masks, lengths, replace(wanted, checks_rounding=checks))
 
-    with Capture(loaded.module, on_call=take):
+    is_traced = any(site.route == "optrace" for site in plan.sites)
+    with Capture(loaded.module, on_call=take, trace=is_traced):
         forward(loaded, inputs)
     for site in plan.sites:
         if site.key not in fields:

@@ -6,6 +6,9 @@ Four questions, each answered with its largest difference:
 2. Is the attention computed from the recorded arguments the one the model's own eager function returns for them?
 3. Do these weights times the recorded values give what the model's own kernel returned in the captured pass?
 4. Do queries and keys rounded to fp16 for storage give the attention back within 2e-3? If not it is stored.
+
+Where operations were traced, the weights are the model's own, and question 2 is asked of the queries and keys: is their
+product the one that the model computed, and does the softmax of it, with what was added, give those weights?
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from analysis.capture.batch import forward
 from analysis.capture.interface import Call, Capture
 from analysis.capture.rounding import STORED_TOLERANCE
 from analysis.errors import UserError
-from analysis.models import LoadedModel
+from analysis.models import LoadedModel, forward_module
 from analysis.types import Site
 
 EXACT = {"float32": 1e-5, "float16": 5e-3, "bfloat16": 4e-2}
@@ -52,10 +55,10 @@ def certify(
     Returns:
         The sites that hold, `recomputable` and `band` settled; and the certificate as plain values.
     """
-    own, eager_reason = _own_eager(loaded, inputs)
-    sites, verdicts, left_out = [], {}, _unreachable(loaded.module)
+    own, eager_reason = own_eager(loaded.module, inputs)
+    sites, verdicts, left_out = [], {}, _unreached(loaded.module, calls)
     for key, call in calls.items():
-        verdict = _judge(call, own.get(key), offsets[key], n_tokens, EXACT[loaded.dtype])
+        verdict = judge_call(call, own.get(key), EXACT[loaded.dtype], offsets[key], _wrong_tokens(call, n_tokens))
         verdicts[key] = verdict
         if verdict["reason"]:
             left_out[key] = verdict["reason"]
@@ -90,10 +93,11 @@ def largest_difference(first: Any, second: Any) -> float:
 
 
 def explain_no_calls(loaded: LoadedModel, inputs: dict[str, Tensor]) -> str:
-    """Why a model is refused whose attention never passes the interface, and what was tried."""
+    """Why a model is refused whose attention can neither be passed on nor followed, and what was tried."""
     kind = type(loaded.module).__name__
     tried = (
-        f"{loaded.name} ({kind}) cannot be captured: no attention call went through transformers' attention interface"
+        f"{loaded.name} ({kind}) cannot be captured: no attention call went through transformers' attention interface, "
+        "and none was found among its operations"
     )
     try:
         with eager(loaded.module):
@@ -122,27 +126,38 @@ def eager(model: torch.nn.Module) -> Iterator[None]:
             config._attn_implementation_internal = before[key]
 
 
-def _own_eager(loaded: LoadedModel, inputs: dict[str, Tensor]) -> tuple[dict[str, Call], str]:
+def own_eager(module: torch.nn.Module, inputs: dict[str, Tensor]) -> tuple[dict[str, Call], str]:
     """The calls of a pass with the model's own eager attention, which returns its weights; or why there are none."""
     try:
-        with eager(loaded.module), Capture(loaded.module, keep_outputs=True) as capture:
-            forward(loaded, inputs)
+        with eager(module), Capture(module, keep_outputs=True, trace=False) as capture:
+            forward_module(module, inputs)
     except (TypeError, ValueError, RuntimeError, KeyError, AttributeError, NotImplementedError) as error:
         return {}, f"the model does not run with eager attention ({type(error).__name__}: {error})"
     own = {call.key: call for call in capture.recorded if call.own_weights is not None}
     return own, "" if own else "the model's eager attention returns no weights"
 
 
-def _unreachable(model: torch.nn.Module) -> dict[str, str]:
-    """Attention modules that are known to go round the interface."""
+def _unreached(model: torch.nn.Module, calls: dict[str, Call]) -> dict[str, str]:
+    """Attention modules of torch that did not run on this input, or not in a way that could be followed."""
+    reached = {call.module_name for call in calls.values()}
     return {
-        name: "torch's nn.MultiheadAttention does not pass through transformers' attention interface"
+        name: "torch's nn.MultiheadAttention made no call that could be followed"
         for name, part in model.named_modules()
-        if isinstance(part, torch.nn.MultiheadAttention)
+        if isinstance(part, torch.nn.MultiheadAttention) and name not in reached
     }
 
 
-def _judge(call: Call, own: Call | None, offset: np.ndarray, n_tokens: dict[str, int], exact: float) -> dict[str, Any]:
+def judge_call(
+    call: Call, own: Call | None, exact: float, offset: np.ndarray | None = None, wrong_tokens: str = ""
+) -> dict[str, Any]:
+    """The verdict on one captured call: its largest differences, and the reason why it does not hold, if any.
+
+    Args:
+        own: The same call in a pass with the model's own eager attention, with its weights.
+        exact: Largest difference of the attention from the model's own.
+        offset: What is subtracted from its keys before they are rounded, [kv_head, d_head].
+        wrong_tokens: Why its tokens are not those of the input; then nothing is compared.
+    """
     verdict: dict[str, Any] = {
         "label": call.site.label,
         "attention_max_abs_diff": None,
@@ -152,17 +167,21 @@ def _judge(call: Call, own: Call | None, offset: np.ndarray, n_tokens: dict[str,
         "is_recomputable": False,
         "reason": "",
     }
-    if reason := _wrong_tokens(call, n_tokens):
+    if reason := wrong_tokens or _unfit(call):
         return {**verdict, "reason": reason}
     try:
         weights = call.attention()
     except (UserError, RuntimeError) as error:
         return {**verdict, "reason": str(error)}
     verdict["values_max_abs_diff"] = _values_difference(call, weights)
+    if call.observed is not None:
+        verdict["product_max_abs_diff"] = _product_difference(call)
+        verdict["attention_max_abs_diff"] = _difference(call.recomputed(), weights)
     if own is not None and own.own_weights.shape == weights.shape:
-        verdict["attention_max_abs_diff"] = _difference(own.attention(), own.own_weights)
+        verdict["attention_max_abs_diff"] = _difference(_as_returned(own), own.own_weights)
         verdict["between_implementations_max_abs_diff"] = _difference(weights, own.own_weights)
-    verdict["recomputed_max_abs_diff"] = _recomputed_difference(call, weights, offset)
+    if offset is not None:
+        verdict["recomputed_max_abs_diff"] = _recomputed_difference(call, weights, offset)
     again = verdict["recomputed_max_abs_diff"]
     verdict["is_recomputable"] = call.site.recomputable and again is not None and again <= STORED_TOLERANCE
     verdict["reason"] = _failure(verdict, exact)
@@ -171,13 +190,16 @@ def _judge(call: Call, own: Call | None, offset: np.ndarray, n_tokens: dict[str,
 
 def _failure(verdict: dict[str, Any], exact: float) -> str:
     own, values = verdict["attention_max_abs_diff"], verdict["values_max_abs_diff"]
+    if (product := verdict.get("product_max_abs_diff")) is not None and not product <= 10 * exact:
+        return f"its queries times keys differ from the product the model computed by {product:.1e} of its size"
     if own is None and values is None:
         return "nothing to compare with: the model returns neither weights nor the attention's output"
     if own is not None and not own <= exact:
         return f"computed attention differs from the model's own by {own:.1e}, more than {exact:.0e}"
     if values is not None and not values <= 10 * exact:
         return f"attention times values differs from the model's own output by {values:.1e} of its size"
-    if (between := verdict["between_implementations_max_abs_diff"]) is not None and not between <= 100 * exact:
+    between = verdict["between_implementations_max_abs_diff"]
+    if values is None and between is not None and not between <= 100 * exact:
         return f"attention differs by {between:.1e} from a pass with the model's eager attention"
     return ""
 
@@ -191,10 +213,19 @@ def _wrong_tokens(call: Call, n_tokens: dict[str, int]) -> str:
     if shape != (1, n_queries, n_keys):
         expected = f"{n_queries}" if n_queries == n_keys else f"{n_queries} x {n_keys}"
         return f"attends over {shape[1]} x {shape[2]} tokens of {shape[0]} sequences, not over the input's {expected}"
+    return ""
+
+
+def _unfit(call: Call) -> str:
+    """Why nothing can be made of a call, if so."""
     if call.q.shape[1] % call.k.shape[1]:
         return f"{call.q.shape[1]} query heads do not share {call.k.shape[1]} key heads evenly"
     if np.isnan(call.site.scale):
-        return "its heads have different scales"
+        return (
+            "its heads have different scales"
+            if call.observed is None
+            else "something else than a scale, a cap, a bias or a mask lies between queries times keys and the softmax"
+        )
     if not bool(torch.isfinite(call.q).all() and torch.isfinite(call.k).all()):
         return "its queries or keys are not finite numbers"
     return ""
@@ -208,7 +239,26 @@ def _values_difference(call: Call, weights: Tensor) -> float | None:
     ours = torch.matmul(weights, values).transpose(1, 2)
     if ours.shape != call.output.shape:
         return None
-    return _difference(ours, call.output) / max(float(call.output.float().abs().max()), 1e-6)
+    output = call.output.float()
+    if call.observed is not None:  # a query that sees nothing: its row is zero here, and whatever there
+        output = output * (weights.sum(-1) > 0).transpose(1, 2)[..., None]
+    return _difference(ours, output) / max(float(output.abs().max()), 1e-6)
+
+
+def _as_returned(own: Call) -> Tensor:
+    """Our weights for a call as its eager function returns them: with learned sinks, some give each key's share of
+    what goes to keys, and take the sink's mass off the output alone."""
+    weights = own.attention()
+    if own.sink_logits is not None and bool((own.own_weights.float().sum(-1) > 1 - 1e-4).all()):
+        return weights / weights.sum(-1, keepdim=True)
+    return weights
+
+
+def _product_difference(call: Call) -> float:
+    """Largest difference of our queries times keys from the model's product, as a share of its largest entry."""
+    keys = call.k.float().repeat_interleave(call.q.shape[1] // call.k.shape[1], dim=1)
+    ours, own = torch.matmul(call.q.float(), keys.transpose(-1, -2)), call.observed.product.float()
+    return _difference(ours, own) / max(float(own.abs().max()), 1e-6)
 
 
 def _recomputed_difference(call: Call, weights: Tensor, offset: np.ndarray) -> float | None:

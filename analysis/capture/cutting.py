@@ -94,7 +94,7 @@ def _measure_batch(model: HeadedModel, question: Question, cuts: Sequence[Cut]) 
     changes = [change for row, cut in enumerate(cuts, start=1) for change in cut.changes(row)]
     states = StateChanges(model.module, [None] * len(cuts), question.n_tokens)
     mass = _Mass(cuts)
-    with Edit(model.module, changes), states, Capture(model.module, on_call=mass.take):
+    with Edit(model.module, changes), states, Capture(model.module, on_call=mass.take, trace=False):
         output = forward_module(model.whole, inputs)
     figures = [{"sink_mass": found} for found in mass.shares()]
     largest: list[LargestChange | None] = [None] * len(cuts)

@@ -2,7 +2,8 @@
 
 transformers asks `AttentionInterface.get_interface` for the attention function on every forward. The wrapper here
 hands out that same function, recorded: the model's own implementation runs on its own arguments, so outputs stay
-bit-equal, and the arguments (queries and keys after rotary embedding, keys not repeated) are kept.
+bit-equal, and the arguments (queries and keys after rotary embedding, keys not repeated) are kept. What goes round
+the interface is found by its operations (`analysis.capture.optrace`); each call says by which route it was reached.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -20,7 +22,9 @@ from torch import Tensor
 from transformers.modeling_utils import AttentionInterface
 
 from analysis.capture import attention as formula
+from analysis.capture.optrace import OpTrace, TracedCall
 from analysis.capture.sites import CallNames, name_sites
+from analysis.capture.traced import Observed, call_fields, count_heads
 from analysis.errors import CaptureRefused
 from analysis.types import Site
 
@@ -50,6 +54,8 @@ class Call:
         implementation: The model's own attention implementation, as in ``sdpa``.
         output: What the model's own function returned, [batch, query, head, d_value]; kept on request.
         own_weights: The weights it returned with it, if it does and they were asked for.
+        route: ``interface`` or ``optrace``.
+        observed: The scores and weights that the model computed, where the operations were traced.
     """
 
     module_name: str
@@ -69,6 +75,8 @@ class Call:
     position_bias: Tensor | None = None
     output: Tensor | None = None
     own_weights: Tensor | None = None
+    route: str = "interface"
+    observed: Observed | None = None
     site: Site = field(default=None, repr=False)  # type: ignore[assignment]  # named when `Capture.calls` is read
 
     @property
@@ -81,14 +89,24 @@ class Call:
 
         Rows sum to 1; with learned sinks to less, the rest being the sink's mass.
         """
+        if self.observed is not None:
+            return self.observed.weights.float()
+        return self.recomputed()
+
+    def recomputed(self) -> Tensor:
+        """`attention` from queries, keys and what else was recorded, also where the model's own weights were seen."""
         return formula.attention(**self._arguments(), sink_logits=self.sink_logits)
 
     def attention_of(self, rows: Tensor, head: int) -> Tensor:
         """`attention` of one head on some inputs of the batch, [row, query, key]."""
+        if self.observed is not None:
+            return self.observed.weights[rows, head].float()
         return formula.attention_of_head(rows, head, **self._arguments(), sink_logits=self.sink_logits)
 
     def scores(self) -> Tensor:
         """Scaled q·k before the softmax with bias and mask applied, [batch, head, query, key], fp32."""
+        if self.observed is not None:
+            return self.observed.scores.float()
         return formula.masked_scores(**self._arguments())
 
     def allowed(self) -> tuple[Tensor, bool]:
@@ -129,6 +147,8 @@ class Capture:
         keep_outputs: Also keep what each attention function returned.
         on_call: Given every call as it happens, which is then not kept: the tensors are still in the caches, and
             their memory is free for the next layer.
+        trace: Also follow the model's operations, for attention that goes round the interface. Costs a few
+            microseconds an operation; without it only calls of the interface are seen.
 
     Example:
         >>> with Capture(model) as capture:
@@ -141,6 +161,7 @@ class Capture:
         model: torch.nn.Module,
         keep_outputs: bool = False,
         on_call: Callable[[Call], None] | None = None,
+        trace: bool = True,
     ) -> None:
         self.model = model
         self.keep_outputs = keep_outputs
@@ -150,6 +171,8 @@ class Capture:
         self._is_cross: dict[int, bool] = {}
         self._hooks: list[Any] = []
         self._n_named = 0
+        self._trace = OpTrace(self._record_traced, model.parameters()) if trace else None
+        self._running: list[torch.nn.Module] = []
 
     @property
     def calls(self) -> list[Call]:
@@ -169,14 +192,21 @@ class Capture:
                 if (position := _other_sequence(type(module))) is not None:
                     note = functools.partial(self._note_cross, *position)
                     self._hooks.append(module.register_forward_pre_hook(note, with_kwargs=True))
+                if self._trace is not None:
+                    self._hooks.append(module.register_forward_pre_hook(self._begin_module))
+                    self._hooks.append(module.register_forward_hook(self._end_module, always_call=True))
             install()
         except BaseException:
             self._remove_hooks()
             raise
         self._token = _open.set((*_open.get(), self))
+        if self._trace is not None:
+            self._trace.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
+        if self._trace is not None:
+            self._trace.__exit__(*error)
         _open.reset(self._token)
         uninstall()
         self._remove_hooks()
@@ -189,6 +219,33 @@ class Capture:
     def _begin_pass(self, module: torch.nn.Module, args: tuple) -> None:
         if self in _open.get() and not _in_backward():
             self._names.begin_pass()
+            self._running.clear()
+
+    def _begin_module(self, module: torch.nn.Module, args: tuple) -> None:
+        if self in _open.get():
+            self._running.append(module)
+
+    def _end_module(self, module: torch.nn.Module, args: tuple, result: Any) -> None:
+        if self in _open.get() and self._running and self._running[-1] is module:
+            self._running.pop()
+
+    def _record_traced(self, traced: TracedCall) -> None:
+        if _in_backward() or not self._running:
+            return
+        module = self._running[-1]
+        name, ordinal = self._names.next_call(module)
+        seen = self._is_cross.get(id(module)) if traced.is_cross is None else traced.is_cross
+        self._take(
+            Call(
+                module_name=name,
+                ordinal=ordinal,
+                forward_pass=max(self._names.n_passes - 1, 0),
+                is_cross=bool(seen),
+                implementation="traced",
+                route="optrace",
+                **call_fields(traced, count_heads(self._running), self.keep_outputs),
+            )
+        )
 
     def _note_cross(self, name: str, position: int, module: torch.nn.Module, args: tuple, kwargs: dict) -> None:
         if self in _open.get():
@@ -314,6 +371,16 @@ def uninstall() -> None:
             _original = None
 
 
+@contextmanager
+def _paused(captures: tuple[Capture, ...]) -> Iterator[None]:
+    """What runs now is recorded by the interface: the traces of these captures look away."""
+    with ExitStack() as stack:
+        for capture in captures:
+            if capture._trace is not None:
+                stack.enter_context(capture._trace.paused())
+        yield
+
+
 def _recording_get_interface(original: Callable) -> Callable:
     @functools.wraps(original)
     def get_interface(self: AttentionInterface, attn_implementation: str, default: Callable) -> Callable:
@@ -329,7 +396,8 @@ def _recording_get_interface(original: Callable) -> Callable:
             changes = [(edit, found) for edit in edits if (found := edit.changes(module))]
             for edit, found in changes:
                 args, kwargs = edit.edit_arguments(found, *kind, args, kwargs)
-            result = function(*args, **kwargs)
+            with _paused(captures):
+                result = function(*args, **kwargs)
             for edit, found in changes:
                 result = edit.edit_result(found, args, kwargs, result)
             for capture in captures:

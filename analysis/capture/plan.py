@@ -122,6 +122,9 @@ def key_offset(call: Call) -> Float[np.ndarray, "kv_head d_head"]:
 
 
 def _first_pass(loaded: LoadedModel, inputs: dict[str, Tensor]) -> Any:
+    """The outputs without capture; without torch's fused encoder layers too, which no trace can follow."""
+    was_fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
     try:
         return forward(loaded, inputs)
     except torch.OutOfMemoryError:
@@ -132,6 +135,8 @@ def _first_pass(loaded: LoadedModel, inputs: dict[str, Tensor]) -> Any:
             f"{loaded.name} does not run on this {loaded.modality} input ({given}): "
             f"{(str(error).splitlines() or [type(error).__name__])[0]}"
         ) from error
+    finally:
+        torch.backends.mha.set_fastpath_enabled(was_fast)
 
 
 def _usual_tokens(calls: list[Call]) -> int:

@@ -84,7 +84,7 @@ def name_sites(calls: list[Call], model: torch.nn.Module) -> list[Site]:
                 band=band,
                 softcap=call.softcap,
                 has_sink_logits=call.sink_logits is not None,
-                route="interface",
+                route=call.route,
                 recomputable=band is not None and not has_bias and call.position_bias is None,
             )
         )
