@@ -37,7 +37,8 @@ def attention(
         is_causal: Also hide later keys.
         position_bias: Added to the scores, broadcastable to the result.
         softcap: ``c`` of ``c * tanh(score / c)``, before bias and mask.
-        sink_logits: One learned logit per head that joins the softmax and is then dropped.
+        sink_logits: A learned logit per head, or [batch, head, query, 1] where it depends on the query, that joins
+            the softmax and is then dropped.
 
     Returns:
         Weights in 0..1, fp32; rows sum to 1, to less with sinks, to 0 where a boolean mask leaves no key.
@@ -47,7 +48,8 @@ def attention(
         q, k, scale=scale, mask=mask, is_causal=is_causal, position_bias=position_bias, softcap=softcap
     )
     if sink_logits is not None:
-        sink = sink_logits.float().reshape(1, -1, 1, 1).expand(scores.shape[0], -1, scores.shape[2], 1)
+        sink = sink_logits if sink_logits.ndim == 4 else sink_logits.reshape(1, -1, 1, 1)
+        sink = sink.float().expand(scores.shape[0], -1, scores.shape[2], 1)
         return torch.softmax(torch.cat([scores, sink], dim=-1), dim=-1)[..., :-1]
     weights = torch.softmax(scores, dim=-1)
     if mask is not None and mask.dtype == torch.bool:
@@ -110,7 +112,7 @@ def attention_of_head(
         k[rows][:, [head // (q.shape[1] // k.shape[1])]],
         mask=None if mask is None else _of_head(_as_four_axes(mask), rows, head),
         is_causal=is_causal,
-        sink_logits=None if sink_logits is None else sink_logits[[head]],
+        sink_logits=_sink_of_head(sink_logits, rows, head),
         **{name: _of_head(value, rows, head) for name, value in extras.items()},
     )
     return found[:, 0]
@@ -139,6 +141,12 @@ def allowed_keys(
         return allowed & mask, False
     open_cells = mask > BLOCKED
     return allowed & open_cells, bool((mask * open_cells).nan_to_num(neginf=0).any())
+
+
+def _sink_of_head(sink_logits: Tensor | None, rows: Tensor, head: int) -> Tensor | None:
+    if sink_logits is None or sink_logits.ndim == 4:
+        return _of_head(sink_logits, rows, head)
+    return sink_logits[[head]]
 
 
 def _of_head(tensor: Any, rows: Tensor, head: int) -> Any:

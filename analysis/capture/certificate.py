@@ -263,7 +263,7 @@ def _product_difference(call: Call) -> float:
 
 def _recomputed_difference(call: Call, weights: Tensor, offset: np.ndarray) -> float | None:
     site = call.site
-    if site.band is None:
+    if site.band is None or (call.sink_logits is not None and call.sink_logits.ndim == 4):
         return None
     sinks = None if call.sink_logits is None else call.sink_logits.detach().float().cpu().numpy().reshape(-1)
     with np.errstate(over="ignore", invalid="ignore"):  # numbers beyond fp16 end as a difference of 1

@@ -316,7 +316,7 @@ def softmax_extras(given: dict[str, Any]) -> dict[str, Any]:
     return {
         "scale": given["query"].shape[-1] ** -0.5 if scale is None else scale,
         "softcap": given.get("softcap"),
-        "sink_logits": given.get("s_aux"),
+        "sink_logits": given.get("s_aux", given.get("sinks")),
         "position_bias": given.get("position_bias"),
     }
 

@@ -107,11 +107,18 @@ def make_plan(loaded: LoadedModel, dry_input: Encoded) -> CapturePlan:
         certificate=certificate,
         key_offsets={site.key: offsets[site.key] for site in sites},
         sink_logits={
-            site.key: calls[site.key].sink_logits.detach().float().cpu().numpy().reshape(-1)
+            site.key: _sink_of_each_head(calls[site.key])
             for site in sites
             if site.has_sink_logits
         },
     )
+
+
+def _sink_of_each_head(call: Call) -> Float[np.ndarray, " head"]:
+    """NaN where it depends on the query: attention is stored there, and nothing can be computed from these."""
+    if call.sink_logits.ndim == 4:
+        return np.full(call.q.shape[1], np.nan, dtype=np.float32)
+    return call.sink_logits.detach().float().cpu().numpy().reshape(-1)
 
 
 def key_offset(call: Call) -> Float[np.ndarray, "kv_head d_head"]:

@@ -85,7 +85,7 @@ def name_sites(calls: list[Call], model: torch.nn.Module) -> list[Site]:
                 softcap=call.softcap,
                 has_sink_logits=call.sink_logits is not None,
                 route=call.route,
-                recomputable=band is not None and not has_bias and call.position_bias is None,
+                recomputable=band is not None and not has_bias and call.position_bias is None and not _sinks_vary(call),
             )
         )
     return with_sequences(sites)
@@ -101,6 +101,11 @@ def with_sequences(sites: list[Site]) -> list[Site]:
         replace(site, query_sequence=mine, key_sequence=ENCODER if site.role == "cross" else mine)
         for site, mine in zip(sites, own, strict=True)
     ]
+
+
+def _sinks_vary(call: Call) -> bool:
+    """The learned sink depends on the query, so no logit per head gives the attention back."""
+    return call.sink_logits is not None and call.sink_logits.ndim == 4
 
 
 def find_band(allowed: Bool[np.ndarray, "query key"]) -> Band | None:
