@@ -12,7 +12,11 @@ import analysis
 from analysis.errors import InputError, UserError
 from analysis.metrics import METRICS, metric_names
 from analysis.pipeline import plan_extraction
+from analysis.pipeline.head_importance import importance
+from analysis.pipeline.new_input import capture_new
+from analysis.pipeline.sink_cuts import cut_sinks
 from analysis.pipeline.sinks import levels_of, sinks_of, sum_up_sinks
+from analysis.pipeline.without_sinks import heads_without_sinks
 from analysis.sinks import SinkRule
 from analysis.sinks.towers import read_tower
 from analysis.store.one_sequence import of_stack
@@ -177,6 +181,45 @@ def test_the_sinks_of_every_stack_are_summed_up(made):
     ]
     np.testing.assert_allclose(cross.mass[1][2], masses, atol=0.05)
     assert (cross.mass[1] <= 1 + 1e-5).all()
+
+
+def test_sinks_are_hidden_among_the_keys_and_the_rest_is_scored(made):
+    _, run = made
+    found = heads_without_sinks(run, ["entropy", "previous_token"], rule=SinkRule(0.2, 2)).heads
+    cross = next(site for site in run.sites if site.is_cross)
+    rows = found[found["site"] == cross.key].set_index("head")
+    shares = []
+    for input_id in range(3):
+        weights = run.attention(cross, 1, input_id)
+        shares.append(weights[:, weights.mean(axis=0) >= 0.2].sum() / len(weights) if len(weights) >= 2 else 0)
+    assert rows["hidden"][1] == pytest.approx(np.mean(shares), abs=1e-5)
+    assert rows["previous_token"].isna().all()
+    assert rows["entropy"].notna().all()
+    assert found.loc[found["site"] == run.sites[0].key, "previous_token"].notna().all()
+
+
+def test_a_new_text_is_captured_with_what_the_decoder_reads_to_it(made):
+    folder, run = made
+    new = capture_new(run, text="A fox sleeps.", model=folder)
+    tokenizer = hf.AutoTokenizer.from_pretrained(folder)
+    ids = tokenizer("A fox sleeps.", return_tensors="pt")
+    written = hf.AutoModelForSeq2SeqLM.from_pretrained(folder).generate(
+        **ids, do_sample=False, num_beams=1, max_new_tokens=64
+    )[0]
+    own = own_attention(folder, ids["input_ids"][0].numpy(), written[:-1].numpy())
+    for site in run.sites:
+        assert np.abs(new.attention(site, 2) - own[site.label][2]).max() < 1e-5
+        assert new.attention(site, 2).shape == (len(new.query_positions(site)), len(new.key_positions(site)))
+    assert new.tokens["sequence"].tolist().count("decoder") == len(written) - 1
+    assert isinstance(new.target, str)
+    assert any("the model itself wrote" in note for note in new.notes)
+
+
+def test_what_is_not_measured_in_pairs_says_so(made):
+    folder, run = made
+    for measure in (importance, cut_sinks):
+        with pytest.raises(UserError, match="not measured in encoder-decoder models yet"):
+            measure(run.path, model=folder)
 
 
 def test_states_are_measured_in_both_stacks(made):

@@ -45,7 +45,7 @@ class LoadedModel:
         modality: ``text`` or ``vision``.
         max_tokens: Longest input in tokens; None when the model has no limit or takes images.
         reads: Every modality of the whole model, of which `module` may be one tower.
-        part: One of `PARTS`; ``encoder`` where only that of an encoder-decoder was asked for.
+        part: One of `PARTS`; ``encoder`` where `module` is that of an encoder-decoder.
         sequences: Of an encoder-decoder that is run whole, ``("encoder", "decoder")``: an input is a text for each.
         writer: The model with the head that writes text, where its class has one; it holds `module`.
     """
@@ -119,7 +119,7 @@ def load_model(
         device: As torch names it; by default the GPU where there is one.
         dtype: ``float32``, ``float16`` or ``bfloat16``.
         revision: Branch, tag or commit on the hub; not for folders.
-        part: One of `PARTS`: an encoder-decoder of texts whole, or its encoder alone.
+        part: One of `PARTS`: an encoder-decoder of texts whole, or its encoder alone. Says nothing of other models.
 
     Raises:
         ModelError: Nothing by that name, no safetensors, no fast tokenizer, own code needed, network away.
@@ -128,8 +128,6 @@ def load_model(
     files = find_files(name, modality, dtype, revision)
     if part not in PARTS:
         raise InputError(f"There is no part {part!r} of a model; known: {', '.join(PARTS)}.")
-    if part == "encoder" and not getattr(files.config, "is_encoder_decoder", False):
-        raise InputError(f"{files.name} is no encoder-decoder: leave --part encoder out.")
     whole, lacking = load_weights(files, "AutoModelForSeq2SeqLM" if part == "whole" and _writes(files) else "AutoModel")
     if part == "whole" and _has_decoder_of_texts(whole) and modality in (None, "text"):
         writer = whole if _writes(files) and not lacking else None
@@ -138,7 +136,9 @@ def load_model(
             loaded, sequences=(ENCODER, DECODER), writer=None if writer is None else writer.to(loaded.device).eval()
         )
     module, modality = _tower(whole, modality, files.name)
-    return replace(ready(files, module, modality, device, modalities(whole)), part=part)
+    is_pair = getattr(files.config, "is_encoder_decoder", False)
+    loaded = ready(files, module, modality, device, modalities(whole))
+    return replace(loaded, part="encoder") if is_pair else loaded
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,8 @@ def load_with_head(
     """Load a model with its own head, as safely as `load_model` does; see there for the arguments.
 
     The head is the one of the class that the config names. Where that is none of the known kinds, or the weights lack
-    part of the head, which would then be random, the model comes without: `HeadedModel.no_head` says why.
+    part of the head, which would then be random, the model comes without: `HeadedModel.no_head` says why. Of an
+    encoder-decoder the encoder comes, without a head.
 
     Raises:
         ModelError: As `load_model`.
@@ -74,7 +75,7 @@ def load_with_head(
             return HeadedModel(
                 **vars(loaded), whole=whole, predicts=predicts, class_names=class_names if predicts == CLASS else {}
             )
-    loaded = load_model(name, modality=modality, device=device, dtype=dtype, revision=revision)
+    loaded = load_model(name, modality=modality, device=device, dtype=dtype, revision=revision, part="encoder")
     return HeadedModel(**vars(loaded), whole=loaded.module, no_head=why)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis import __version__
-from analysis.errors import RunError
+from analysis.errors import InputError, RunError
 from analysis.pipeline.head_scores import score_heads
 from analysis.pipeline.maps import make_map
 from analysis.pipeline.request import Request, checked
@@ -130,6 +130,8 @@ def prepare(request: Request, report: Report) -> Prepared:
     raw = read_data(request.data, limit=request.limit)
     report(Progress("load", message=f"Loading {request.model}"))
     loaded = load_model(request.model, modality=raw.modality, part=request.part)
+    if request.part == "encoder" and loaded.part != "encoder":
+        raise InputError(f"{loaded.name} is no encoder-decoder: leave --part encoder out.")
     report(Progress("encode", message=f"Encoding {len(raw):,} inputs"))
 
     def wrote(done: int) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float, Float32, Int
 
 from analysis.errors import InputError, ModelError, RunError, UnknownName, UserError
 
@@ -43,6 +43,7 @@ class NewInput:
         n_cut: Tokens lost to the model's limit.
         notes: Sentences for the reader: what was cut.
         model: Name and revision of the model.
+        target: What its decoder read, where it has one: what the model wrote, or the text itself; `notes` say which.
     """
 
     text: str | None
@@ -52,6 +53,7 @@ class NewInput:
     n_cut: int
     notes: tuple[str, ...]
     model: tuple[str, str]
+    target: str | None = None
 
     def attention(self, site: Site | str, head: int) -> Float[np.ndarray, "query key"]:
         """Attention of one head after the softmax, the model's own in fp32, as `Run.attention` of a run's input."""
@@ -61,16 +63,28 @@ class NewInput:
         """True where the query may attend to the key."""
         return self._site(site).allowed
 
-    def queries(self, site: Site | str, head: int) -> Float[np.ndarray, "token d_head"]:
+    def query_positions(self, site: Site | str) -> Int[np.ndarray, " query"]:
+        """Positions, within the input, of the tokens that are the rows of a site's attention."""
+        return self._positions(self._site(site).site.query_sequence)
+
+    def key_positions(self, site: Site | str) -> Int[np.ndarray, " key"]:
+        """Positions, within the input, of the tokens that are the columns of a site's attention."""
+        return self._positions(self._site(site).site.key_sequence)
+
+    def _positions(self, sequence: str) -> Int[np.ndarray, " token"]:
+        everything = np.arange(len(self.tokens))
+        return everything[(self.tokens["sequence"] == sequence).to_numpy()] if sequence else everything
+
+    def queries(self, site: Site | str, head: int) -> Float[np.ndarray, "query d_head"]:
         """Every query of a head."""
         return self._head(site, head).queries[head]
 
-    def keys(self, site: Site | str, head: int) -> Float[np.ndarray, "token d_head"]:
+    def keys(self, site: Site | str, head: int) -> Float[np.ndarray, "key d_head"]:
         """Every key that a head reads; heads that share keys give the same."""
         capture = self._head(site, head)
         return capture.keys[capture.site.kv_head(head)]
 
-    def value_norms(self, site: Site | str, head: int) -> Float[np.ndarray, " token"]:
+    def value_norms(self, site: Site | str, head: int) -> Float[np.ndarray, " key"]:
         """The Euclidean norm of every value that a head reads."""
         capture = self._head(site, head)
         return capture.value_norms[capture.site.kv_head(head)]
@@ -114,8 +128,10 @@ def load_run_model(run: Run, model: str | Path | None = None, *, with_head: bool
     chosen = name if model is None else str(model)
     commit = None if revision.startswith("sha256:") or chosen != name else revision
     load = load_with_head if with_head else load_model
+    # Runs of one sequence may be of the encoder of a pair.
+    part = {} if with_head else {"part": "whole" if len(run.sequences) > 1 else "encoder"}
     loaded = load(
-        chosen, modality=run.modality, dtype=str(manifest.get("dtype") or "float32"), revision=commit or None
+        chosen, modality=run.modality, dtype=str(manifest.get("dtype") or "float32"), revision=commit or None, **part
     )
     if revision and loaded.revision != revision:
         raise ModelError(
@@ -163,7 +179,7 @@ def capture_new(
         raise InputError(f"Run {run.run_id} is of {_WHAT[run.modality]}, and {_WHAT[given]} came: give the same kind.")
     raw = _raw_text(text) if text is not None else _raw_image(image)
     loaded = loaded or load_run_model(run, model)
-    inputs = encode(raw, loaded)
+    inputs = encode(raw, loaded, target="same" if run.manifest.get("decoder_reads") == "same" else "auto")
     plan = run.capture_plan
     _check_size(inputs, plan.sites)
     (captures,) = run_batch(loaded, plan, [(NEW_INPUT, inputs.tensors(0))], stores_attention=True)
@@ -173,17 +189,18 @@ def capture_new(
     return NewInput(
         text=str(row["text"]) if text is not None else None,
         image=bytes(row["image"]) if text is None else None,
+        target=str(row["target"]) if inputs.target else None,
         tokens=_as_in(run, inputs.tokens),
         captures={capture.site.key: capture for capture in captures},
         n_cut=n_cut,
-        notes=(cut,) if cut else (),
+        notes=tuple(note for note in (cut, *(inputs.notes if inputs.target else ())) if note),
         model=(loaded.name, loaded.revision),
     )
 
 
 def map_new(
     run: Run, new: NewInput, site: Site | str, head: int, projection: str | None = None
-) -> tuple[Float32[np.ndarray, "token dims"], Float32[np.ndarray, "token dims"]]:
+) -> tuple[Float32[np.ndarray, "query dims"], Float32[np.ndarray, "key dims"]]:
     """Where the queries and keys of a new input lie in a linear map of the run.
 
     An input of the run, captured again, lies where the map has it, as far as fp16 rounding of the stored vectors

@@ -79,10 +79,10 @@ def heads_without_sinks(
     for place, (input_id, n_tokens) in enumerate(chosen.items()):
         for site, first, weights in attention_in_parts(run, input_id, n_tokens):
             allowed = run.allowed(site, input_id)
-            hidden = hide_sinks(weights, allowed, rule)
-            tokens = Tokens() if facts is None else facts.batch([place], n_tokens)
+            hidden = hide_sinks(weights, allowed, rule.at(site))
+            tokens = Tokens() if facts is None else facts.batch([place], allowed.shape[1], site.key_sequence)
             rows = slice(row[site.key, first], row[site.key, first] + len(weights))
-            found[place, rows] = np.stack(_figures(hidden, allowed, tokens, metrics), axis=1)
+            found[place, rows] = np.stack(_figures(hidden, allowed, tokens, metrics, site.is_cross), axis=1)
     return WithoutSinks(_table(heads, names, found), len(chosen))
 
 
@@ -100,12 +100,16 @@ def facts_of_run(run: Reader, inputs: Sequence[int]) -> TokenFacts:
     return facts_of_tables(table[table["input_id"].isin(inputs)], own, names)
 
 
-def _figures(hidden: Hidden, allowed: np.ndarray, tokens: Tokens, metrics: Sequence[str]) -> list[np.ndarray]:
+def _figures(
+    hidden: Hidden, allowed: np.ndarray, tokens: Tokens, metrics: Sequence[str], is_cross: bool
+) -> list[np.ndarray]:
     figures = [hidden.share, hidden.n_columns, hidden.learned_share, hidden.n_emptied]
     if not metrics:
         return figures
-    scores = score_input(AttentionMap.of_one(hidden.weights, allowed, tokens), metrics)
-    return [*figures, *(scores[name][0] for name in metrics)]
+    told = [name for name in metrics if METRICS[name].on_cross or not is_cross]
+    scores = score_input(AttentionMap.of_one(hidden.weights, allowed, tokens, is_cross=is_cross), told)
+    absent = np.full(len(hidden.weights), np.nan)
+    return [*figures, *(scores[name][0] if name in scores else absent for name in metrics)]
 
 
 def _table(heads: list[tuple[Site, int]], names: Sequence[str], found: np.ndarray) -> pd.DataFrame:
@@ -131,6 +135,7 @@ def _special_name(run: Reader, tokens: pd.DataFrame, kind: str) -> str | None:
     """The text of the special token that the run's tokenizer calls by this name; None where it cannot be told."""
     metric, site = _KINDS[kind], run.sites[0]
     stored = run.head_input_scores(metric, site=site)
+    tokens = tokens.iloc[run.key_rows(site)]
     texts = tokens.loc[tokens["is_special"].astype(bool), "text"].unique().tolist()
     if stored.empty or len(texts) < 2:
         return texts[0] if len(stored) and texts else None

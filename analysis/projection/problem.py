@@ -120,7 +120,9 @@ class HeadProblem:
                 f"There is no way from the target {self.target!r} to {target!r}; known: {', '.join(TARGETS)}, "
                 "always starting from 'attention'."
             )
-        attention, allowed = without_sinks(self.attention, self.allowed, self.is_special, self.bounds_of_keys)
+        # Where keys are other tokens than queries, no query is a token's own.
+        rule = USUAL if self.key_starts is None else replace(USUAL, counts_own=True)
+        attention, allowed = without_sinks(self.attention, self.allowed, self.is_special, self.bounds_of_keys, rule)
         narrowed = replace(self, attention=attention, allowed=allowed, target=target)
         for name in ("query_neighbours", "key_neighbours"):
             if name in self.__dict__:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from analysis.errors import UserError
+from analysis.types import Site
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,10 @@ class SinkRule:
             raise UserError(f"The threshold of a sink is {self.threshold:g}; give a mean attention over 0, at most 1.")
         if self.min_queries < 1:
             raise UserError(f"A sink is to be seen by {self.min_queries} queries; give 1 or more.")
+
+    def at(self, site: Site) -> SinkRule:
+        """The rule at a site: where keys are other tokens than queries, no query is a token's own, and all count."""
+        return replace(self, counts_own=True) if site.is_cross else self
 
 
 USUAL = SinkRule()

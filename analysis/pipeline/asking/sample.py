@@ -9,6 +9,7 @@ import numpy as np
 from analysis.errors import CaptureRefused, UserError
 
 if TYPE_CHECKING:
+    from analysis.store import Run
     from analysis.types import Site
 
 
@@ -23,6 +24,23 @@ def sample_inputs(n_inputs: int, limit: int | None, seed: int) -> tuple[int, ...
     if limit is None or limit >= n_inputs:
         return tuple(range(n_inputs))
     return tuple(sorted(np.random.default_rng(seed).choice(n_inputs, limit, replace=False).tolist()))
+
+
+def refuse_pairs(run: Run, what: str) -> None:
+    """Refuse a run whose model reads two sequences.
+
+    Args:
+        run: A run.
+        what: Begins the sentence, as in ``What cutting sinks does``.
+
+    Raises:
+        CaptureRefused: The run is of an encoder-decoder.
+    """
+    if len(run.sequences) > 1:
+        raise CaptureRefused(
+            f"{what} is not measured in encoder-decoder models yet, and run {run.run_id} is of one; it is in a run of "
+            "the encoder alone, made with --part encoder."
+        )
 
 
 def editable(sites: list[Site]) -> tuple[tuple[Site, ...], tuple[str, ...]]:
