@@ -24,15 +24,18 @@ _NOT_PASSED_ON = {b"accept-encoding", b"if-none-match", b"if-modified-since", b"
 _NOT_SENT = {b"content-length", b"etag", b"last-modified", b"accept-ranges"}
 
 
-WELCOME = """
+KNOWN_BEFORE = """
 <script>
   try {
+    const isFolded = (key) => key.startsWith("stSidebarCollapsed-") && localStorage.getItem(key) === "true";
+    document.documentElement.toggleAttribute("data-qk-column-folded", Object.keys(localStorage).some(isFolded));
     const isFirst = location.pathname.endsWith("/") && !location.search && !localStorage.getItem("qk-atlas-welcome");
     document.documentElement.toggleAttribute("data-qk-welcome", isFirst);
   } catch { /* without storage the strip comes when it comes */ }
 </script>
 """
-"""Room for the strip of three sentences, where nobody has read it yet: as `welcome.js` will decide."""
+"""What this browser remembers: that the left column is folded, which Streamlit will do, and takes no room; and whether
+the strip of three sentences has been read, which `welcome.js` will ask for: else it takes room from the start."""
 
 
 class StyleFirst:
@@ -76,5 +79,5 @@ def _with_head(send: _Send, head: bytes) -> _Send:
 app = App(
     Path(__file__).with_name("main.py"),
     lifespan=warmed,
-    middleware=[Middleware(StyleFirst, head=AT_FIRST + LAYOUT + ROOM + WELCOME)],
+    middleware=[Middleware(StyleFirst, head=AT_FIRST + LAYOUT + ROOM + KNOWN_BEFORE)],
 )

@@ -11,10 +11,11 @@ LEFT_COLUMN_PX = 210
 
 AT_FIRST = """
 <style>
-/* Before the page says so: it is wide, and the left column takes its room. */
+/* Before the page says so: it is wide, and the left column takes its room where it was not folded. */
 html {
   [data-testid="stMainBlockContainer"] { max-width: 2200px; }
   @media (min-width: 1000px) {
+    &:not([data-qk-column-folded])
     [data-testid="stApp"]:not([data-test-script-state="notRunning"], :has([data-testid="stSidebar"])) {
       [data-testid="stAppViewContainer"] { padding-left: 210px; }
       .st-key-top { left: 228px; }
@@ -100,8 +101,53 @@ html {
   .st-key-view:has(.st-key-input_picture) .st-key-input_listed { min-height: 282px; }
   .st-key-input_waad { min-height: 112px; }
   .st-key-input_fai { min-height: 170px; }
-  .st-key-heads_board { min-height: 404px; }
+  .st-key-heads_board { min-height: calc(clamp(330px, 100vh - 339px, 620px) + 50px); }
+  .st-key-sinks_page [data-testid="stVerticalBlock"] { gap: 0.3rem; }
+  .st-key-sinks_page [data-testid="stPopover"] button, .st-key-sinks_page [data-testid="stPopoverButton"],
+  .st-key-sinks_page [data-testid="stButtonGroup"] button, .st-key-sinks_page [data-testid="stPills"] button {
+    min-height: 24px; padding: 0 7px; font-size: 12.5px; }
+  .st-key-sinks_first, .st-key-sinks_second { min-height: 276px; }
+  .st-key-sinks_grid_box, .st-key-sinks_layers, .st-key-sinks_levels, .st-key-sinks_norms { min-height: 216px; }
+  .st-key-sinks_table { min-height: 212px; }
+  .st-key-sinks_first:has(.st-key-sinks_places) .st-key-sinks_table { min-height: 100px; }
+  .st-key-sinks_said { min-height: 5.2rem; }
+  .st-key-sinks_evidence { min-height: 612px; }
   &[data-qk-welcome] .st-key-welcome_strip { min-height: 77px; }
+
+  /* On narrow screens what stands beside the picture goes under it, from the start. */
+  @media (max-width: 1060px) { &[data-qk-welcome] .st-key-welcome_strip { min-height: 115px; } }
+  @media (max-width: 1000px) {
+    :is(.st-key-atlas_row, .st-key-head_row, [class*="st-key-input_two_"]) > * > [data-testid="stHorizontalBlock"],
+    :is(.st-key-atlas_row, .st-key-head_row, [class*="st-key-input_two_"]) > [data-testid="stHorizontalBlock"] {
+      flex-direction: column;
+      > [data-testid="stColumn"] { width: 100%; flex: none; }
+    }
+    .st-key-atlas_row [data-testid="stColumn"]:first-child { min-height: 60vw; }
+    [class*="st-key-input_two_"] [data-testid="stColumn"] {
+      &:first-child { min-height: calc(max(280px, min(30px * var(--input-rows, 0), 100vh - 440px)) + 135px); }
+      &:last-child { min-height: 380px; }
+    }
+    .st-key-heads_top { min-height: 330px; }
+    .st-key-heads_across, .st-key-heads_up, .st-key-heads_measure, .st-key-heads_order { min-height: 60px; }
+    .st-key-view [data-testid="stHorizontalBlock"]:has(.st-key-heads_filter, .st-key-heads_to_atlas) {
+      flex-wrap: wrap;
+      > [data-testid="stColumn"] { flex: 1 0 auto; width: auto; min-width: 130px; &:first-child { flex: 1 0 100%; } }
+    }
+    .st-key-heads_top [data-testid="stHorizontalBlock"]:has(.st-key-heads_across):has(.st-key-heads_measure),
+    [data-testid="stHorizontalBlock"]:has(.st-key-heads_trend) {
+      flex-direction: column;
+      > [data-testid="stColumn"] { width: 100%; flex: none; }
+    }
+    .st-key-heads_board { min-height: calc(clamp(330px, 100vh - 485px, 620px) + 50px); }
+  }
+  @media (max-width: 1120px) {
+    .st-key-sinks_evidence { min-height: 0; }
+    .st-key-sinks_said { min-height: 6rem; }
+    .st-key-sinks_row > [data-testid="stHorizontalBlock"], .st-key-sinks_row > * > [data-testid="stHorizontalBlock"] {
+      flex-direction: column;
+      > [data-testid="stColumn"] { width: 100%; flex: none; &:first-child { min-height: 600px; } }
+    }
+  }
 }
 </style>
 """

@@ -27,15 +27,13 @@ READ_AHEAD = 4_000_000
 LAYOUT = """
 <style>
 @media (max-width: 1000px) {
-  [data-testid="stHorizontalBlock"]:has(.st-key-atlas_picture) { flex-direction: column; }
-  [data-testid="stHorizontalBlock"]:has(.st-key-atlas_picture) > [data-testid="stColumn"] { width: 100%; flex: none; }
   .st-key-atlas_picture { min-height: 60vw; }
   .st-key-atlas_controls { flex-direction: row; }
   .st-key-atlas_controls > div { flex: 1; }
 }
 </style>
 """
-"""On narrow screens the card goes under the grid. No data goes in here."""
+"""On narrow screens the pickers stand beside each other. No data goes in here."""
 
 
 def render_atlas(selection: Selection) -> None:
@@ -45,7 +43,8 @@ def render_atlas(selection: Selection) -> None:
     st.html(LAYOUT)
     widgets.say(summary(heads))
     told = st.container()
-    picture, side = st.columns([4, 1])
+    with st.container(key="atlas_row"):
+        picture, side = st.columns([4, 1])
     with side, st.container(key="atlas_controls"):
         tint, order, by = pick_frame(selection, facts, heads)
     with picture, st.container(key="atlas_picture"):

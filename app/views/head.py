@@ -30,16 +30,6 @@ PICTURE, PANEL = "head_picture", "head_panel"
 RUN, SHOWN_MARKS = "head_run", "head_shown_marks"
 """In the session: the run shown, which need not be in the link, and the marks that the left column tells of."""
 
-LAYOUT = """
-<style>
-@media (max-width: 1000px) {
-  [data-testid="stHorizontalBlock"]:has(.st-key-head_main) { flex-direction: column; }
-  [data-testid="stHorizontalBlock"]:has(.st-key-head_main) > [data-testid="stColumn"] { width: 100%; flex: none; }
-}
-</style>
-"""
-"""On narrow screens the panel goes under the picture. No data goes in here."""
-
 CHOICES = {"lines", "labels", "draw", "size", "hide", "range", "kinds"}
 """Words of the link that the picture sets by itself."""
 
@@ -49,7 +39,6 @@ def render_head(selection: Selection) -> None:
     if selection.map is None:
         say_no_map(selection, cache.facts(selection.run))
         return
-    st.html(LAYOUT)
     st.session_state[RUN] = str(selection.run)
     st.session_state[SHOWN_MARKS] = _key(marked(selection))
     body(str(selection.run))
@@ -82,7 +71,8 @@ def draw(selection: Selection, site: Site) -> None:
         render_compare(selection, right, facts, picture_of, panel_of)
         under_two(selection, right)
         return
-    picture, column = st.columns([3.85, 1])
+    with st.container(key="head_row"):
+        picture, column = st.columns([3.85, 1])
     with picture, st.container(key="head_main"):
         draw_map(selection)
         held = lasso.held(selection)

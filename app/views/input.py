@@ -27,13 +27,11 @@ from app.views.input_parts.windowed import rhythm
 LAYOUT = """
 <style>
 @media (max-width: 1000px) {
-  [data-testid="stHorizontalBlock"]:has(.st-key-input_show) { flex-direction: column; }
-  [data-testid="stHorizontalBlock"]:has(.st-key-input_show) > [data-testid="stColumn"] { width: 100%; flex: none; }
   .st-key-input_waad, .st-key-input_fai, .st-key-input_lines { overflow-x: auto; }
 }
 </style>
 """
-"""On narrow screens the details go under the picture, and only a wide chart scrolls sideways. No data goes in here."""
+"""On narrow screens only a wide chart scrolls sideways. No data goes in here."""
 
 
 def render_input(selection: Selection) -> None:
@@ -68,8 +66,11 @@ def _view(run_id: str) -> None:
     part = image_pictures if one.is_image else text_pictures
     if not one.is_image:
         text_pictures.text_sentence(one)
-    picture, beside = st.columns([3.7, 1], gap="small")
     shown = selection.option("show", part.PICTURES)
+    n_rows = len(one.labels) if shown == "map" and not one.is_image else 0
+    st.html(f"<style>html {{ --input-rows: {n_rows}; }}</style>")
+    with st.container(key="input_two_image" if one.is_image else "input_two_text"):
+        picture, beside = st.columns([3.7, 1], gap="small")
     with beside:
         looks_popover(one)
         details(one, image_pictures.unit_names(one) if one.is_image else one.labels)

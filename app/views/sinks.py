@@ -22,17 +22,7 @@ TWO_RUNS = "Two runs side by side: what their sinks are, the primary sink by lay
 
 LAYOUT = """
 <style>
-.st-key-sinks_page [data-testid="stVerticalBlock"] { gap: 0.3rem; }
-.st-key-sinks_page [data-testid="stPopover"] button, .st-key-sinks_page [data-testid="stPopoverButton"],
-.st-key-sinks_page [data-testid="stButtonGroup"] button, .st-key-sinks_page [data-testid="stPills"] button {
-  min-height: 24px; padding: 0 7px; font-size: 12.5px; }
 .st-key-sinks_overview [data-testid="stHorizontalBlock"] { gap: 1rem; }
-.st-key-sinks_first, .st-key-sinks_second { min-height: 276px; }
-.st-key-sinks_grid_box, .st-key-sinks_layers, .st-key-sinks_levels, .st-key-sinks_norms { min-height: 216px; }
-.st-key-sinks_table { min-height: 212px; }
-.st-key-sinks_first:has(.st-key-sinks_places) .st-key-sinks_table { min-height: 100px; }
-.st-key-sinks_said { min-height: 5.2rem; }
-.st-key-sinks_evidence { min-height: 612px; }
 .st-key-sinks_overview [data-testid="stPopoverButton"] p { position: absolute; clip-path: inset(50%); }
 .st-key-sinks_overview [data-testid="stPopoverButton"] { border-color: transparent; background: none; padding: 0 3px; }
 .st-key-sinks_overview [data-testid="stPopoverButton"] > div > div:last-child { display: none; }
@@ -45,11 +35,6 @@ LAYOUT = """
 .st-key-sinks_picture svg.marks { width: 100%; height: auto; }
 [class*="st-key-sinks_title_"] > :first-child { min-width: 0; flex: 0 1 auto; }
 [class*="st-key-sinks_title_"] [data-testid="stMarkdownContainer"] p { overflow: hidden; text-overflow: ellipsis; }
-@media (max-width: 1120px) {
-  [data-testid="stHorizontalBlock"]:has(.st-key-sinks_evidence) { flex-direction: column; }
-  [data-testid="stHorizontalBlock"]:has(.st-key-sinks_evidence) > [data-testid="stColumn"] { width: 100%; flex: none; }
-  .st-key-sinks_evidence { min-height: 0; }
-}
 .qk-legend { display: flex; flex-wrap: wrap; gap: 1px 12px; align-items: center; font-size: 12.5px; line-height: 1.35; }
 .qk-swatch { display: inline-flex; gap: 5px; align-items: center; white-space: nowrap; }
 .qk-swatch i { width: 14px; height: 0; display: inline-block; }
@@ -57,7 +42,7 @@ LAYOUT = """
 .qk-note { color: color-mix(in srgb, currentColor 66%, transparent); }
 </style>
 """
-"""Space is kept for the pictures. No data goes in here."""
+"""How its parts look; the room that is kept for them is in `app.style`. No data goes in here."""
 
 
 def render_sinks(selection: Selection) -> None:
@@ -98,7 +83,8 @@ def _draw(selection: Selection) -> None:
         settings(choice)
         pick_beside(choice)
     beside(choice)
-    left, right = st.columns([3, 1], gap="medium")
+    with st.container(key="sinks_row"):
+        left, right = st.columns([3, 1], gap="medium")
     with left, st.container(key="sinks_overview"):
         _overview(choice)
     with right, st.container(key="sinks_evidence"):

@@ -16,6 +16,7 @@ from analysis.sinks.massive import VisualSinkRule, large_norms, visual_sinks
 from analysis.sinks.towers import read_tower
 from analysis.store import open_run
 from tests.e2e.serving import calm, settle
+from tests.e2e.test_steady_layout import LAPTOP, TABLET, WALL, context, stands_still  # noqa: F401
 from tests.sinks.run_with_states import make_run_with_states
 
 expect.set_options(timeout=30_000)  # Several browsers may share the machine that runs the tests.
@@ -125,3 +126,8 @@ def test_what_is_drawn_on_an_image_is_what_was_found(go, folder):
     picture.scroll_into_view_if_needed()
     expect(picture.locator('path[stroke="#E69F00"]')).to_have_count(n_visual)
     expect(picture.locator('path[fill="#56B4E9"]')).to_have_count(n_large)
+
+
+@pytest.mark.parametrize(("run", "size"), [("words", LAPTOP), ("words", WALL), ("words", TABLET), ("scenes", TABLET)])
+def test_nothing_jumps_while_the_page_loads(context, address, run, size):  # noqa: F811
+    stands_still(context, f"{address}/sinks?run={run}", size)
