@@ -60,6 +60,10 @@ function makeCamera(scatter) {
     camera.turn = turned(camera.yaw, camera.pitch);
   };
 
+  camera.turnTo = (turn) => {
+    Object.assign(camera, {yaw: Math.atan2(turn[6], turn[0]), pitch: Math.atan2(turn[5], turn[4]), turn: new Float32Array(turn)});
+  };
+
   // A place on the screen in the plane the map is seen in: turned, relative to `middle`, up positive. And back.
   camera.plane = (x, y) => [(x - camera.x) / camera.zoom, -(y - camera.y) / camera.zoom];
   camera.screen = ([x, y]) => [x * camera.zoom + camera.x, -y * camera.zoom + camera.y];

@@ -143,7 +143,9 @@ function makeScatter(host) {
     scatter.marks = message?.marks ? unpackBits(message.marks, header.n) : null;
     scatter.half = message?.half ? unpackBits(message.half, 2 * header.n) : null;
     scatter.said = message?.said ?? "";
-    scatter.lasso = message?.lasso ?? null;
+    const told = message?.lasso ?? null;
+    if (told?.turn && !isOneTurn(told.turn, scatter.lasso?.turn)) camera.turnTo(told.turn);  // seen as it was drawn
+    scatter.lasso = told;
     scatter.options = {...scatter.options, ...message?.options};
     scatter.filters.read(scatter.options, header.colour);
     if (before !== scatter.options.draw) cover();
@@ -181,7 +183,8 @@ function makeScatter(host) {
     scatter.send("choose", {[word]: value});
   };
 
-  scatter.sameTurn = (held) => held.turn === null || held.turn.every((value, at) => Math.abs(value - camera.turn[at]) < 1e-4);
+  const isOneTurn = (turn, other) => Boolean(other) && turn.every((value, at) => Math.abs(value - other[at]) < 1e-4);
+  scatter.sameTurn = (held) => held.turn === null || isOneTurn(held.turn, camera.turn);
 
   // ---- pointer
 
