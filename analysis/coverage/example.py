@@ -15,7 +15,7 @@ from analysis.coverage.sides import SIDES
 from analysis.coverage.takes import Takes
 from analysis.models.forward import forward_module
 
-N_TOKENS, N_ANSWER_TOKENS = 12, 7
+N_TOKENS, N_ANSWER_TOKENS = 16, 7
 _FEATURES = {"pixel": "get_image_features", "pixel_videos": "get_video_features", "sound": "get_audio_features"}
 _PLACEHOLDERS = {
     "pixel": ("image_token_id", "image_token_index", "img_token_id", "media_token_id", "image_patch_id", "im_patch_id"),
@@ -36,6 +36,9 @@ def examples(model: torch.nn.Module, seed: int = 0) -> Iterator[dict[str, Tensor
     if text or not takes.required or takes.required <= set(SIDES):
         yield _with_sides(takes, text)
         yield text
+    if "input_ids" in text and takes.number("num_codebooks") is not None:
+        count = takes.number("num_codebooks")
+        yield {"input_ids": takes.words(N_TOKENS * count).reshape(count, N_TOKENS)}
     if "decoder_input_ids" in text:
         yield {name: value for name, value in text.items() if not name.startswith("decoder_")}
 

@@ -92,14 +92,17 @@ _NUMBERS: list[tuple[str, str | int]] = [
     (r"index_kpool", 4),
     (r"(encoder_)?hash_.*vocab|ngram_vocab_size_base", VOCABULARY),
     (r"codebook_size|num_embeddings", 128),
-    (r"latent_channels|base_channels|n_filters|num_filters|hidden_channels", "width"),
+    (r"latent_channels|base_channels|hidden_channels", "width"),
+    (r"n_filters|num_filters", 8),
+    (r"mm_tokens_per_image", 16),
+    (r".*query_num", 8),
     (r"adapter_(in|out|input|output)_(dim|size)", "width"),
     (r"(.*_)?(num_frames|frames_per_clip|fpc)", 4),
 ]
 _COMPILED = [(re.compile(pattern), number) for pattern, number in _NUMBERS]
 _PATCHES = re.compile(r"(.*_)?patch_size|patch_stride|temporal_patch_size")
 _STAGE_WIDTHS = re.compile(
-    r"(.*_)?(hidden_sizes|embed_dims?|dims|channels|encoder_hidden_size|neck_hidden_sizes|conv_dim)"
+    r"(?!stage_|stem_)(.*_)?(hidden_sizes|embed_dims?|dims|channels|encoder_hidden_size|neck_hidden_sizes|conv_dim)"
 )
 _STAGE_LAYERS = re.compile(r"(.*_)?depths?|num_blocks|encoder_layers|layers|num_encoder_blocks|(.*_)?layer_counts")
 _STAGE_HEADS = re.compile(r"(.*_)?(num_heads|num_attention_heads|heads)")

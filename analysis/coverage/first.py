@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -14,8 +16,8 @@ from analysis.coverage.tiny import first_line, tiny_models
 from analysis.errors import ModelError
 from analysis.models.forward import forward_module
 
-PATIENCE_S = 12.0
-"""No further model or input of a type is tried after this."""
+PATIENCE_S = 4.0
+"""After this no further tiny form of a type is tried; every input of the first form is."""
 
 
 def tiny_model_and_input(model_type: str, seed: int = 0) -> tuple[torch.nn.Module, dict[str, Tensor]]:
@@ -32,29 +34,40 @@ def tiny_model_and_input(model_type: str, seed: int = 0) -> tuple[torch.nn.Modul
         ModelError: None of its tiny forms runs, or its outputs are never finite, with the first reason.
     """
     reasons: list[str] = []
-    end = poorer = None
     for sharp in (True, False):
-        for model in tiny_models(model_type, seed, sharp=sharp):
-            for inputs in examples(model, seed):
-                end = end or time.monotonic() + PATIENCE_S
-                if time.monotonic() > end:
-                    break
-                try:
-                    finite = is_finite(forward_module(model, inputs))
-                except Exception as error:  # any model may raise anything
-                    reasons.append(f"{first_line(error)} (given {', '.join(inputs) or 'nothing'})")
-                    continue
-                if not finite:
-                    reasons.append("its outputs are not finite")
-                elif not _takes_media(model) or set(inputs) & set(MEDIA):
-                    return model, inputs
-                else:
-                    poorer = poorer or (model, inputs)
+        poorer = None
+        for model, inputs in _tries(model_type, seed, sharp):
+            try:
+                finite = is_finite(forward_module(model, inputs))
+            except Exception as error:  # any model may raise anything
+                reasons.append(f"{first_line(error)} (given {', '.join(inputs) or 'nothing'})")
+                continue
+            if not finite:
+                reasons.append(_NOT_FINITE)
+            elif not _takes_media(model) or set(inputs) & set(MEDIA):
+                return model, inputs
+            else:
+                poorer = poorer or (model, inputs)
         if poorer:
             return poorer
-        if "its outputs are not finite" not in reasons:
+        if _NOT_FINITE not in reasons:
             break
-    raise ModelError(f"{model_type} does not run: {reasons[0] if reasons else 'no input is known for what it takes'}")
+    raise ModelError(f"{model_type} does not run: {reasons[0] if reasons else 'no input is known that it takes'}")
+
+
+_NOT_FINITE = "its outputs are not finite"
+
+
+def _tries(model_type: str, seed: int, sharp: bool) -> Iterator[tuple[torch.nn.Module, dict[str, Tensor]]]:
+    end = None
+    for place, model in enumerate(tiny_models(model_type, seed, sharp=sharp)):
+        end = end or time.monotonic() + PATIENCE_S
+        for inputs in examples(model, seed):
+            if place and time.monotonic() > end:
+                return
+            yield model, inputs
+        if time.monotonic() > end:
+            return
 
 
 def is_finite(output: Any) -> bool:
@@ -69,6 +82,4 @@ def is_finite(output: Any) -> bool:
 
 
 def _takes_media(model: torch.nn.Module) -> bool:
-    import inspect
-
     return bool(set(inspect.signature(model.forward).parameters) & set(MEDIA))

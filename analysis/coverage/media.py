@@ -69,7 +69,8 @@ def _flattened(takes: Takes, pixels: str, rows: int, columns: int) -> Iterator[I
     for width in dict.fromkeys(width for width in widths if width):
         yield {pixels: takes.normal(rows * columns, width), **sides}
     yield {pixels: takes.normal(rows * columns, channels, patch, patch), **sides}
-    yield {pixels: takes.normal(rows * columns * patch * patch, channels), **sides}
+    block = patch * takes.number("spatial_merge_size", default=2)
+    yield {pixels: takes.normal(rows * columns, block, block, channels), **sides}
 
 
 def _patch_width(model: torch.nn.Module) -> int | None:

@@ -40,6 +40,18 @@ def _features_mask(takes: Takes, found: dict[str, Tensor]) -> Tensor | None:
     return torch.ones(1, found["input_features"].shape[-1]) if "input_features" in found else None
 
 
+def _seen(takes: Takes, found: dict[str, Tensor]) -> Tensor | None:
+    """What query vectors look at (Q-Former)."""
+    if "query_embeds" not in takes.names:
+        return None
+    return takes.normal(1, 9, takes.number("encoder_hidden_size", "hidden_size", default=32))
+
+
+def _joint_mask(takes: Takes, _found: dict[str, Tensor]) -> Tensor | None:
+    """Of the context and the noise behind it, together."""
+    return torch.ones(1, 16, dtype=torch.long) if "noise_embeds" in takes.names else None
+
+
 def _context(takes: Takes, _found: dict[str, Tensor]) -> Tensor:
     widths = [module.in_features for name, module in takes.model.named_modules() if name.split(".")[-1] == "fc"]
     return takes.normal(1, 8, widths[0] if widths else 32)
@@ -90,7 +102,10 @@ SIDES: dict[str, tuple[Make, bool]] = {
     "prompt_pixel_values": (_picture, False),
     "prompt_masks": (_picture, False),
     "query_embeds": (_vectors(8, "hidden_size"), False),
-    "encoder_hidden_states": (_vectors(9, "encoder_hidden_size", "hidden_size"), False),
+    "encoder_hidden_states": (_seen, True),
+    "attention_mask": (_joint_mask, True),
+    "inputs_embeds": (_vectors(16, "hidden_size", "d_model"), False),
+    "inputs": (_vectors(20, "d_model"), False),
     "noise_embeds": (_vectors(8, "hidden_size"), False),
     "context_hidden_states": (_context, False),
     "latents": (_latents, False),

@@ -37,10 +37,24 @@ OWN: dict[str, dict[str, Any]] = {
     "align": {"projection_dim": 64},
     "autoformer": {"prediction_length": 4, "context_length": 16},
     "blt": {"encoder_hash_byte_group_vocab": 64},
+    "clvp_encoder": {"hidden_size": 128},
+    "cohere_compass_text": {
+        "layer_types": ["sliding_attention", "full_attention"],
+        "rope_parameters": {
+            "sliding_attention": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1]},
+            "full_attention": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1]},
+        },
+    },
+    "emu3": {
+        "vocabulary_map": {
+            "<image>": 159,
+            "<|extra_200|>": 150,
+            **{f"<|visual token {place:06d}|>": place + 10 for place in range(128)},
+        }
+    },
     "chameleon": {
         "vocabulary_map": {"<image>": 159, **{f"IMGIMGA{letter}Z": 100 + place for place, letter in enumerate("BCDE")}}
     },
-    "clvp_decoder": {"num_mel_attn_blocks": 2},
     "deepseek_ocr2_text": {"mlp_layer_types": ["dense", "sparse"]},
     "depth_pro": {"patch_size": 64},
     "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2},
@@ -56,16 +70,35 @@ OWN: dict[str, dict[str, Any]] = {
     "informer": {"prediction_length": 4, "context_length": 16},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
     "moonshine_streaming": {"num_key_value_heads": 4},
+    "lw_detr": {"projector_scale_factors": [1.0]},
+    "omdet-turbo": {
+        "apply_layernorm_after_vision_backbone": False,
+        "backbone_config": {
+            "model_type": "swin",
+            "embed_dim": 16,
+            "depths": [1, 1, 1, 1],
+            "num_heads": [2, 2, 2, 2],
+            "window_size": 4,
+            "image_size": 128,
+            "out_indices": [2, 3, 4],
+        },
+    },
     "perceiver": {"d_latents": 64},
     "qwen2_5_omni_thinker": {"vision_start_token_id": 140, "vision_end_token_id": 141, "audio_start_token_id": 142},
     "qwen3_omni_moe_thinker": {"vision_start_token_id": 140, "vision_end_token_id": 141, "audio_start_token_id": 142},
-    "qwen4_exp_text": {"indexer_budget": 8, "indexer_compress_ratio": 2},
+    "qwen4_exp_text": {
+        "indexer_budget": 8,
+        "indexer_compress_ratio": 2,
+        "indexer_n_heads": 4,
+        "indexer_kv_heads": 1,
+        "indexer_head_dim": 8,
+    },
     "seggpt": {"image_size": [128, 64]},
     "t5gemma2_text": {"dropout_rate": 0.0},
     "time_series_transformer": {"prediction_length": 4, "context_length": 16},
     "tvp": {"visual_prompt_size": 8},
     "xmod": {"default_language": "en_XX"},
-    "zamba": {"num_hidden_layers": 4, "attn_layer_period": 2, "attn_layer_offset": 1},
+    "zamba": {"num_hidden_layers": 4, "layers_block_type": ["linear_attention", "hybrid"] * 2},
 }
 """Numbers of single types, where the class has no default that builds (a forecast length, a rotary split, a kind for
 each layer, experts, special tokens) or numbers that must agree in a way only that type knows."""
@@ -140,6 +173,8 @@ def tiny_config(kind: type, sizes: Sizes, ids: TokenIds | None = None, default: 
     _fit_heads(given, default)
     _fit_rotary(given, default, parameters)
     _fit_windows(given, default)
+    _fit_outputs(given, default, plain)
+    _fit_stages(given, default)
     given.update(OWN.get(getattr(kind, "model_type", ""), {}))
     return kind(**given)
 
@@ -181,11 +216,8 @@ def _fit_layer_lists(given: dict[str, Any], default: Any, parameters: Any, kind:
         if isinstance(value, (list, tuple)) and len(value) == _read(default, name) and not _is_read_only(kind, field):
             lists[field] = value
     kinds = {field: list(dict.fromkeys(value)) for field, value in lists.items() if isinstance(value[0], str)}
-    out = given.get("out_indices") or ()
+    out = _read(default, "out_indices") or ()
     given[name] = min(max([given[name], len(out), *map(len, kinds.values())]), MOST_LAYERS)
-    if out:
-        given["out_indices"] = type(out)(range(given[name] - len(out) + 1, given[name] + 1))
-        given.pop("out_features", None)
     for field, value in lists.items():
         some = kinds.get(field, list(value))
         given[field] = type(value)(some[place % len(some)] for place in range(given[name]))
@@ -205,6 +237,23 @@ def _fit_heads(given: dict[str, Any], default: Any) -> None:
             given[width] = inner // given[heads]
             if getattr(default, "mamba_d_ssm", None) is not None:
                 given["mamba_d_ssm"] = inner
+
+
+def _fit_outputs(given: dict[str, Any], default: Any, plain: Any) -> None:
+    """A backbone hands out as many feature maps as it was asked for, from the layers that are left."""
+    out = _read(default, "out_indices")
+    if out and out != _read(plain, "out_indices"):
+        n_layers = given.get("num_hidden_layers")
+        out = out if n_layers is None else range(n_layers - len(out) + 1, n_layers + 1)
+        given["out_indices"] = list(out)
+
+
+def _fit_stages(given: dict[str, Any], default: Any) -> None:
+    """Each stage of convolutions reads what the one before it wrote."""
+    stem, written = _read(default, "stem_channels"), given.get("hidden_sizes")
+    if stem and written and "stage_out_channels" in vars(default):
+        given["stage_out_channels"], given["stage_mid_channels"] = list(written), list(written)
+        given["stage_in_channels"] = [stem[-1], *written[:-1]]
 
 
 def _fit_windows(given: dict[str, Any], default: Any) -> None:
@@ -246,14 +295,28 @@ def _fit_rotary(given: dict[str, Any], default: Any, parameters: Any) -> None:
 
 
 def _build(config: Any, seed: int) -> torch.nn.Module:
-    import transformers
-
     torch.manual_seed(seed)
     with _at_most(MOST_PARAMETERS):
-        model = transformers.AutoModel.from_config(config)
+        model = _model(config)
     model = model.float().eval().requires_grad_(False)
     _fit_sections(model)
     return model
+
+
+def _model(config: Any) -> torch.nn.Module:
+    """The base model of a config; where the automatic class refuses it, its own class on the part of it that fits."""
+    import transformers
+    from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
+
+    try:
+        return transformers.AutoModel.from_config(config)
+    except (AttributeError, ValueError):
+        own = getattr(transformers, MODEL_MAPPING_NAMES[config.model_type], None)
+        parts = [config, *(getattr(config, name) for name in config.sub_configs)]
+        fitting = [part for part in parts if own is not None and type(part) is own.config_class]
+        if not fitting:
+            raise
+        return own(fitting[0])
 
 
 @contextlib.contextmanager
