@@ -59,13 +59,13 @@ def average_attention(
     offset_total, offset_counts = np.zeros(len(offsets)), np.zeros(len(offsets), dtype=np.int64)
     n_inputs, longest, everything = 0, 0, 0.0
     for attention, allowed in maps:
-        n_inputs, longest = n_inputs + 1, max(longest, len(attention))
-        n = min(len(attention), size)
-        total[:n, :n] += np.where(allowed[:n, :n], attention[:n, :n], 0)
-        counts[:n, :n] += allowed[:n, :n]
+        n_inputs, longest = n_inputs + 1, max(longest, *attention.shape)
+        n, m = (min(length, size) for length in attention.shape)
+        total[:n, :m] += np.where(allowed[:n, :m], attention[:n, :m], 0)
+        counts[:n, :m] += allowed[:n, :m]
         everything += float(attention.sum(dtype=np.float64))
         for place, offset in enumerate(offsets):
-            if abs(offset) < len(attention):
+            if offset < len(attention) and -offset < attention.shape[1]:
                 diagonal = np.diagonal(allowed, offset=-offset)
                 offset_counts[place] += np.count_nonzero(diagonal)
                 weights = np.diagonal(attention, offset=-offset)

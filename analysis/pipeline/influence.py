@@ -56,6 +56,7 @@ def token_influence(
     of_input = tokens[tokens["input_id"] == input_id].sort_values("position")
     if of_input.empty:
         raise UserError(f"Run {run.run_id!r} has no input {input_id}: give one of its input_id.")
+    of_input = of_input.iloc[run.query_positions(sites[0], input_id)]
     for site in sites:
         if site.band is None and np.triu(run.allowed(site, input_id), 1).any():
             raise UserError(_both_ways(site.stack_label))
@@ -88,7 +89,12 @@ def causal_stack(sites: list[Site], stack: str | None = None) -> list[Site]:
         raise UserError(f"There is no tower {stack!r}; known: {', '.join(labels)}.")
     for label in labels if stack is None else [stack]:
         found = [site for site in sites if site.stack_label == label]
-        if all(site.band is None or site.band.is_causal for site in found):
+        if stack is not None and found[0].is_cross:
+            raise UserError(
+                f"{stack} looks from one sequence at another, between whose places there is no distance: windowed "
+                "distance and future influence are of causal self-attention."
+            )
+        if all(not site.is_cross and (site.band is None or site.band.is_causal) for site in found):
             return found
     raise UserError(_both_ways(stack or ", ".join(labels)))
 

@@ -19,6 +19,7 @@ import streamlit as st
 from analysis.errors import UnknownName
 from analysis.store.run import Run, list_runs, open_run, runs_dir
 from analysis.types import KEY, QUERY
+from app.cache import two_texts, whole
 from app.charts.head_table import head_table
 from app.map_request import kind_of, without_sinks
 from app.state import RunFacts
@@ -99,7 +100,9 @@ def tokens(run_id: str) -> pd.DataFrame:
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _tokens(run_id: str, folder: str, stamp: str) -> pd.DataFrame:
-    return _run(run_id, folder, stamp).tokens()
+    opened = _run(run_id, folder, stamp)
+    tokens = opened.tokens()
+    return two_texts.moved_on(tokens, opened.inputs()) if len(opened.sequences) > 1 else tokens
 
 
 def inputs(run_id: str) -> pd.DataFrame:
@@ -113,19 +116,22 @@ def _inputs(run_id: str, folder: str, stamp: str) -> pd.DataFrame:
 
 
 def attention(run_id: str, site: str, head: int, input_id: int) -> np.ndarray:
-    """Attention of one head on one input, ``[query, key]``; the run recomputes it where it is not stored."""
+    """Attention of one head on one input, ``[query, key]`` over all its tokens; the run recomputes it where it is not
+    stored."""
     read = _long_attention if facts(run_id).n_tokens.get(input_id, 0) > LONG_TOKENS else _attention
     return read(run_id, str(runs_dir()), stamp(run_id), site, head, input_id)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _long_attention(run_id: str, folder: str, stamp: str, site: str, head: int, input_id: int) -> np.ndarray:
-    return frozen(_run(run_id, folder, stamp).attention(site, head, input_id))
+    opened = _run(run_id, folder, stamp)
+    return frozen(whole.matrix(opened, site, input_id, opened.attention(site, head, input_id)))
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _attention(run_id: str, folder: str, stamp: str, site: str, head: int, input_id: int) -> np.ndarray:
-    return frozen(_run(run_id, folder, stamp).attention(site, head, input_id))
+    opened = _run(run_id, folder, stamp)
+    return frozen(whole.matrix(opened, site, input_id, opened.attention(site, head, input_id)))
 
 
 def message(what: str, run_id: str, make: Callable[[], bytes]) -> bytes:
@@ -139,17 +145,19 @@ def _message(what: str, run_id: str, folder: str, stamp: str, _make: Callable[[]
 
 
 def points(run_id: str, map_name: str, site: str, head: int) -> tuple[np.ndarray, np.ndarray]:
-    """The map of one head: queries and keys, each float32 ``[token, 2 or 3]`` in token-table order."""
+    """The map of one head: queries and keys, each float32 ``[token, 2 or 3]`` in token-table order; NaN for tokens that
+    have no such point, being of another sequence."""
     return _points(run_id, str(runs_dir()), stamp(run_id), map_name, site, head)
 
 
 @st.cache_resource(max_entries=48, show_spinner=False)
 def _points(run_id: str, folder: str, stamp: str, map_name: str, site: str, head: int) -> tuple[np.ndarray, np.ndarray]:
-    table = _run(run_id, folder, stamp).coordinates(projection=map_name, site=site, head=head)
+    opened = _run(run_id, folder, stamp)
+    table = opened.coordinates(projection=map_name, site=site, head=head)
     axes = [axis for axis in ("x", "y", "z") if axis in table]
     table = table.sort_values(["input_id", "position"], kind="stable")
-    both = [frozen(table.loc[table["kind"] == kind, axes].to_numpy(dtype=np.float32)) for kind in (QUERY, KEY)]
-    return both[0], both[1]
+    both = [table.loc[table["kind"] == kind, axes].to_numpy(dtype=np.float32) for kind in (QUERY, KEY)]
+    return tuple(frozen(whole.rows(opened, site, kind, each)) for kind, each in zip((QUERY, KEY), both))
 
 
 def projection(run_id: str, map_name: str) -> dict:
@@ -224,8 +232,10 @@ def methods() -> dict[str, dict[str, Any]]:
 
 
 def input_texts(run_id: str) -> dict[int, str]:
-    """The texts of a run by input id; empty for images."""
+    """The texts of a run by input id, that of the decoder behind that of the encoder; empty for images."""
     table = inputs(run_id)
+    if len(run(run_id).sequences) > 1:
+        return two_texts.joined(table)
     return dict(zip(table["input_id"].tolist(), table["text"].tolist())) if "text" in table else {}
 
 

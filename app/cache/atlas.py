@@ -88,10 +88,13 @@ def _pixels(run_id: str, folder: str, stamp: str, map_name: str, site: str, px: 
     n_points = 2 * len(cache.tokens(run_id))
     try:
         places = run.places(map_name, site)
-    except UnknownName:  # The map leaves this site out, as maps do with cross-attention.
+    except UnknownName:  # The map leaves this site out, as maps of older runs may.
         pixels = np.full((run.site(site).n_heads, n_points), NOWHERE, dtype=np.uint16)
     else:
-        pixels = np.stack([pixel_indices(head.reshape(n_points, -1), px) for head in places]).astype(np.uint16)
+        flat = places.reshape(len(places), n_points, -1)
+        there = np.isfinite(flat[0, :, 0])  # a token of another sequence has no such point, in no head of the site
+        pixels = np.full((len(flat), n_points), NOWHERE, dtype=np.uint16)
+        pixels[:, there] = np.stack([pixel_indices(head[there], px) for head in flat])
     pixels.flags.writeable = False
     return pixels
 

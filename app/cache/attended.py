@@ -8,7 +8,9 @@ import numpy as np
 import streamlit as st
 
 from analysis.store.run import runs_dir
+from analysis.types import KEY, QUERY
 from app import cache
+from app.cache import whole
 
 MOST_CELLS = 20_000_000
 """Attention of all inputs of a head is held in memory up to so many weights; beyond, one input is read at a time."""
@@ -24,8 +26,13 @@ def by_input(run_id: str, site: str, head: int) -> Iterator[tuple[slice, np.ndar
     if fits(run_id):
         pairs = zip(*_all(run_id, str(runs_dir()), cache.stamp(run_id), site, head))
     else:
-        run, ids = cache.run(run_id), cache.facts(run_id).n_tokens
-        pairs = ((run.attention(site, head, each), run.allowed(site, each)) for each in ids)
+        run = cache.run(run_id)
+
+        def read(each: int) -> list[np.ndarray]:
+            blocks = run.attention(site, head, each), run.allowed(site, each)
+            return [whole.matrix(run, site, each, block) for block in blocks]
+
+        pairs = map(read, cache.facts(run_id).n_tokens)
     start = 0
     for attention, allowed in pairs:
         yield slice(start, start + len(attention)), attention, allowed
@@ -33,14 +40,16 @@ def by_input(run_id: str, site: str, head: int) -> Iterator[tuple[slice, np.ndar
 
 
 def norms(run_id: str, site: str, head: int) -> dict[str, np.ndarray]:
-    """Euclidean norms of a head's ``query``, ``key`` and ``value`` vectors, float32 in token-table order."""
+    """Euclidean norms of a head's ``query``, ``key`` and ``value`` vectors, float32 in token-table order; NaN where a
+    token has none."""
     return _norms(run_id, str(runs_dir()), cache.stamp(run_id), site, head)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
 def _all(run_id: str, folder: str, stamp: str, site: str, head: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
     run = cache.run(run_id)
-    return run.attention_by_input(site, head), run.allowed_by_input(site)
+    ids, both = run.lengths_of(""), (run.attention_by_input(site, head), run.allowed_by_input(site))
+    return tuple([whole.matrix(run, site, each, one) for each, one in zip(ids, of_inputs)] for of_inputs in both)
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
@@ -49,4 +58,7 @@ def _norms(run_id: str, folder: str, stamp: str, site: str, head: int) -> dict[s
     found = {"query": run.queries(site, head), "key": run.keys(site, head)}
     lengths = {kind: np.linalg.norm(vectors, axis=1) for kind, vectors in found.items()}
     lengths["value"] = run.value_norms(site, head)
-    return {kind: values.astype(np.float32) for kind, values in lengths.items()}
+    return {
+        kind: whole.rows(run, site, QUERY if kind == "query" else KEY, values.astype(np.float32))
+        for kind, values in lengths.items()
+    }

@@ -9,10 +9,11 @@ import pandas as pd
 import streamlit as st
 
 from analysis.metrics.averages import Averages, average_attention, sample_inputs
-from analysis.sinks import hide_sinks
+from analysis.sinks import USUAL, hide_sinks
 from analysis.store.run import runs_dir
-from analysis.types import Site
+from analysis.types import KEY, Site
 from app import cache
+from app.cache import whole
 
 TOGETHER_TOKENS = 512
 """Longest input of which all heads are held in memory at once; of longer ones one head at a time."""
@@ -31,9 +32,10 @@ def each_head(run_id: str, stack: list[Site], input_id: int) -> Iterator[tuple[S
         for site, heads in zip(stack, layers):
             yield from ((site, head, attention) for head, attention in enumerate(heads))
     else:
-        run = cache.run(run_id)
         for site in stack:
-            yield from ((site, head, run.attention(site, head, input_id)) for head in range(site.n_heads))
+            yield from (
+                (site, head, cache.attention(run_id, site.label, head, input_id)) for head in range(site.n_heads)
+            )
 
 
 def value_norms(run_id: str, site: str, head: int) -> np.ndarray:
@@ -54,24 +56,28 @@ def averages(run_id: str, site: str, head: int, n_positions: int = 64, hides: bo
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _allowed(run_id: str, folder: str, stamp: str, site: str, input_id: int) -> np.ndarray:
-    return cache.frozen(cache.run(run_id).allowed(site, input_id))
+    run = cache.run(run_id)
+    return cache.frozen(whole.matrix(run, site, input_id, run.allowed(site, input_id)))
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _long_allowed(run_id: str, folder: str, stamp: str, site: str, input_id: int) -> np.ndarray:
-    return cache.frozen(cache.run(run_id).allowed(site, input_id))
+    run = cache.run(run_id)
+    return cache.frozen(whole.matrix(run, site, input_id, run.allowed(site, input_id)))
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _all_heads(run_id: str, folder: str, stamp: str, stack: str, input_id: int) -> list[np.ndarray]:
     run = cache.run(run_id)
     attention = run.attention_all(input_id)
-    return [attention[site.key] for site in run.sites if site.stack_label == stack]
+    stack_sites = [site for site in run.sites if site.stack_label == stack]
+    return [whole.matrix(run, site, input_id, attention[site.key]) for site in stack_sites]
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
 def _value_norms(run_id: str, folder: str, stamp: str, site: str, head: int) -> np.ndarray:
-    return cache.frozen(cache.run(run_id).value_norms(site, head))
+    run = cache.run(run_id)
+    return cache.frozen(np.nan_to_num(whole.rows(run, site, KEY, run.value_norms(site, head))))
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
@@ -93,5 +99,6 @@ def _averages(run_id: str, folder: str, stamp: str, site: str, head: int, n_posi
     else:
         maps = ((run.attention(site, head, input_id), run.allowed(site, input_id)) for input_id in chosen)
     if hides:
-        maps = ((hide_sinks(weights, mask).weights, mask) for weights, mask in maps)
+        rule = USUAL.at(run.site(site))
+        maps = ((hide_sinks(weights, mask, rule).weights, mask) for weights, mask in maps)
     return tuple(average_attention(maps, n_positions))

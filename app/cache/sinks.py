@@ -16,6 +16,7 @@ from analysis.sinks.levels import LevelRule, Levels
 from analysis.sinks.massive import VisualSinkRule, large_norms, visual_sinks
 from analysis.sinks.summary import sum_up
 from analysis.sinks.towers import Tower, read_tower
+from analysis.store.one_sequence import OneSequence, of_stack
 from analysis.store.run import runs_dir
 from app import cache
 from app.charts.sink_places import place_table
@@ -34,8 +35,18 @@ class Seen(NamedTuple):
 
 
 def stacks(run_id: str) -> list[str]:
-    """The towers of self-attention, in the order of the forward pass."""
-    return list(dict.fromkeys(site.stack_label for site in cache.facts(run_id).sites if site.role == "self"))
+    """The towers, in the order of the forward pass."""
+    return list(dict.fromkeys(site.stack_label for site in cache.facts(run_id).sites))
+
+
+def tokens(run_id: str, stack: str) -> pd.DataFrame:
+    """The tokens that are the keys of a tower, in the order of whatever is kept of them here; shared."""
+    return _tokens(run_id, str(runs_dir()), cache.stamp(run_id), stack)[0].copy(deep=False)
+
+
+def counted(run_id: str, stack: str) -> pd.DataFrame:
+    """The same with positions that count within the tower's own sequence, as those of the tables do; shared."""
+    return _tokens(run_id, str(runs_dir()), cache.stamp(run_id), stack)[1].copy(deep=False)
 
 
 def tower(run_id: str, stack: str, rule: SinkRule) -> Tower:
@@ -52,19 +63,23 @@ def seen(run_id: str, stack: str, rule: SinkRule) -> Seen:
     return Seen(*_seen(run_id, str(runs_dir()), cache.stamp(run_id), stack, *_parts(rule)))
 
 
-def findings(run_id: str, rule: SinkRule) -> SinkFindings:
-    """The tables of sinks, of all towers; `site` is the key of the site. Shared.
+def findings(run_id: str, rule: SinkRule, stack: str) -> SinkFindings:
+    """The tables of sinks, of all towers, and overall of those that share their keys with one; `site` is the key of the
+    site. Shared.
 
     Raises:
         RunError: The run was made before sinks were measured.
     """
     by_head, overall = _findings(run_id, str(runs_dir()), cache.stamp(run_id), *_parts(rule))
+    if "sequence" in overall:
+        site = next(site for site in cache.facts(run_id).sites if site.stack_label == stack)
+        overall = overall[overall["sequence"] == site.key_sequence]
     return SinkFindings(by_head.copy(deep=False), overall.copy(deep=False))
 
 
-def classes(run_id: str) -> np.ndarray:
-    """The class of every token, in token-table order."""
-    return _classes(run_id, str(runs_dir()), cache.stamp(run_id))
+def classes(run_id: str, stack: str) -> np.ndarray:
+    """The class of every token of `tokens`."""
+    return _classes(run_id, str(runs_dir()), cache.stamp(run_id), stack)
 
 
 def figures(run_id: str, stack: str) -> dict[str, np.ndarray]:
@@ -81,7 +96,7 @@ def levels(run_id: str, stack: str, rule: SinkRule, of_levels: LevelRule) -> Lev
 def sentence(run_id: str, stack: str, rule: SinkRule, of_levels: LevelRule) -> str:
     """What the sinks of a tower are, as `analysis.pipeline.sinks.sum_up_sinks` says it, under these thresholds."""
     found = levels(run_id, stack, rule, of_levels)
-    return sum_up(tower(run_id, stack, rule), found, cache.tokens(run_id), classes(run_id))
+    return sum_up(tower(run_id, stack, rule), found, counted(run_id, stack), classes(run_id, stack))
 
 
 def received(run_id: str, site: str, counts_own: bool) -> np.ndarray:
@@ -126,7 +141,7 @@ def _parts(rule: SinkRule) -> tuple[float, int, bool]:
 def _tower(
     run_id: str, folder: str, stamp: str, stack: str, threshold: float, min_queries: int, counts_own: bool
 ) -> Tower:
-    return read_tower(cache.run(run_id), stack, SinkRule(threshold, min_queries, counts_own))
+    return read_tower(of_stack(cache.run(run_id), stack), stack, SinkRule(threshold, min_queries, counts_own))
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -136,7 +151,7 @@ def _seen(
     rule = SinkRule(threshold, min_queries, counts_own)
     found = _tower(run_id, folder, stamp, stack, threshold, min_queries, counts_own)
     even, able = [], np.zeros(len(found.inputs), dtype=bool)
-    for site in received_at(cache.run(run_id), rule, found.sites):
+    for site in received_at(of_stack(cache.run(run_id), stack), rule, found.sites):
         even.append(site.even[found.primary])
         able |= able_tokens(site.n_queries, found.inputs, rule)
     return cache.frozen(np.stack(even)), cache.frozen(able)
@@ -150,8 +165,17 @@ def _findings(
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _classes(run_id: str, folder: str, stamp: str) -> np.ndarray:
-    return cache.frozen(classes_of(cache.run(run_id)))
+def _classes(run_id: str, folder: str, stamp: str, stack: str) -> np.ndarray:
+    return cache.frozen(classes_of(of_stack(cache.run(run_id), stack)))
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _tokens(run_id: str, folder: str, stamp: str, stack: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    part, everything = of_stack(cache.run(run_id), stack), cache.tokens(run_id)
+    if not isinstance(part, OneSequence):
+        return everything, everything
+    own = everything.iloc[part.rows].reset_index(drop=True)
+    return own, own.assign(position=own.groupby("input_id").cumcount())
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -165,7 +189,12 @@ def _levels(
     similar: float, long: int | None, short: int | None,
 ) -> Levels | None:  # fmt: skip
     found = _tower(run_id, folder, stamp, stack, threshold, min_queries, counts_own)
-    return levels_of(cache.run(run_id), found, LevelRule(similar, long, short))
+    levels = levels_of(cache.run(run_id), found, LevelRule(similar, long, short))
+    if levels is None:
+        return None
+    # Positions are those in the input, which links and clicks mean.
+    position = tokens(run_id, stack)["position"].to_numpy()[levels.tokens["row"].to_numpy(dtype=np.int64)]
+    return levels._replace(tokens=levels.tokens.assign(position=position))
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
@@ -177,7 +206,7 @@ def _received(run_id: str, folder: str, stamp: str, site: str, counts_own: bool)
 def _geometry(
     run_id: str, folder: str, stamp: str, stack: str, threshold: float, min_queries: int, counts_own: bool
 ) -> pd.DataFrame:
-    run = cache.run(run_id)
+    run = of_stack(cache.run(run_id), stack)
     found = head_geometry(run, _tower(run_id, folder, stamp, stack, threshold, min_queries, counts_own))
     return found.assign(site=found["site"].map({site.key: site.label for site in run.sites}))
 
@@ -188,7 +217,8 @@ def _frames(
 ) -> pd.DataFrame:
     from analysis.sinks.frames import frames as find_frames
 
-    return find_frames(cache.run(run_id), _tower(run_id, folder, stamp, stack, threshold, min_queries, counts_own))
+    part = of_stack(cache.run(run_id), stack)
+    return find_frames(part, _tower(run_id, folder, stamp, stack, threshold, min_queries, counts_own))
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

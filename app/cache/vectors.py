@@ -11,13 +11,15 @@ import streamlit as st
 from analysis.store import runs_dir
 from analysis.types import QUERY
 from app import cache
+from app.cache import whole
 from app.charts.nearest import Nearest, nearest
 
 SMALL_PIXELS = 96
 
 
 def vectors(run_id: str, site: str, head: int, kind: str) -> np.ndarray:
-    """Every query, or every key, of a head: float32 ``[token, d_head]`` in token-table order. Not to be changed."""
+    """Every query, or every key, of a head: float32 ``[token, d_head]`` in token-table order, NaN for tokens that have
+    none. Not to be changed."""
     return _vectors(run_id, str(runs_dir()), cache.stamp(run_id), site, head, kind)
 
 
@@ -39,7 +41,7 @@ def small_image(run_id: str, input_id: int) -> str:
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _vectors(run_id: str, folder: str, stamp: str, site: str, head: int, kind: str) -> np.ndarray:
     run = cache.run(run_id)
-    found = (run.queries if kind == QUERY else run.keys)(site, head)
+    found = whole.rows(run, site, kind, (run.queries if kind == QUERY else run.keys)(site, head))
     found.flags.writeable = False
     return found
 
@@ -48,11 +50,13 @@ def _vectors(run_id: str, folder: str, stamp: str, site: str, head: int, kind: s
 def _nearest(
     run_id: str, folder: str, stamp: str, site: str, head: int, kind: str, row: int, n: int, other_words: bool
 ) -> Nearest:
-    among = None
+    found = vectors(run_id, site, head, kind)
+    has_point = ~np.isnan(found[:, 0])
+    among = None if has_point.all() else has_point
     if other_words:
         texts = cache.tokens(run_id)["text"].astype(str).str.strip().str.casefold()
-        among = (texts != texts.iloc[row]).to_numpy()
-    return nearest(vectors(run_id, site, head, kind), row, n, among)
+        among = (texts != texts.iloc[row]).to_numpy() & has_point
+    return nearest(found, row, n, among)
 
 
 @st.cache_data(max_entries=256, show_spinner=False)

@@ -44,13 +44,15 @@ def card_points(
     """Lay out one head for the card.
 
     Args:
-        queries, keys: Its map; only the first two axes are drawn.
+        queries, keys: Its map; only the first two axes are drawn. NaN for tokens that have no such point.
         colouring: Of all points.
         marked: The tokens that stand out, or None.
         picked: Row of the picked token.
     """
     n_tokens = len(queries)
-    places = _into_bytes(np.vstack([queries, keys])[:, :2])
+    points = np.vstack([queries, keys])[:, :2]
+    there = np.isfinite(points[:, 0])
+    places = _into_bytes(points)
     colours, codes = tones(colouring)
     faint = -1
     if marked is not None:
@@ -62,15 +64,17 @@ def card_points(
     if marked is not None:
         drawn = np.union1d(drawn, np.flatnonzero(marked))
     drawn = np.concatenate([drawn, n_tokens + drawn])
+    drawn = drawn[there[drawn]]
     if marked is not None:
         drawn = drawn[np.argsort(codes[drawn] > faint, kind="stable")]
-    rings = [] if picked is None else [(kind, *places[kind * n_tokens + picked].tolist()) for kind in (1, 0)]
+    of_picked = [] if picked is None else [(kind, kind * n_tokens + picked) for kind in (1, 0)]
+    rings = [(kind, *places[at].tolist()) for kind, at in of_picked if there[at]]
     return CardPoints(places[drawn], codes[drawn], colours, faint, rings)
 
 
 def _into_bytes(points: Float[np.ndarray, "point axis"]) -> UInt8[np.ndarray, "point axis"]:
-    low, high = np.quantile(points, [0.0025, 0.9975], axis=0)
+    low, high = np.nanquantile(points, [0.0025, 0.9975], axis=0)
     span = max(float((high - low).max()), 1e-9)
     unit = (points - (low + high) / 2) / span + 0.5
     unit[:, 1] = 1 - unit[:, 1]
-    return np.rint(np.clip(unit, 0, 1) * 255).astype(np.uint8)
+    return np.rint(np.clip(np.nan_to_num(unit), 0, 1) * 255).astype(np.uint8)

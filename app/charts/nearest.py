@@ -48,7 +48,9 @@ def nearest(
         squares[first : first + _CHUNK] = np.einsum("ij,ij->i", apart, apart)
     others = np.ones(len(vectors), dtype=bool) if among is None else among.copy()
     others[row] = False
-    typical = float(np.sqrt(np.median(np.delete(squares, row)))) if len(squares) > 1 else float("nan")
+    known = np.delete(squares, row)
+    known = known[np.isfinite(known)]
+    typical = float(np.sqrt(np.median(known))) if len(known) else float("nan")
     rows = np.flatnonzero(others)
     if 0 < n < len(rows):
         rows = rows[squares[rows] <= np.partition(squares[rows], n - 1)[n - 1]]

@@ -9,7 +9,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from analysis.pipeline.new_input import NEW_INPUT
-from analysis.types import KEY, QUERY
+from analysis.types import DECODER, ENCODER, KEY, QUERY
 from app.charts.words import percent
 from app.palette import KEY as KEY_COLOUR
 from app.palette import QUERY as QUERY_COLOUR
@@ -166,7 +166,8 @@ def _place(token: pd.Series, n_tokens: int) -> str:
     if pd.notna(token.get("row")) and token["row"] >= 0:
         grid = f"row {int(token['row'])}, column {int(token['column'])}, "
     place = "the new input" if token["input_id"] == NEW_INPUT else f"input {token['input_id']}"
-    return f"{grid}position {token['position']} of 0–{n_tokens - 1} in {place}"
+    own = f"{token['sequence']}, " if token.get("sequence") in (ENCODER, DECODER) else ""
+    return f"{own}{grid}position {token['position']} of 0–{n_tokens - 1} in {place}"
 
 
 def _context(token: pd.Series, text: str | None) -> dict[str, str]:

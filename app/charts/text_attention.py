@@ -59,7 +59,7 @@ def attention_table(
     labels: list[str],
     places: list[str],
     keep: Bool[np.ndarray, "query key"],
-    stretch: range | None = None,
+    sides: tuple[range, range] | None = None,
 ) -> pd.DataFrame:
     """The matrix as a long table, one row a cell.
 
@@ -68,13 +68,13 @@ def attention_table(
         labels: Visible text of every unit.
         places: Position of every unit, as in ``5`` or ``5–7``.
         keep: Cells to list: True where the query may attend to the key, or fewer.
-        stretch: Units to keep on both sides; all when None.
+        sides: Units to keep as queries, and as keys; all when None.
 
     Returns:
         Columns query, key (numbers of units), query_token, key_token, query_at, key_at, weight.
     """
-    rows = np.arange(len(labels)) if stretch is None else np.array(stretch, dtype=int)
-    query, key = (rows[side] for side in np.nonzero(keep[np.ix_(rows, rows)]))
+    kept = [np.array(side, dtype=int) for side in sides or (range(len(labels)),) * 2]
+    query, key = (units[at] for units, at in zip(kept, np.nonzero(keep[np.ix_(*kept)])))
     names, at = np.array(labels, dtype=object), np.array(places, dtype=object)
     words = {"query_token": names[query], "key_token": names[key], "query_at": at[query], "key_at": at[key]}
     return pd.DataFrame({"query": query, "key": key, **words, "weight": attention[query, key].astype(float)})
@@ -89,6 +89,8 @@ def make_lines(
     faintest: float = FAINTEST_LINE,
     marked: list[bool] | None = None,
     sinks: list[bool] | None = None,
+    places: list[str] | None = None,
+    sides: tuple[range, range] | None = None,
 ) -> alt.Chart:
     """Queries on the left, keys on the right, a line for each weight of `faintest` or more, as strong as the weight.
 
@@ -100,29 +102,43 @@ def make_lines(
         labels: Visible text of every unit.
         marked: Units that stand out while the rest is dimmed; None where nothing is looked for.
         sinks: Units that are hidden as keys: on the right they are grey, with a sign; None for none.
+        places: Position of every unit; their numbers where not given.
+        sides: Units drawn as queries, and as keys, each column from its first on; all that the table has where not
+            given.
     """
-    positions = sorted(set(table["query"]) | set(table["key"]))
-    at = dict(zip(table["query"], table["query_at"])) | dict(zip(table["key"], table["key_at"]))
-    ends = pd.DataFrame(
-        {
-            "position": positions,
-            "at": [at[position] for position in positions],
-            "token": [labels[position] for position in positions],
-            "label": [_cut(labels[position]) for position in positions],
-            "special": [special[position] for position in positions],
-            "dim": [marked is not None and not marked[position] for position in positions],
-            "sink": [sinks is not None and sinks[position] for position in positions],
-        }
-    )
-    step = float(np.clip(440 / max(len(positions), 1), 15, 26))
-    y_scale = alt.Scale(domain=[positions[0] - 0.6, positions[-1] + 0.6], reverse=True, nice=False)
+    places = places or [str(unit) for unit in range(len(labels))]
+    if sides is None:
+        units = sorted(set(table["query"]) | set(table["key"]))
+        sides = (range(units[0], units[-1] + 1),) * 2
+    ends = [
+        pd.DataFrame(
+            {
+                "position": list(units),
+                "y": range(len(units)),
+                "at": [places[unit] for unit in units],
+                "token": [labels[unit] for unit in units],
+                "label": [_cut(labels[unit]) for unit in units],
+                "special": [special[unit] for unit in units],
+                "dim": [marked is not None and not marked[unit] for unit in units],
+                "sink": [sinks is not None and sinks[unit] for unit in units],
+            }
+        )
+        for units in sides
+    ]
+    n_rows = max(map(len, sides))
+    step = float(np.clip(440 / max(n_rows, 1), 15, 26))
+    y_scale = alt.Scale(domain=[-0.6, n_rows - 0.4], reverse=True, nice=False)
+    table = table.assign(query_y=table["query"] - sides[0].start, key_y=table["key"] - sides[1].start)
     layers = [_lines(table, y_scale, picked, kind, faintest)]
-    layers += [_line_ends(ends, side, y_scale, picked if side == kind else None) for side in ("query", "key")]
+    layers += [
+        _line_ends(of_side, side, y_scale, picked if side == kind else None)
+        for of_side, side in zip(ends, ("query", "key"))
+    ]
     what = "Lines from each query (left) to the keys (right)"
     return (
         alt.layer(*layers)
         .properties(
-            width=640, height=step * len(positions), description=describe_attention(table, labels, picked, kind, what)
+            width=640, height=step * n_rows, description=describe_attention(table, labels, picked, kind, what)
         )
         .configure_view(strokeWidth=0)
     )
@@ -162,8 +178,8 @@ def _lines(table: pd.DataFrame, y_scale: alt.Scale, picked: int | None, kind: st
         .encode(
             x=alt.X("left:Q", axis=None, scale=alt.Scale(domain=[-0.42, 1.42], nice=False)),
             x2="right:Q",
-            y=alt.Y("query:Q", axis=None, scale=y_scale),
-            y2="key:Q",
+            y=alt.Y("query_y:Q", axis=None, scale=y_scale),
+            y2="key_y:Q",
             opacity=alt.condition(shown, alt.Opacity("weight:Q", scale=shade, legend=None), alt.value(0.04)),
             strokeWidth=alt.StrokeWidth("weight:Q", scale=alt.Scale(domain=[0, most], range=[0.8, 5]), legend=None),
             color=alt.value(QUERY if kind == "query" else KEY),
@@ -190,7 +206,7 @@ def _line_ends(ends: pd.DataFrame, side: str, y_scale: alt.Scale, picked: int | 
         .mark_text(baseline="middle", **marks)
         .encode(
             x="left:Q",
-            y=alt.Y(f"{side}:Q", axis=None, scale=y_scale),
+            y=alt.Y("y:Q", axis=None, scale=y_scale),
             text="label:N",
             color=colour,
             opacity=alt.condition("datum.dim", alt.value(0.45), alt.value(1)),

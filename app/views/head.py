@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import numpy as np
 import streamlit as st
 
 from analysis.errors import UserError
@@ -143,8 +144,9 @@ def panel(selection: Selection, held: dict[str, Any] | None, key: str = PANEL) -
     options |= {"lines": selection.option("lines", LINES), "draw": selection.option("draw", ("points", "patches"))}
     options["labels"] = selection.option("labels", ("on", "off"), "on" if is_text else "off")
     words = lasso.panel_words(selection, held, view) if held else {}
+    said_here = hint(cache.facts(selection.run).site(selection.site)) if key == PANEL else []
     draw_panel(
-        picks.picked(selection), hint() if key == PANEL else [], view=view, key=key, on_pick=partial(pick_on, key),
+        picks.picked(selection), said_here, view=view, key=key, on_pick=partial(pick_on, key),
         on_without=partial(without, key), marked=found.tokens if found else None, said=said(found, held),
         options=options, **picks.further(selection), **words,
     )  # fmt: skip
@@ -181,10 +183,18 @@ def head_sentence(figures: dict, counted: str = "") -> str:
     return f"mean weights{counted} {', '.join(said)}." if said else "no scores yet."
 
 
-def hint() -> list[str]:
+def hint(site: Site) -> list[str]:
     """What to do here, for somebody who has picked nothing."""
+    points = "Each token is two points: its query (what it looks for) and its key (what it offers)."
+    if site.is_cross:
+        points = (
+            f"Each token is one point: those of the {site.query_sequence} are queries (what they look for), those of "
+            f"the {site.key_sequence} keys (what they offer)."
+        )
+    elif site.query_sequence:
+        points = f"Each token of the {site.query_sequence} is two points: its query and its key."
     return [
-        "Each token is two points: its query (what it looks for) and its key (what it offers).",
+        points,
         "Point at one to read it. Click to see what it looks at, and who looks at it, with exact weights; "
         "shift and click adds the lines of another point.",
         "Drag with shift, or the lasso (L), draws round points: what they share, and the attention between them.",
@@ -248,6 +258,7 @@ def table(selection: Selection, site: Site) -> None:
         for kind, places in (("query", queries), ("key", keys)):
             for axis, values in zip("xyz", places.T):
                 shown[f"{kind} {axis}"] = values
+        shown = shown[np.isfinite(queries[:, 0]) | np.isfinite(keys[:, 0])]
         st.dataframe(shown.head(2000), hide_index=True, height=320)
         name = f"{selection.run}-{head_name(site.depth, selection.head)}-{selection.map}.csv"
         st.download_button(

@@ -98,7 +98,9 @@ def _averaged(selection: Selection, stack: list[Site]) -> list[tuple[Site, int]]
 
 def _summary(one: OneInput) -> str:
     """What the head does here, in one sentence, of the attention itself."""
-    attention, n = one.attention, len(one.tokens)
+    if one.is_cross:
+        return _summary_of_cross(one)
+    attention, n = one.block, len(one.block)
     first = "CLS" if one.is_image and bool(one.tokens["is_special"].iloc[0]) else "the first token"
     parts = [
         f"{percent(attention[:, 0].mean())} of its weight on {first}",
@@ -109,7 +111,24 @@ def _summary(one: OneInput) -> str:
     what = "image" if one.is_image else "text"
     new = "new " if asked_for(one.selection) is not None else ""
     means = "means" if one.sinks is None else "means, sinks counted in"
-    return f"On this {new}{what} of {n:,} tokens, {one.names} puts {parts[0]}, {', '.join(parts[1:])} ({means})."
+    side = one.site.query_sequence
+    of = f"{n:,} tokens" if not side else f"the {side}, {n:,} tokens"
+    return f"On this {new}{what} of {of}, {one.names} puts {parts[0]}, {', '.join(parts[1:])} ({means})."
+
+
+def _summary_of_cross(one: OneInput) -> str:
+    """The same where the queries are the tokens of one sequence and the keys those of another."""
+    n_queries, n_keys = one.block.shape
+    received = one.block.mean(axis=0)
+    top, special = int(received.argmax()), one.tokens["is_special"].to_numpy(dtype=bool)
+    places = one.source.key_positions(one.site)
+    named = short_token(str(one.tokens["text"].iloc[places[top]]))
+    counted = "" if one.sinks is None else ", sinks counted in"
+    return (
+        f"From {n_queries:,} tokens of the {one.site.query_sequence} to {n_keys:,} of the {one.site.key_sequence}, "
+        f"{one.names} puts {percent(received[top])} of its weight on “{named}” at {places[top]}, the most on one "
+        f"token, and {percent(received[special[places]].sum())} on special tokens (means{counted})."
+    )
 
 
 def _hidden(one: OneInput) -> str:

@@ -54,7 +54,7 @@ def test_long_tokens_are_cut_for_the_axis_only():
 
 
 def table_of(keep=CAUSAL, stretch=None):
-    return attention_table(ATTENTION, LABELS, PLACES, keep, stretch)
+    return attention_table(ATTENTION, LABELS, PLACES, keep, stretch and (stretch, stretch))
 
 
 def test_the_table_holds_every_allowed_cell_with_its_weight_and_no_other():

@@ -12,6 +12,7 @@ import pandas as pd
 from jaxtyping import Bool, Float
 
 from analysis.pipeline.new_input import NEW_INPUT
+from analysis.types import DECODER, ENCODER
 from app.charts.colouring import Colouring
 from app.components import pack, register, rerun
 from app.palette import KEY, QUERY, SELECTED, VIRIDIS
@@ -40,6 +41,10 @@ _mount_strip = register("scatter", "strip")
 SHOWN_AT_FIRST = 0.9975
 """The view opens between this quantile of each axis and its mirror image, as the thumbnails do, so that a few far
 points do not shrink the rest to a speck; they are there when one zooms out."""
+
+
+FAR = 1e9
+"""Where points lie that are not there: outside any view."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,8 @@ class NewPoints:
         """What goes to the browser, every name with ``fresh_`` before it."""
         named = {**self.facts, **_token_sections(self.tokens, with_spans=bool(self.text))}
         places = np.vstack([self.queries, self.keys]).astype(np.float32).ravel()
-        return {"fresh": places, **{f"fresh_{name}": each for name, each in named.items() if name != "inputs"}}
+        named.pop("inputs")
+        return {"fresh": np.nan_to_num(places, nan=FAR), **{f"fresh_{name}": each for name, each in named.items()}}
 
 
 def pack_scatter(
@@ -106,7 +112,7 @@ def pack_scatter(
     """Everything one map shows, hovering included, as one message.
 
     Args:
-        queries, keys: Places in 2 or 3 dimensions, in token-table order.
+        queries, keys: Places in 2 or 3 dimensions, in token-table order; NaN for tokens that have no such point.
         tokens: The token table in the same order.
         colouring: What the colours say.
         view: What is shown, as a word: the panel marks points only on the map it was made for. The camera is kept
@@ -124,7 +130,8 @@ def pack_scatter(
     """
     places = np.vstack([queries, keys]).astype(np.float32)
     words, texts = pd.factorize(tokens["text"].astype(str))
-    low, high = np.quantile(places, [1 - SHOWN_AT_FIRST, SHOWN_AT_FIRST], axis=0)
+    low, high = np.nanquantile(places, [1 - SHOWN_AT_FIRST, SHOWN_AT_FIRST], axis=0)
+    places = np.nan_to_num(places, nan=FAR)
     is_image = not input_texts
     header = {
         "n": len(tokens), "dims": int(places.shape[1]), "view": view, "frame": view, "alt": alt, "name": name,
@@ -134,7 +141,8 @@ def pack_scatter(
         "run": "", "site": None, "head": None, **(place or {}), "has_patches": has_patches,
         "size": size and _size_header(size), "size_choices": list(size_choices), "line_choices": list(line_choices),
         "fresh": list(new.texts) if new else [], "fresh_text": new.text if new else "", "fresh_input": NEW_INPUT,
-        "input_word": "image" if is_image else "text", "input_texts": {str(i): text for i, text in input_texts.items()},
+        "sequences": _sequences(tokens), "input_word": "image" if is_image else "text",
+        "input_texts": {str(i): text for i, text in input_texts.items()},
     }  # fmt: skip
     header["texts"] = list(texts)
     sections: dict[str, np.ndarray | bytes] = {
@@ -153,7 +161,16 @@ def pack_scatter(
 def _token_sections(tokens: pd.DataFrame, with_spans: bool) -> dict[str, np.ndarray]:
     columns = {"inputs": "input_id", "positions": "position"}
     columns |= {"starts": "char_start", "ends": "char_end"} if with_spans else {}
-    return {name: tokens[column].fillna(0).to_numpy(dtype=np.uint32) for name, column in columns.items()}
+    sections = {name: tokens[column].fillna(0).to_numpy(dtype=np.uint32) for name, column in columns.items()}
+    if names := _sequences(tokens):
+        sections["sequences"] = pd.Categorical(tokens["sequence"], names).codes.astype(np.uint32)
+    return sections
+
+
+def _sequences(tokens: pd.DataFrame) -> list[str]:
+    """The sequences that the tokens of an input are divided into; none where it is one."""
+    names = [ENCODER, DECODER]
+    return names if "sequence" in tokens and set(tokens["sequence"]) <= set(names) else []
 
 
 def _size_header(size: Sizing) -> dict[str, Any]:

@@ -13,8 +13,8 @@ function seenPoint(scatter, point) {
 function tokenOf(scatter, point) {
   const {data, header} = scatter, fresh = isNew(data, point), n = fresh ? nNew(data) : data.n, at = fresh ? point - 2 * data.n : point, row = at % n;
   const told = fresh
-    ? {text: header.fresh[row], position: data.fresh_positions[row], input: header.fresh_input, place: `new ${header.input_word}`, whole: header.fresh_text, starts: data.fresh_starts, ends: data.fresh_ends}
-    : {text: data.texts[data.words[row]], position: data.positions[row], input: data.inputs[row], place: `${header.input_word} ${data.inputs[row]}`, whole: header.input_texts?.[data.inputs[row]], starts: data.starts, ends: data.ends};
+    ? {text: header.fresh[row], position: data.fresh_positions[row], input: header.fresh_input, place: `new ${header.input_word}${sequenceOf(header, data.fresh_sequences, row)}`, whole: header.fresh_text, starts: data.fresh_starts, ends: data.fresh_ends}
+    : {text: data.texts[data.words[row]], position: data.positions[row], input: data.inputs[row], place: `${header.input_word} ${data.inputs[row]}${sequenceOf(header, data.sequences, row)}`, whole: header.input_texts?.[data.inputs[row]], starts: data.starts, ends: data.ends};
   return {row, isQuery: at < n, isNew: fresh, ...told};
 }
 
@@ -39,4 +39,9 @@ function nearestNew(scatter, x, y) {
     if (far < closest) { closest = far; best = point; }
   }
   return best;
+}
+
+// Of an input of two sequences: whose token it is, as in ", decoder".
+function sequenceOf(header, codes, row) {
+  return codes && header.sequences.length > 1 ? `, ${header.sequences[codes[row]]}` : "";
 }

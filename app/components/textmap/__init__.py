@@ -21,14 +21,18 @@ WHOLE_UNITS = 48
 _mount = register("textmap")
 
 
-def window_of(n_units: int) -> tuple[int, int]:
-    """Rows and columns that are drawn at once."""
-    return (n_units, n_units) if n_units <= WHOLE_UNITS else WINDOW
+def window_of(spans: tuple[range, range]) -> tuple[int, int]:
+    """Rows and columns that are drawn at once of so many queries and keys."""
+    n_queries, n_keys = map(len, spans)
+    return (n_queries, n_keys) if max(n_queries, n_keys) <= WHOLE_UNITS else (
+        min(WINDOW[0], n_queries), min(WINDOW[1], n_keys)
+    )  # fmt: skip
 
 
 def textmap(
     labels: list[str],
     shown: Shown,
+    spans: tuple[range, range],
     first: tuple[int, int],
     scale: ColourScale,
     title: str,
@@ -45,20 +49,22 @@ def textmap(
     Args:
         labels: Visible text of every unit.
         shown: The matrix, of which only the window goes to the browser.
+        spans: Units that are queries, and units that are keys: all of them, or those of one sequence each.
         first: Query and key unit of the window's first cell.
         scale: Of the whole matrix, so that colours keep their meaning when the window moves.
         title: What the weights are, for the colour bar.
-        overview: PNG of the whole matrix, queries down; empty where the window is the whole.
+        overview: PNG of the whole matrix within `spans`, queries down; empty where the window is the whole.
         picked: The held unit, a query or a key by `kind`.
         marked: Units that stand out; None where nothing is looked for.
         on_pick: Called with the positions of query and key of a clicked cell.
         on_move: Called with query and key unit of the new first cell.
     """
-    rows, columns = window_of(len(shown))
+    rows, columns = window_of(spans)
     part = (slice(first[0], first[0] + rows), slice(first[1], first[1] + columns))
     weights, allowed = shown.weights[part], shown.allowed[part]
     header = {
-        "n": len(shown),
+        "begin": [span.start for span in spans],
+        "n": [len(span) for span in spans],
         "rows": labels[part[0]],
         "columns": labels[part[1]],
         "places": [_places(shown, part[0]), _places(shown, part[1])],

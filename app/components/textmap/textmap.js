@@ -45,9 +45,10 @@ function build(host) {
   return place;
 }
 
-function stretch({first, rows, columns, n}) {
-  const part = (from, length) => `${from}–${from + length - 1}`;
-  return `queries ${part(first[0], rows.length)}, keys ${part(first[1], columns.length)} of ${n}`;
+function stretch({first, rows, columns, n, begin}) {
+  const part = (from, length) => `${from}–${from + length - 1}`, queries = `queries ${part(first[0], rows.length)}`, keys = `keys ${part(first[1], columns.length)}`;
+  if (begin[0] === begin[1] && n[0] === n[1]) return `${queries}, ${keys} of ${n[0]}`;
+  return `${queries} of ${n[0]}, ${keys} of ${n[1]}`;
 }
 
 // Pixels of a cell: few tokens get large cells, and all of it is seen on a screen 800 pixels high.
@@ -100,8 +101,8 @@ function hatch({sinks}, pen, down, wide) {
 }
 
 function frame({box, header}, first) {
-  const part = (count) => `${(100 * count) / header.n}%`;
-  Object.assign(box.style, {left: part(first[1]), top: part(first[0]), width: part(header.columns.length), height: part(header.rows.length)});
+  const part = (count, axis) => `${(100 * count) / header.n[axis]}%`, {begin} = header;
+  Object.assign(box.style, {left: part(first[1] - begin[1], 1), top: part(first[0] - begin[0], 0), width: part(header.columns.length, 1), height: part(header.rows.length, 0)});
 }
 
 function labels(place, pen, high, wide) {
@@ -193,7 +194,7 @@ function walk(place, event) {
   const {header} = place, at = (place.at ?? header.first).map((unit, axis) => unit ?? header.first[axis]);
   if (event.key === "Enter" && place.at) choose(place, at);
   else if (step) {
-    const next = at.map((unit, axis) => Math.min(header.n - 1, Math.max(0, unit + step[axis])));
+    const next = at.map((unit, axis) => Math.min(header.begin[axis] + header.n[axis] - 1, Math.max(header.begin[axis], unit + step[axis])));
     const out = [0, 1].map((axis) => next[axis] - header.first[axis] - (axis ? header.columns : header.rows).length + 1);
     const first = header.first.map((from, axis) => (next[axis] < from ? next[axis] : out[axis] > 0 ? from + out[axis] : from));
     if (String(first) !== String(header.first)) { place.at = next; place.move(...first); } else look(place, next);
@@ -205,8 +206,8 @@ function drag(place, event) {
   if (event.type === "pointerdown") place.whole.setPointerCapture(event.pointerId);
   else if (!place.whole.hasPointerCapture(event.pointerId)) return;
   const {header} = place, box = place.whole.getBoundingClientRect();
-  const near = (part, length) => Math.round(Math.min(header.n - length, Math.max(0, part * header.n - length / 2)));
-  const first = [near((event.clientY - box.top) / box.height, header.rows.length), near((event.clientX - box.left) / box.width, header.columns.length)];
+  const near = (part, length, axis) => header.begin[axis] + Math.round(Math.min(header.n[axis] - length, Math.max(0, part * header.n[axis] - length / 2)));
+  const first = [near((event.clientY - box.top) / box.height, header.rows.length, 0), near((event.clientX - box.left) / box.width, header.columns.length, 1)];
   frame(place, first);
   if (event.type === "pointerup") place.move(...first);
 }

@@ -144,8 +144,8 @@ def _say_problem(selection: Selection) -> None:
 
 
 def _sites(facts: RunFacts) -> list[Site]:
-    """Where maps are made: self-attention."""
-    return [site for site in facts.sites if site.role == "self"]
+    """Where maps are made: wherever the run says whose tokens queries and keys are."""
+    return [site for site in facts.sites if site.role == "self" or site.is_cross]
 
 
 def _shown(selection: Selection) -> tuple[str | None, int | None, str | None]:

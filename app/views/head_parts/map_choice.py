@@ -165,7 +165,7 @@ def _offer(selection: Selection, facts: RunFacts, wanted: MapKind, last: jobs.Jo
 
 
 def _time(facts: RunFacts, wanted: MapKind) -> str:
-    n_heads = sum(site.n_heads for site in facts.sites if site.role == "self")
+    n_heads = sum(site.n_heads for site in facts.sites)
     is_concurrent = cache.methods().get(wanted.method, {}).get("is_concurrent", False)
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return about(seconds_to_make(wanted, sum(facts.n_tokens.values()), n_heads, n_cores, is_concurrent))

@@ -7,12 +7,14 @@ import hashlib
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 
 from analysis.errors import UserError
 from analysis.pipeline.new_input import NEW_INPUT, NewInput
 from analysis.sinks import hide_sinks
 from app import cache, widgets
+from app.cache import two_texts, whole
 from app.cache.new_input import NEW, SPOT, asked_for, is_offered, new_input, new_points, spot
 from app.charts.attended import strongest_ties
 from app.charts.neighbours import LINES, LINES_WORD, describe_pick
@@ -27,15 +29,21 @@ def points_of_new(selection: Selection) -> tuple[NewPoints | None, str]:
     if made is None:
         return None, ""
     new, where = str(asked_for(selection)), (selection.site, selection.head)
-    queries, keys = new_points(selection.run, new, *where, selection.map)
+    sides = made.query_positions(selection.site), made.key_positions(selection.site)
+    queries, keys = (
+        _at(len(made.tokens), side, places)
+        for side, places in zip(sides, new_points(selection.run, new, *where, selection.map))
+    )
     norms = {
-        f"{kind}_norm": np.linalg.norm(vectors, axis=1).astype(np.float32)
-        for kind, vectors in (("query", made.queries(*where)), ("key", made.keys(*where)))
+        f"{kind}_norm": _at(len(made.tokens), side, np.linalg.norm(vectors, axis=1).astype(np.float32))
+        for kind, side, vectors in zip(("query", "key"), sides, (made.queries(*where), made.keys(*where)))
     }
-    ties = strongest_ties([(_attention(selection, made)[0], made.allowed(selection.site))])
+    allowed = whole.block_in(len(made.tokens), *sides, made.allowed(selection.site))
+    ties = strongest_ties([(_attention(selection, made)[0], allowed)])
     words = made.tokens["text"].astype(str).tolist()
     sinks = " without sinks" if selection.hides_sinks else ""
-    points = NewPoints(queries, keys, words, made.tokens, made.text or "", norms | ties)
+    tokens, text = _with_text(made)
+    points = NewPoints(queries, keys, words, tokens, text or "", norms | ties)
     return points, hashlib.blake2b(new.encode(), digest_size=8).hexdigest() + sinks
 
 
@@ -50,7 +58,8 @@ def picked_new(selection: Selection) -> dict[str, Any] | None:
         return None
     attention, hidden = _attention(selection, made)
     rule = selection.option(LINES_WORD, LINES)
-    found = describe_pick(attention, made.tokens, NEW_INPUT, place, selection.kind, made.text, rule, hidden)
+    tokens, text = _with_text(made)
+    found = describe_pick(attention, tokens, NEW_INPUT, place, selection.kind, text, rule, hidden)
     if made.image is not None:
         found |= {"image": f"data:image/png;base64,{base64.b64encode(made.image).decode()}", "image_alt": "New image"}
     first = 2 * len(cache.tokens(selection.run))
@@ -77,11 +86,29 @@ def _drawn(selection: Selection) -> NewInput | None:
 
 def _attention(selection: Selection, made: NewInput) -> tuple[np.ndarray, np.ndarray | None]:
     """The head's attention on the new input as it is drawn, and the keys that are hidden; None where nothing is."""
-    attention = made.attention(selection.site, selection.head)
+    sides = made.query_positions(selection.site), made.key_positions(selection.site)
+    attention, allowed = (
+        whole.block_in(len(made.tokens), *sides, block)
+        for block in (made.attention(selection.site, selection.head), made.allowed(selection.site))
+    )
     if not selection.hides_sinks:
         return attention, None
-    found = hide_sinks(attention, made.allowed(selection.site))
+    found = hide_sinks(attention, allowed)
     return found.weights, found.columns
+
+
+def _with_text(made: NewInput) -> tuple[pd.DataFrame, str | None]:
+    """The tokens with their places in the text; in both texts as one, where the model reads two."""
+    if made.target is None:
+        return made.tokens, made.text
+    return two_texts.of_one(made.tokens, str(made.text), made.target)
+
+
+def _at(n_tokens: int, positions: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Rows of some tokens as rows of all: NaN elsewhere."""
+    rows = np.full((n_tokens, *values.shape[1:]), np.nan, dtype=np.float32)
+    rows[positions] = values
+    return rows
 
 
 def say_new(selection: Selection, facts: RunFacts) -> None:

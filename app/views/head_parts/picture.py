@@ -49,7 +49,8 @@ def _pack_map(
     tokens = cache.tokens(selection.run)
     queries, keys = cache.points(selection.run, selection.map, site.label, selection.head)
     name, texts = head_name(site.depth, selection.head), cache.input_texts(selection.run)
-    alt = f"Map of {len(tokens)} queries and {len(tokens)} keys of head {name} of {site.label}, {selection.map}"
+    n_queries, n_keys = (int(np.isfinite(places[:, 0]).sum()) for places in (queries, keys))
+    alt = f"Map of {n_queries} queries and {n_keys} keys of head {name} of {site.label}, {selection.map}"
     return pack_scatter(
         queries, keys, tokens, atlas.colouring(selection.run, selection.colour), view=view_of(selection),
         walk=neighbours(facts, site, selection.head), name=name, caution=fidelity_warning(figures), alt=alt,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from app import widgets
+from analysis.metrics import METRICS
+from app import cache, widgets
 from app.cache import head_figures as kept
 from app.charts.head_grid import (
     Shades,
@@ -79,7 +80,15 @@ def _sizes(choice: Choice) -> str:
 def _why_missing(choice: Choice) -> str:
     if choice.across == LIKENESS:
         return f"arranged are those of {widgets.stack_title(choice.stack)}"
-    return "a measure of an axis says nothing of them"
+    said = "a measure of an axis says nothing of them"
+    sites = cache.facts(choice.selection.run).sites
+    asked = [METRICS[name] for name in (choice.across, choice.up, choice.measure) if name in METRICS]
+    if any(site.is_cross for site in sites) and not all(metric.on_cross for metric in asked):
+        said += (
+            ", or they are of cross-attention, whose queries and keys are tokens of two sequences, so that distance, "
+            "position and likeness say nothing (hatched)"
+        )
+    return said
 
 
 def _axes(choice: Choice, places: pd.DataFrame | None) -> tuple[np.ndarray, np.ndarray, Axis, Axis]:

@@ -91,6 +91,14 @@ def _by_patch(selection: Selection, site: Site, head: int, n_tokens: int) -> Non
 
 
 def _by_offset(selection: Selection, site: Site, head: int, profile: pd.DataFrame) -> None:
+    if site.is_cross:
+        st.markdown("###### Attention by offset")
+        st.caption(
+            f"None here: queries are tokens of the {site.query_sequence}, keys of the {site.key_sequence}, and between "
+            "places of two sequences there is no distance. For the same reason there are no scores of position, "
+            "distance or likeness."
+        )
+        return
     if not profile.empty:
         _line(selection, site, head, profile[profile["n"] > 0], OFFSET)
         return

@@ -36,6 +36,10 @@ def details(one: OneInput, labels: list[str]) -> None:
     else:
         way = f"its {LISTED} strongest keys" if kind == QUERY else f"the {LISTED} that look at it most"
         st.caption(f"**{widgets.plain(labels[picked])}** · position {one.places[picked]} · {way}")
+    if picked is not None and one.site.query_sequence and picked not in one.spans[0 if kind == QUERY else 1]:
+        has, lacks = ("key", "query") if kind == QUERY else ("query", "key")
+        other = f"it is a {has} here and no {lacks}" if one.is_cross else "this stack does not read it"
+        st.caption(f"Nothing to list: {other}.")
     frame = pd.DataFrame(
         {
             "token": [labels[i] for i in order],

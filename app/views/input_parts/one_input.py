@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import UserError
-from analysis.types import QUERY, Site, head_name
+from analysis.types import DECODER, QUERY, Site, head_name
 from app import cache, widgets
 from app.cache.new_input import SPOT, asked_for
+from app.cache.two_texts import BETWEEN
 from app.charts.scales import SCALES, ColourScale, make_scale
 from app.charts.shown import (
     Shown,
@@ -81,6 +82,45 @@ class OneInput:
         return "weight × value norm" if self.is_weighed else "weight"
 
     @property
+    def site(self) -> Site:
+        """The site of the shown head."""
+        return self.heads[0][0]
+
+    @property
+    def is_cross(self) -> bool:
+        """True when keys are tokens of another sequence than queries."""
+        return self.site.is_cross
+
+    @property
+    def sequences(self) -> tuple[str, str]:
+        """Whose tokens queries and keys are, as in ``the decoder’s tokens``; empty where the input is one sequence."""
+        names = (self.site.query_sequence, self.site.key_sequence)
+        return tuple(f"the {name}’s tokens" if name else "" for name in names)
+
+    @cached_property
+    def spans(self) -> tuple[range, range]:
+        """Units that are queries, and units that are keys."""
+        of = self.source.query_positions(self.site), self.source.key_positions(self.site)
+        return tuple(self._units_of(positions) for positions in of)
+
+    def _units_of(self, positions: np.ndarray) -> range:
+        units = self.shown.unit_of[positions]
+        units = units[units >= 0]
+        if not len(units):
+            raise UserError("Every token that this head reads is hidden: take some out of the list under Show.")
+        return range(int(units.min()), int(units.max()) + 1)
+
+    def cut(self, matrix: np.ndarray) -> np.ndarray:
+        """The part of a matrix over units that this head has: its queries, its keys."""
+        queries, keys = self.spans
+        return matrix[queries.start : queries.stop, keys.start : keys.stop]
+
+    @cached_property
+    def block(self) -> np.ndarray:
+        """`attention` of the head's own queries on its own keys, as `Run.attention` gives it."""
+        return self.attention[np.ix_(self.source.query_positions(self.site), self.source.key_positions(self.site))]
+
+    @property
     def token(self) -> int | None:
         """Position of the picked token, whether it is shown or hidden."""
         if asked_for(self.selection) is None:
@@ -143,7 +183,10 @@ class OneInput:
         at hidden sinks."""
         unit = self.picked
         if unit is None:
-            return np.where(self.shown.sinks, np.nan, self.shown.weights.mean(axis=0))
+            queries, keys = self.spans
+            is_key = np.isin(np.arange(len(self.shown)), keys)
+            mean = self.shown.weights[queries.start : queries.stop].mean(axis=0)
+            return np.where(self.shown.sinks | ~is_key, np.nan, mean)
         if self.selection.kind == QUERY:
             return np.where(self.shown.allowed[unit], self.shown.weights[unit], np.nan)
         return np.where(self.shown.allowed[:, unit], self.shown.weights[:, unit], np.nan)
@@ -190,6 +233,12 @@ class OneInput:
         firsts = np.flatnonzero(np.diff(group, prepend=-1))
         lasts = np.append(firsts[1:], len(group)) - 1
         gaps, special = token_gaps(self.source.text, self.tokens), self.tokens["is_special"].astype(bool).tolist()
+        if self.site.query_sequence:
+            begin = int((self.tokens["sequence"] == DECODER).to_numpy().argmax())
+            # The decoder's text begins a line, with its first token, which stands for none of the text.
+            first = next((at for at in range(begin, len(gaps)) if gaps[at]), begin)
+            gaps[first] = gaps[first].removeprefix(BETWEEN)
+            gaps[begin] = "\n" + gaps[begin]
         marked = self.marked_tokens
         return [
             Piece(
@@ -250,9 +299,11 @@ def _says(one: OneInput, hidden: np.ndarray) -> list[str]:
     says = []
     if hidden.any():
         mass, n = one.shown.hidden_mass, int(hidden.sum())
+        own_rows = slice(one.spans[0].start, one.spans[0].stop)
         own = "" if one.picked is None else f", {percent(mass[one.picked])} of the picked one's"
+        usual = percent(mass[own_rows].mean())
         says.append(
-            f"{n:,} hidden token{'s' * (n > 1)} held {percent(mass.mean())} of a query's weight on average{own}; "
+            f"{n:,} hidden token{'s' * (n > 1)} held {usual} of a query's weight on average{own}; "
             "rows are scaled up to their old sum."
         )
         if one.shown.n_emptied:

@@ -22,13 +22,25 @@ def over_all(one: OneInput) -> None:
     with left:
         st.altair_chart(make_position_map(positions, one.scale.name), width="content", key="input_positions")
     with right:
-        st.altair_chart(make_offset_bars(offsets), width="content", key="input_offsets")
+        if one.is_cross:
+            st.caption(
+                "No offsets here: queries and keys are tokens of two sequences, between whose places there is no "
+                "distance."
+            )
+        else:
+            st.altair_chart(make_offset_bars(offsets), width="content", key="input_offsets")
+    if one.site.query_sequence:
+        st.caption(
+            f"Positions count within the sequence: queries in the {one.site.query_sequence}, keys in the "
+            f"{one.site.key_sequence}."
+        )
     st.caption(average_words(means, len(cache.facts(one.run_id).n_tokens), hides))
     with st.expander("Tables"):
         show_table(positions, 240)
         save_csv(f"{len(positions):,} pairs of positions", lambda: positions.to_csv(index=False), one, "positions")
-        show_table(offsets, 240)
-        save_csv(f"{len(offsets):,} offsets", lambda: offsets.to_csv(index=False), one, "offsets")
+        if not one.is_cross:
+            show_table(offsets, 240)
+            save_csv(f"{len(offsets):,} offsets", lambda: offsets.to_csv(index=False), one, "offsets")
 
 
 def mean_of(found: list[Averages]) -> Averages:

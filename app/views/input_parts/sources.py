@@ -15,14 +15,15 @@ from analysis.metrics.over_inputs import score_input
 from analysis.sinks import Hidden, hide_sinks
 from analysis.types import Site
 from app import cache, marks
-from app.cache import hidden, pictures
+from app.cache import hidden, pictures, two_texts, whole
 from app.cache.new_input import NEW, asked_for, new_input
 from app.search import find_tokens
 from app.state import Selection
 
 
 class Source(Protocol):
-    """One text or image. Attention is [query, key] of one head, masks are [query, key] of one site."""
+    """One text or image. Attention is [query, key] of one head, masks are [query, key] of one site, both over all
+    tokens of the input: 0 and False where a site has no such query or key."""
 
     key: str
     """Names the input in caches."""
@@ -31,6 +32,14 @@ class Source(Protocol):
     notes: tuple[str, ...]
 
     def image(self) -> bytes: ...
+
+    def query_positions(self, site: Site) -> np.ndarray:
+        """Positions of the tokens that a site's queries are of."""
+        ...
+
+    def key_positions(self, site: Site) -> np.ndarray:
+        """Positions of the tokens that a site's keys are of."""
+        ...
 
     def attention(self, site: str, head: int) -> np.ndarray: ...
 
@@ -83,6 +92,12 @@ class StoredInput:
     def image(self) -> bytes:
         return cache.image(self.run_id, self.input_id)
 
+    def query_positions(self, site: Site) -> np.ndarray:
+        return cache.run(self.run_id).query_positions(site, self.input_id)
+
+    def key_positions(self, site: Site) -> np.ndarray:
+        return cache.run(self.run_id).key_positions(site, self.input_id)
+
     def attention(self, site: str, head: int) -> np.ndarray:
         return cache.attention(self.run_id, site, head, self.input_id)
 
@@ -116,22 +131,35 @@ class TypedInput:
         self.key = f"new {new}"
         self.tokens = self._made.tokens.sort_values("position").reset_index(drop=True)
         self.text = self._made.text
+        if self._made.target is not None:
+            self.tokens, self.text = two_texts.of_one(self.tokens, self.text, self._made.target)
         self.notes = self._made.notes
 
     def image(self) -> bytes:
         return self._made.image
 
+    def query_positions(self, site: Site) -> np.ndarray:
+        return self._made.query_positions(site)
+
+    def key_positions(self, site: Site) -> np.ndarray:
+        return self._made.key_positions(site)
+
     def attention(self, site: str, head: int) -> np.ndarray:
-        return self._made.attention(site, head)
+        return self._whole(site, self._made.attention(site, head))
 
     def allowed(self, site: str) -> np.ndarray:
-        return self._made.allowed(site)
+        return self._whole(site, self._made.allowed(site))
+
+    def _whole(self, site: str, block: np.ndarray) -> np.ndarray:
+        return whole.block_in(len(self.tokens), self._made.query_positions(site), self._made.key_positions(site), block)
 
     def hidden(self, site: str, head: int) -> Hidden:
         return hide_sinks(self.attention(site, head), self.allowed(site))
 
     def value_norms(self, site: str, head: int) -> np.ndarray:
-        return self._made.value_norms(site, head)
+        norms = np.zeros(len(self.tokens), dtype=np.float32)
+        norms[self._made.key_positions(site)] = self._made.value_norms(site, head)
+        return norms
 
     def each_head(self, stack: list[Site]) -> Iterator[tuple[Site, int, np.ndarray]]:
         for site in stack:
@@ -142,8 +170,11 @@ class TypedInput:
         if metric not in METRICS or METRICS[metric].measured != ON_DATA:
             return found  # rests on probes, or on several inputs
         for site in stack:
-            attention = np.stack([self.attention(site.label, head) for head in range(site.n_heads)])
-            values = score_input(AttentionMap.of_one(attention, self.allowed(site.label)), [metric])[metric][0]
+            if site.is_cross and not METRICS[metric].on_cross:
+                continue
+            attention = np.stack([self._made.attention(site.label, head) for head in range(site.n_heads)])
+            attended = AttentionMap.of_one(attention, self._made.allowed(site.label), is_cross=site.is_cross)
+            values = score_input(attended, [metric])[metric][0]
             found |= {(site.label, head): float(value) for head, value in enumerate(values) if np.isfinite(value)}
         return found
 

@@ -110,7 +110,7 @@ def _sprite(one: OneInput, stack: list[Site]) -> bytes:
         if one.is_weighed:
             attention = attention * one.source.value_norms(site.label, head).astype(np.float32)
         shown = show_attention(attention, masks[site.label], hidden, group, sinks)
-        rows[site.label].append(_patches(one, shown) if one.is_image else reduce_to(shown.seen(), TILE_PIXELS))
+        rows[site.label].append(_patches(one, shown) if one.is_image else reduce_to(one.cut(shown.seen()), TILE_PIXELS))
     return make_sprite(list(rows.values()))
 
 

@@ -37,15 +37,16 @@ def text_picture(one: OneInput, shown: str) -> None:
 
 def heat_map(one: OneInput) -> None:
     """Queries down, keys across; of a long text a window and an overview."""
-    n, kind = len(one.shown), one.selection.kind
-    first = first_shown(one.selection, one.picked, n, window_of(n))
+    kind, spans = one.selection.kind, one.spans
+    first = first_shown(one.selection, one.picked, spans, window_of(spans))
     overview = b""
-    if n > WHOLE_UNITS:
+    if max(map(len, spans)) > WHOLE_UNITS:
         overview = cache.message(
-            f"overview {one.scale.name} {one.view_key}", one.run_id, lambda: make_overview(one.shown.seen(), one.scale)
-        )
+            f"overview {one.scale.name} {one.view_key}", one.run_id,
+            lambda: make_overview(one.cut(one.shown.seen()), one.scale),
+        )  # fmt: skip
     textmap(
-        one.labels, one.shown, first, one.scale, one.title, overview, one.picked, kind, one.marked(),
+        one.labels, one.shown, spans, first, one.scale, one.title, overview, one.picked, kind, one.marked(),
         lambda query, key: one.pick(query if kind == QUERY else key),
         lambda query, key: widgets.select(at=f"{query}.{key}"), key="input_window",
     )  # fmt: skip
@@ -53,15 +54,18 @@ def heat_map(one: OneInput) -> None:
 
 def lines(one: OneInput) -> None:
     """Queries left, keys right; of a long text a stretch."""
-    selection, n = one.selection, len(one.shown)
-    first = first_shown(selection, one.picked, n, (LINE_TOKENS, LINE_TOKENS))[0]
-    stretch = range(first, min(n, first + LINE_TOKENS))
-    keep = one.shown.allowed | np.eye(n, dtype=bool)  # every token has its place, also one that looks at sinks only
-    table = attention_table(one.shown.weights, one.labels, one.places, keep, stretch)
+    selection, n = one.selection, max(map(len, one.spans))
+    first = first_shown(selection, one.picked, one.spans, (LINE_TOKENS, LINE_TOKENS))
+    if not one.is_cross:
+        first = (first[0], first[0])
+    sides = tuple(range(at, min(span.stop, at + LINE_TOKENS)) for at, span in zip(first, one.spans))
+    table = attention_table(one.shown.weights, one.labels, one.places, one.shown.allowed, sides)
     most = float(one.shown.weights.max())
     faintest = FAINTEST_LINE * most if one.is_weighed else FAINTEST_LINE
     sinks = one.shown.sinks.tolist()
-    chart = make_lines(table, one.labels, one.special(), one.picked, selection.kind, faintest, one.marked(), sinks)
+    chart = make_lines(
+        table, one.labels, one.special(), one.picked, selection.kind, faintest, one.marked(), sinks, one.places, sides
+    )
 
     def pick(end: dict) -> None:
         sides = [side for side in (QUERY, KEY) if end.get(side) is not None]
@@ -71,21 +75,36 @@ def lines(one: OneInput) -> None:
     clickable(chart, {"pick": pick}, "input_lines")
     part = ""
     if n > LINE_TOKENS:
-        last = n - LINE_TOKENS
+        axis = 0 if len(one.spans[0]) == n else 1
+        begin = one.spans[axis].start
+
+        def move() -> None:
+            at = [begin + st.session_state["input_stretch"] if each == axis else first[each] for each in (0, 1)]
+            widgets.select(at=f"{at[0]}.{at[1]}")
+
         st.slider(
-            "First token drawn", 0, last, value=first, key="input_stretch",
-            on_change=lambda: widgets.select(at=f"{st.session_state['input_stretch']}.0"),
-        )  # fmt: skip
-        part = f" Drawn: {one.places[stretch[0]]} to {one.places[stretch[-1]]} of {n:,}; the heat map has all pairs."
+            "First token drawn", 0, n - LINE_TOKENS, value=first[axis] - begin, key="input_stretch", on_change=move
+        )
+        drawn = sides[axis]
+        part = f" Drawn: {one.places[drawn[0]]} to {one.places[drawn[-1]]} of {n:,}; the heat map has all pairs."
     hidden = " ⊘: hidden, a sink." if any(sinks) else ""
-    st.caption(f"Left the queries, right the keys; weights under {weight_words(faintest)} have no line.{hidden}{part}")
+    queries, keys = (f", {name}" if name else "" for name in one.sequences)
+    st.caption(
+        f"Left the queries{queries}, right the keys{keys}; weights under {weight_words(faintest)} have no line."
+        f"{hidden}{part}"
+    )
 
 
-def first_shown(selection: Selection, picked: int | None, n: int, size: tuple[int, int]) -> tuple[int, int]:
+def first_shown(
+    selection: Selection, picked: int | None, spans: tuple[range, range], size: tuple[int, int]
+) -> tuple[int, int]:
     """First query and key unit of the part that is drawn: as the link says, else round the picked one."""
     said = selection.options.get("at", "").split(".")
     if len(said) == 2 and all(word.isascii() and word.isdigit() and len(word) < 9 for word in said):
         wanted = [int(word) for word in said]
     else:
-        wanted = [(picked or 0) - length // 2 for length in size]
-    return tuple(int(np.clip(first, 0, max(n - length, 0))) for first, length in zip(wanted, size))
+        wanted = [(picked if picked in span else span.start) - length // 2 for length, span in zip(size, spans)]
+    return tuple(
+        int(np.clip(first, span.start, max(span.stop - length, span.start)))
+        for first, length, span in zip(wanted, size, spans)
+    )

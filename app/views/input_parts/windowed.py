@@ -79,14 +79,17 @@ def is_causal(one: OneInput, stack: list[Site]) -> bool:
 
 
 def _found(one: OneInput, stack: list[Site], windows: Windows) -> Influence:
+    own = one.source.query_positions(one.site)
+    at = np.ix_(own, own)
     return token_rhythm(
         one.run_id, one.source.key, stack[0].stack_label, windows,
-        lambda: (attention for _, _, attention in one.source.each_head(stack)),
+        lambda: (attention[at] for _, _, attention in one.source.each_head(stack)),
     )  # fmt: skip
 
 
 def _draw(one: OneInput, found: Influence, windows: Windows, names: list[str]) -> None:
-    table = rhythm_table(found, one.tokens["text"].astype(str).tolist())
+    own = one.source.query_positions(one.site)
+    table = rhythm_table(found, one.tokens["text"].astype(str).iloc[own].tolist())
     first = table[FAI].iloc[0]
     has_fai = bool(table[FAI].iloc[1:].notna().any())
     clickable(

@@ -52,7 +52,25 @@ def _part(title: str, key: str, draw: Callable[[Choice], None], choice: Choice) 
     opened = st.expander(title, key=f"sinks_part_{key}", on_change="rerun")
     if opened.open:
         with opened:
-            draw(choice)
+            if why := _absent(choice, key):
+                st.caption(why)
+            else:
+                draw(choice)
+
+
+def _absent(choice: Choice, key: str) -> str:
+    """Why a part means nothing for the shown stack, a sentence; empty where it does."""
+    site = choice.sites[0]
+    if key == "cuts" and site.query_sequence:
+        return (
+            "What cutting sinks does is not measured in encoder-decoder models yet; it is in a run of the encoder "
+            "alone, made with --part encoder."
+        )
+    if site.is_cross and key == "geometry":
+        return "Keys and queries are of different tokens here: no token has both, and there is no angle between them."
+    if site.is_cross and key == "frames":
+        return "A reference frame is of tokens that attend to each other; here one sequence attends to another."
+    return ""
 
 
 def massive(choice: Choice) -> None:
@@ -212,7 +230,7 @@ def reference_frames(choice: Choice) -> None:
 
 def learned(choice: Choice) -> None:
     """What a sink of the softmax takes in every head; a column of its own, since it is no token."""
-    rows = kept.findings(choice.run, choice.table_rule).by_head
+    rows = kept.findings(choice.run, choice.table_rule, choice.stack).by_head
     known = {site.key: site for site in choice.sites}
     rows = rows[(rows["kind"] == LEARNED) & rows["site"].isin(list(known))]
     if rows.empty:
@@ -233,7 +251,7 @@ def learned(choice: Choice) -> None:
 
 def every_head(choice: Choice) -> None:
     """The table as the library gives it, at the settings of the page."""
-    by_head = kept.findings(choice.run, choice.table_rule).by_head
+    by_head = kept.findings(choice.run, choice.table_rule, choice.stack).by_head
     known = {site.key: site for site in choice.sites}
     rows = by_head[by_head["site"].isin(list(known))]
     names = [head_name(known[site].depth, head) for site, head in zip(rows["site"], rows["head"])]

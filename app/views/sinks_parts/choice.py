@@ -62,7 +62,7 @@ class Choice:
 
     Attributes:
         selection: Resolved.
-        stack: The tower of self-attention that is shown.
+        stack: The tower that is shown.
         sites: Its sites, in forward order.
         rule: What finds sinks; `table_rule` is that of the tables, which may count a token's own query.
         of_levels, of_states: Thresholds of levels and of massive states.
@@ -99,26 +99,21 @@ def read_choice(selection: Selection) -> Choice:
     """What the address asks for, with what nobody chose filled in."""
     notes: list[str] = []
     facts = cache.facts(selection.run)
-    own = facts.site(selection.site).stack_label
-    known = kept.stacks(selection.run)
-    stack = own if own in known else known[0]
-    if stack != own:
-        title = widgets.stack_title
-        notes.append(f"{title(own)} is no self-attention, of which sinks are; {title(stack)} is shown.")
-    sites = tuple(site for site in facts.sites if site.stack_label == stack and site.role == "self")
+    stack = facts.site(selection.site).stack_label
+    sites = tuple(site for site in facts.sites if site.stack_label == stack)
     numbers = {name: read_number(selection.options.get(name), name, notes) for name in LIMITS}
     rule, table_rule = rules_of(numbers, selection.option(OWN, OWN_WORDS))
     return Choice(
         selection=selection, stack=stack, sites=sites, rule=rule, table_rule=table_rule,
         of_levels=_levels(numbers, notes), of_states=_states(numbers),
-        group=selection.option(GROUP, groups(selection.run, table_rule)), mark=_mark(selection, sites, notes),
+        group=selection.option(GROUP, groups(selection.run, table_rule, stack)), mark=_mark(selection, sites, notes),
         layer=_layer(numbers[LAYER], len(sites)), notes=tuple(notes),
     )  # fmt: skip
 
 
-def groups(run_id: str, rule: SinkRule) -> dict[str, str]:
+def groups(run_id: str, rule: SinkRule, stack: str) -> dict[str, str]:
     """The ways to group the tokens of a run that its table has; images have no strings."""
-    known = set(kept.findings(run_id, rule).overall["kind"])
+    known = set(kept.findings(run_id, rule, stack).overall["kind"])
     return {name: title for name, title in GROUPS.items() if name in known}
 
 

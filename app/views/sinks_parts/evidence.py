@@ -67,7 +67,7 @@ def _choose(choice: Choice) -> None:
 
 def marks_of(choice: Choice) -> list[str]:
     """What can be picked besides heads: rows of the table, layers, levels."""
-    rows = ranked(kept.findings(choice.run, choice.table_rule).overall, choice.group)
+    rows = ranked(kept.findings(choice.run, choice.table_rule, choice.stack).overall, choice.group)
     words = [Mark(choice.group, value_of(row, choice.group)).word for row in rows.itertuples()]
     words += [Mark(OF_LAYER, str(layer)).word for layer in range(len(choice.sites))]
     levels = kept.levels(choice.run, choice.stack, choice.rule, choice.of_levels)
@@ -97,7 +97,7 @@ def evidence_of(choice: Choice) -> Evidence | None:
     """What speaks for the mark in hand; of the first row of the table where there is none."""
     mark = choice.mark
     if mark is None:
-        rows = ranked(kept.findings(choice.run, choice.table_rule).overall, choice.group)
+        rows = ranked(kept.findings(choice.run, choice.table_rule, choice.stack).overall, choice.group)
         if rows.empty:
             return None
         mark = Mark(choice.group, value_of(next(rows.itertuples()), choice.group))
@@ -109,16 +109,17 @@ def evidence_of(choice: Choice) -> Evidence | None:
 
 
 def _of_group(choice: Choice, mark: Mark) -> Evidence | None:
-    found = kept.findings(choice.run, choice.table_rule)
+    found = kept.findings(choice.run, choice.table_rule, choice.stack)
     rows = ranked(found.overall, mark.kind)
     row = next((row for row in rows.itertuples() if value_of(row, mark.kind) == mark.value), None)
     if row is None:
         return None
     mine = ranked(found.by_head, mark.kind)
     mine = mine[[value_of(each, mark.kind) == mark.value for each in mine.itertuples()]]
-    tokens = cache.tokens(choice.run)
+    tokens = kept.tokens(choice.run, choice.stack)
     score = score_of_points(choice)
-    chosen = members(mark.kind, mark.value, tokens, kept.classes(choice.run))
+    counted = kept.counted(choice.run, choice.stack)
+    chosen = members(mark.kind, mark.value, counted, kept.classes(choice.run, choice.stack))
     at = examples(score, chosen, tokens["input_id"].to_numpy(), MOST_EXAMPLES)
     title = row_name(row, mark.kind)
     return Evidence(title, rate_words(row), heads_of_rows(mine, choice.sites), "attention it receives there",
@@ -135,7 +136,7 @@ def _of_layer(choice: Choice, layer: int) -> Evidence:
         of_layer, is_primary = figures["norm"][layer], tower.is_primary
         norm = float(of_layer[is_primary].mean() / max(float(np.median(of_layer[~is_primary])), 1e-30))
     said = layer_words(row, float((share[~tower.is_primary] > 0).mean()), norm)
-    tokens = cache.tokens(choice.run)
+    tokens = kept.tokens(choice.run, choice.stack)
     able = kept.seen(choice.run, choice.stack, choice.rule).able
     score = most_received(tower.score[layer], able)
     at = examples(score, able, tokens["text"].astype(str).to_numpy(), MOST_EXAMPLES)
@@ -150,12 +151,13 @@ def _of_head(choice: Choice) -> Evidence:
     head = int(choice.selection.head or 0)
     name = head_name(site.depth, head)
     row = next(each for each in share_table(choice).itertuples() if each.name == name)
+    whose = f"the {site.query_sequence}'s" if site.is_cross else "the other tokens'"
     n = f"{row.sinks:.1f} {'token' if f'{row.sinks:.1f}' == '1.0' else 'tokens'}"
     said = (
         f"{100 * row.share:.0f} % of its attention lies on its sinks, {n} an input; the primary sink receives "
-        f"{row.primary:.2f} of the other tokens' attention."
+        f"{row.primary:.2f} of {whose} attention."
     )
-    tokens = cache.tokens(choice.run)
+    tokens = kept.tokens(choice.run, choice.stack)
     able = kept.seen(choice.run, choice.stack, choice.rule).able
     score = most_received(kept.received(choice.run, site.label, choice.rule.counts_own)[head], able)
     at = examples(score, able, tokens["text"].astype(str).to_numpy(), MOST_EXAMPLES)
@@ -220,7 +222,7 @@ def _told(choice: Choice, found: Evidence) -> list[Example]:
     """The examples with what is around them; pictures take more room than words."""
     most = MOST_EXAMPLES if choice.is_text else MOST_PICTURES
     texts = cache.input_texts(choice.run)
-    return describe_tokens(found.rows[:most], found.values[:most], cache.tokens(choice.run), texts)
+    return describe_tokens(found.rows[:most], found.values[:most], kept.tokens(choice.run, choice.stack), texts)
 
 
 def _in_hand(choice: Choice, told: list[Example]) -> Example | None:

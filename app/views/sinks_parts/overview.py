@@ -100,11 +100,11 @@ def top_tokens(choice: Choice) -> None:
 
 def top_rows(choice: Choice, group: str) -> pd.DataFrame:
     """The rows of one way to group tokens, the highest score first."""
-    return ranked(kept.findings(choice.run, choice.table_rule).overall, group)
+    return ranked(kept.findings(choice.run, choice.table_rule, choice.stack).overall, group)
 
 
 def _choose_group(choice: Choice) -> None:
-    known, key = groups(choice.run, choice.table_rule), "sinks_group"
+    known, key = groups(choice.run, choice.table_rule, choice.stack), "sinks_group"
     st.session_state[key] = choice.group
     st.segmented_control(
         "Tokens by", list(known), key=key, format_func=known.get, required=True, label_visibility="collapsed",
@@ -114,11 +114,12 @@ def _choose_group(choice: Choice) -> None:
 
 def ranking_rows(choice: Choice, shown: pd.DataFrame, group: str) -> list[dict]:
     """Rows of the ranked table with an example of each where it receives most."""
-    tokens, classes, texts = cache.tokens(choice.run), kept.classes(choice.run), cache.input_texts(choice.run)
+    tokens, counted = (of(choice.run, choice.stack) for of in (kept.tokens, kept.counted))
+    classes, texts = kept.classes(choice.run, choice.stack), cache.input_texts(choice.run)
     score = score_of_points(choice)
     rows = []
     for row in shown.itertuples():
-        chosen = members(group, value_of(row, group), tokens, classes)
+        chosen = members(group, value_of(row, group), counted, classes)
         found = examples(score, chosen, tokens["input_id"].to_numpy(), most=1)
         told = describe_tokens(found, score[found], tokens, texts)
         first = told[0].as_dict() if told else {"before": "", "text": "", "after": "", "place": "no example"}
@@ -259,12 +260,18 @@ def norms(choice: Choice) -> None:
 
 def no_states(choice: Choice) -> None:
     """Why there is nothing of residual states, and what to do."""
+    if choice.sites[0].is_cross:
+        return empty(
+            "Nothing of residual states here: those of a token are told in the stack that carries them from layer to "
+            "layer. Choose the self-attention of the encoder or of the decoder."
+        )
     spec = cache.run(choice.run).manifest.get("spec", {})
     said = f" --model {spec['model']} --data {spec['data']}" if spec.get("model") and spec.get("data") else ""
     empty(
         "Here you would see what becomes of the residual states. This run has none measured: extract it again with "
         f"python -m analysis extract{said} --states on."
     )
+    return None
 
 
 def empty(said: str) -> None:
