@@ -4,9 +4,10 @@ import pytest
 import torch
 import transformers
 
+from analysis.coverage.config import tiny_config
 from analysis.coverage.fields import VOCABULARY, Sizes, TokenIds, small
 from analysis.coverage.first import is_finite, tiny_model_and_input
-from analysis.coverage.tiny import MOST_PARAMETERS, sharpened, tiny_config, tiny_models
+from analysis.coverage.tiny import MOST_PARAMETERS, sharpened, tiny_models
 from analysis.errors import ModelError
 from analysis.models.forward import forward_module
 
