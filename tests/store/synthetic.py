@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -202,7 +204,13 @@ def head_scores(rng: np.random.Generator, sites: list[Site], n_inputs: int) -> p
 
 
 def add_map(writer, method: str, dims: int, sites: list[Site], n_tokens: int, seed: int = 0) -> str:
-    """Put a map of two clouds, its fidelity and its thumbnails."""
+    """Put a map of two clouds, its fidelity and its thumbnails: in one transaction, not in one or two a head."""
+    database = writer.database
+    with database.transaction(), mock.patch.object(database, "transaction", nullcontext):
+        return _add_map(writer, method, dims, sites, n_tokens, seed)
+
+
+def _add_map(writer, method: str, dims: int, sites: list[Site], n_tokens: int, seed: int) -> str:
     rng = np.random.default_rng(seed)
     projection_id = writer.put_projection("", method, "attention", dims, seed, {"iterations": 300})
     for site in sites:
