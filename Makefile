@@ -4,7 +4,7 @@ PORT ?= 8501
 BIN := .venv/bin
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: app test bench lint clean
+.PHONY: app test bench coverage lint clean
 
 app: .venv/installed
 	$(BIN)/python -m analysis extract --model demo-language --data demo-sentences --projection atlas linear
@@ -18,6 +18,9 @@ test: .venv/installed-dev
 
 bench: .venv/installed-dev
 	$(BIN)/python -m tests.benchmarks
+
+coverage: .venv/installed-dev
+	$(BIN)/python -m analysis coverage
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -160,6 +160,7 @@ def judge_call(
     """
     verdict: dict[str, Any] = {
         "label": call.site.label,
+        "route": call.route,
         "attention_max_abs_diff": None,
         "between_implementations_max_abs_diff": None,
         "values_max_abs_diff": None,

@@ -138,6 +138,7 @@ def _site_line(site: Site) -> str:
         _band_words(site.band),
         f"soft-cap {site.softcap:g}" if site.softcap else "",
         "learned sinks" if site.has_sink_logits else "",
+        "position bias" if site.has_position_bias else "",
         "" if site.recomputable else "attention is stored",
     ]
     words = ", ".join(extra for extra in extras if extra)

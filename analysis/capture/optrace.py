@@ -20,6 +20,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from analysis.capture.attention import BLOCKED
+
 
 @dataclass(frozen=True)
 class TracedCall:
@@ -68,6 +70,8 @@ class _Trail:
         column: Axis of the keys in it.
         scale: Factor on q·k so far, up to the cap where there is one; None once something else happened.
         cap: What a tanh was multiplied by since; None without one.
+        parked: The shape the tensor has to get back before anything but numbers may change: scores of patches are
+            spread over rows and columns to have position scores added, and gathered again.
     """
 
     q: Tensor
@@ -79,6 +83,7 @@ class _Trail:
     cap: float | None = None
     scores: Tensor | None = None
     weights: Tensor | None = None
+    parked: torch.Size | None = None
 
     def moved(self, move: Callable[[Tensor], Tensor], row: int, column: int) -> _Trail:
         """The trail after a change of the leading axes, made to every tensor."""
@@ -302,9 +307,14 @@ class OpTrace(TorchFunctionMode):
 
     def _on_clamp(self, func: Any, args: tuple, kwargs: dict, result: Tensor) -> None:
         trail = self._trail_of(args[0])
-        if trail is not None:
-            changes = result is args[0] or not torch.equal(result, args[0])
+        if trail is not None and isinstance(result, Tensor) and result.shape == args[0].shape:
+            changes = result is args[0] or not self._is_kept(args[0], result)
             self._set(result, replace(trail, scale=None) if changes else trail)
+
+    @staticmethod
+    def _is_kept(before: Tensor, after: Tensor) -> bool:
+        """A limit that only what a mask hides has run into leaves the scores as they are."""
+        return bool(((before == after) | (before <= BLOCKED)).all())
 
     def _on_tanh(self, func: Any, args: tuple, kwargs: dict, result: Tensor) -> None:
         trail = self._trail_of(args[0])
@@ -314,7 +324,7 @@ class OpTrace(TorchFunctionMode):
 
     def _on_permutation(self, func: Any, args: tuple, kwargs: dict, result: Tensor) -> None:
         trail = self._trail_of(args[0])
-        if trail is None:
+        if trail is None or trail.parked is not None:
             return
         # Axes of different length tell by the shape of the result where each one went.
         marked = torch.empty(tuple(range(2, args[0].ndim + 2)), device="meta")
@@ -336,6 +346,10 @@ class OpTrace(TorchFunctionMode):
         if trail is None:
             return
         before, after = args[0].shape, result.shape
+        if trail.parked is not None:
+            return self._set(result, replace(trail, parked=None) if after == trail.parked else None)
+        if trail.is_last and trail.scores is None and before[:-2] == after[: len(before) - 2] != after[:-2]:
+            return self._set(result, replace(trail, parked=before))
         if not trail.is_last or len(after) < 2 or before[-2:] != after[-2:]:
             return self._set(result, None)
         shift, lead = len(after) - len(before), after[:-2]
@@ -345,7 +359,7 @@ class OpTrace(TorchFunctionMode):
     def _on_softmax(self, func: Any, args: tuple, kwargs: dict, result: Tensor) -> None:
         scores = args[0] if args else kwargs.get("input")
         trail = self._trail_of(scores)
-        if trail is None or trail.scores is not None:
+        if trail is None or trail.scores is not None or trail.parked is not None:
             return
         axis = kwargs.get("dim", args[1] if len(args) > 1 else -1)
         axis = axis % scores.ndim if isinstance(axis, int) else -1
@@ -466,7 +480,7 @@ def _scaled_by_tensor(trail: _Trail, factor: Tensor) -> _Trail:
     if bool(((factor == 0) | (factor == 1)).all()):
         return trail
     factor = factor[(None,) * (ndim - factor.ndim)] if factor.ndim < ndim else factor
-    if trail.cap is not None or factor.ndim != ndim or factor.shape[trail.column] != 1:
+    if trail.parked is not None or trail.cap is not None or factor.ndim != ndim or factor.shape[trail.column] != 1:
         return replace(trail, scale=None)
     factor = trail.arranged(factor)
     return replace(trail, q=trail.q * factor, product=trail.product * factor)
@@ -475,7 +489,7 @@ def _scaled_by_tensor(trail: _Trail, factor: Tensor) -> _Trail:
 def _fitted(trail: _Trail, tensor: Tensor, result: Tensor) -> _Trail | None:
     """The trail for the result of an operation on one tensor, which may have been broadcast against another."""
     if result.shape != tensor.shape:
-        if not trail.is_last or result.shape[-2:] != tensor.shape[-2:]:
+        if trail.parked is not None or not trail.is_last or result.shape[-2:] != tensor.shape[-2:]:
             return None
         shift = result.ndim - tensor.ndim
         trail = trail.moved(_widened(result.shape[:-2]), trail.row + shift, trail.column + shift)
@@ -507,6 +521,7 @@ _FOLLOW: dict[str, Callable] = {
         OpTrace._on_same, "clone", "detach", "dropout", "half", "bfloat16", "double", "nan_to_num", "alpha_dropout"
     ),
     **_names(OpTrace._on_clamp, "clamp", "clip", "clamp_min", "clamp_max", "clamp_", "clip_", "maximum", "minimum"),
+    **_names(OpTrace._on_clamp, "max", "min"),
     **_names(OpTrace._on_tanh, "tanh", "tanh_"),
     **_names(OpTrace._on_permutation, "permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis"),
     **_names(OpTrace._on_reshape, "view", "reshape", "flatten", "unflatten", "unsqueeze", "squeeze", "expand"),

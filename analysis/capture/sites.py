@@ -57,6 +57,7 @@ def name_sites(calls: list[Call], model: torch.nn.Module) -> list[Site]:
         owner_name, owner = _owner(model, call.module_name)
         mask, has_bias = allowed_of_longest(call)
         band = None if mask is None else find_band(mask)
+        is_biased = has_bias or call.position_bias is not None
         modality = _modality(owner)
         role = "cross" if call.is_cross else "self"
         stack = "dec" if call.is_cross else _stack(call.module_name, owner, mask)
@@ -85,7 +86,8 @@ def name_sites(calls: list[Call], model: torch.nn.Module) -> list[Site]:
                 softcap=call.softcap,
                 has_sink_logits=call.sink_logits is not None,
                 route=call.route,
-                recomputable=band is not None and not has_bias and call.position_bias is None and not _sinks_vary(call),
+                recomputable=band is not None and not is_biased and not _sinks_vary(call),
+                has_position_bias=is_biased,
             )
         )
     return with_sequences(sites)

@@ -15,6 +15,9 @@ from analysis.capture.optrace import TracedCall
 NEAR_ZERO = 1e-5
 """What rounding may leave of a score after the scaled product is taken away, as a share of the largest score."""
 
+LARGE_SCORE = 100.0
+"""Rounding of larger scores changes weights, and is kept as if something had been added."""
+
 HIDDEN_SCORE, HIDDEN_WEIGHT = -99.0, 1e-20
 """Some models hide keys by adding as little as -100: cells that got so much less and end with next to no weight."""
 
@@ -55,7 +58,7 @@ def call_fields(traced: TracedCall, n_heads: int | None, keep_outputs: bool) -> 
             observed = replace(observed, weights=observed.weights.masked_fill(sees_nothing, 0.0))
     elif mask is not None and (traced.q.ndim != 4 or arrange.is_moving):
         mask = arrange(mask.expand(*traced.q.shape[:-1], mask.shape[-1]))
-    output = arrange(traced.output).transpose(1, 2) if keep_outputs else None
+    output = arrange(traced.output).transpose(1, 2).clone() if keep_outputs else None  # some models add to it
     return {
         "q": arrange(traced.q),
         "k": _without_repeats(arrange(traced.k)),
@@ -126,6 +129,6 @@ def _mask_and_bias(
     added = torch.nan_to_num(scores - content, neginf=2 * BLOCKED)
     is_open = ~((added <= BLOCKED) | ((added <= HIDDEN_SCORE) & (observed.weights < HIDDEN_WEIGHT)))
     largest = float((scores.abs() * is_open).nan_to_num(posinf=0.0).max()) if scores.numel() else 0.0
-    has_bias = bool(((added.abs() * is_open) > NEAR_ZERO * max(largest, 1.0)).any())
+    has_bias = bool(((added.abs() * is_open) > NEAR_ZERO * min(max(largest, 1.0), LARGE_SCORE)).any())
     mask = None if bool(is_open.all()) else is_open
     return mask, added.masked_fill(~is_open, 0.0) if has_bias else None

@@ -136,13 +136,41 @@ class _ByHand(nn.Module):
         self.weights = weights.unflatten(0, (-1, 4))
         return torch.bmm(weights, v).unflatten(0, (-1, 4)).transpose(1, 2)
 
+    def _spread_over_patches(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        q, k, v = (each.transpose(1, 2).reshape(-1, each.shape[1], 8) for each in (q, k, v))
+        scores = (q * 8**-0.5) @ k.transpose(-2, -1)
+        by_row, by_column = q.new_tensor([0.0, 1.0]), q.new_tensor([0.5, 0.0, -0.5])
+        scores = scores.view(-1, 2, 3, 2, 3) + by_row[:, None] + by_column[None, :]  # six patches: two rows of three
+        weights = scores.view(-1, 6, 6).softmax(dim=-1)
+        self.weights = weights.unflatten(0, (-1, 4))
+        output = (weights @ v).unflatten(0, (-1, 4)).transpose(1, 2)
+        return output
+
+    def _at_least(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        q, k, v = (each.transpose(1, 2) for each in (q, k, v))
+        scores = q @ k.mT * 0.3 + torch.full((6, 6), torch.finfo(q.dtype).min).triu(1)
+        scores = torch.max(scores, torch.tensor(torch.finfo(scores.dtype).min))
+        self.weights = scores.softmax(-1)
+        return (self.weights @ v).transpose(1, 2)
+
     def _kernel(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         q, k, v = (each.transpose(1, 2) for each in (q, k, v))
         self.weights = None  # the kernel does not show them
         return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=0.5).transpose(1, 2)
 
 
-FORMS = ("einsum", "heads_first_einsum", "in_place", "capped", "cosine", "values_first", "baddbmm", "kernel")
+FORMS = (
+    "spread_over_patches",
+    "einsum",
+    "heads_first_einsum",
+    "in_place",
+    "capped",
+    "cosine",
+    "values_first",
+    "baddbmm",
+    "kernel",
+    "at_least",
+)
 
 
 def _call_of(form: str) -> tuple[Call, Tensor, Tensor]:
