@@ -49,3 +49,40 @@ def recompute(
         total += np.exp(sink_logits[:, None, None].astype(np.float32) - top)
     weights /= np.where(total == 0, np.float32(1), total)
     return weights
+
+
+def score_parts(
+    queries: Float[np.ndarray, "query d_head"],
+    keys: Float[np.ndarray, "key d_head"],
+    weights: Float[np.ndarray, "query key"],
+    allowed: Bool[np.ndarray, "query key"],
+    scale: float,
+    softcap: float | None = None,
+) -> tuple[Float[np.ndarray, "query key"], Float[np.ndarray, "query key"]]:
+    """What content and position would each attend to alone, where a position bias is added to the scores.
+
+    A weight is exp(content score + position score) over the row's sum: the content score is the scaled q·k, so the
+    softmax of it is one part, and the weights over its exponential, brought to sum 1 again, are the other.
+
+    Args:
+        queries: Of one head on one input.
+        keys: A constant may have been taken from all of them.
+        weights: Attention of that head on that input.
+
+    Returns:
+        Content and position part, float32, in 0..1; rows sum to 1 each, to 0 where a query may attend to nothing. The
+        position part is 0 where the weight is: its score cannot be told from a weight that was rounded to nothing.
+    """
+    content = queries.astype(np.float64) @ keys.astype(np.float64).T * scale
+    if softcap is not None:
+        content = softcap * np.tanh(content / softcap)
+    with np.errstate(divide="ignore"):
+        position = np.log(np.where(allowed, weights, 0.0).astype(np.float64)) - content
+    return _softmax(np.where(allowed, content, -np.inf)), _softmax(position)
+
+
+def _softmax(scores: Float[np.ndarray, "query key"]) -> Float[np.ndarray, "query key"]:
+    top = scores.max(axis=-1, keepdims=True, initial=-np.inf)
+    parts = np.exp(scores - np.where(np.isfinite(top), top, 0.0))
+    total = parts.sum(axis=-1, keepdims=True)
+    return (parts / np.where(total == 0, 1.0, total)).astype(np.float32)

@@ -74,6 +74,8 @@ class Site:
         query_sequence: Which sequence of the input its queries are the tokens of: `ENCODER` or `DECODER`; empty where
             an input is one sequence.
         key_sequence: The same of its keys; another one at sites of cross-attention.
+        has_position_bias: Something is added to the scaled q·k before the softmax that is no mask: ALiBi, a relative
+            position bias, the position terms of disentangled attention. False too in runs older than this field.
     """
 
     index: int
@@ -95,6 +97,7 @@ class Site:
     recomputable: bool = True
     query_sequence: str = ""
     key_sequence: str = ""
+    has_position_bias: bool = False
 
     @property
     def is_cross(self) -> bool:

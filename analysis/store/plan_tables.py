@@ -15,7 +15,8 @@ from analysis.types import Band, Site
 
 _SITE_COLUMNS = (
     "site, key, label, modality, stack, role, depth, n_heads, n_kv_heads, d_head, d_value, scale, "
-    "has_band, band_left, band_right, softcap, has_sink_logits, route, recomputable, query_sequence, key_sequence"
+    "has_band, band_left, band_right, softcap, has_sink_logits, route, recomputable, query_sequence, key_sequence, "
+    "has_position_bias"
 )
 
 Rows = Callable[[str, Sequence[Any]], list[tuple]]
@@ -46,7 +47,7 @@ def write_plan(
 ) -> None:
     """Put the plan into an empty run, in the transaction of the caller."""
     for site in sites:
-        database.execute(f"INSERT INTO sites ({_SITE_COLUMNS}) VALUES ({', '.join('?' * 21)})", _site_row(site))
+        database.execute(f"INSERT INTO sites ({_SITE_COLUMNS}) VALUES ({', '.join('?' * 22)})", _site_row(site))
         offsets = np.asarray(key_offsets.get(site.key, np.zeros((site.n_kv_heads, site.d_head))), dtype="<f4")
         logits = sink_logits.get(site.key)
         if offsets.shape != (site.n_kv_heads, site.d_head) or not np.isfinite(offsets).all():
@@ -99,6 +100,7 @@ def _site_row(site: Site) -> list[Any]:
         site.n_heads, site.n_kv_heads, site.d_head, site.d_value, float(site.scale),
         band is not None, band.left if band else None, band.right if band else None,
         site.softcap, site.has_sink_logits, site.route, site.recomputable, site.query_sequence, site.key_sequence,
+        site.has_position_bias,
     ]  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import duckdb
 import numpy as np
 from jaxtyping import Bool, Float
 
-from analysis.attention import recompute
+from analysis.attention import recompute, score_parts
 from analysis.errors import RunError
 from analysis.store.packing import unpack_attention, unpack_rows
 from analysis.store.sink_tables import SinkTables
@@ -91,6 +91,28 @@ class Reader(SinkTables):
         else:
             (q,), (k,) = self._one(query.format("q"), where), self._one(query.format("k"), [*where[:2], first])
         return self._recompute(found, [q], [k], allowed, [head])[0]
+
+    def score_parts(
+        self, site: Site | str, head: int, input_id: int
+    ) -> tuple[Float[np.ndarray, "query key"], Float[np.ndarray, "query key"]]:
+        """What one head would attend to by content alone and by position alone, on one input; see
+        `analysis.attention.score_parts`.
+
+        Raises:
+            RunError: Nothing but a mask is added to the scores of this site, so that there is one part only.
+            UnknownName: No such site, head or input.
+        """
+        found = self._head(site, head)
+        if not found.has_position_bias:
+            raise RunError(f"{found.label} adds no position bias to its scores: its attention is all content.")
+        return score_parts(
+            self.queries(found, head, [input_id]),
+            self.centred_keys(found, head, [input_id]),
+            self.attention(found, head, input_id),
+            self.allowed(found, input_id),
+            found.scale,
+            found.softcap,
+        )
 
     def attention_all(self, input_id: int) -> dict[str, Float[np.ndarray, "head query key"]]:
         """Attention of every head of every site on one input, by site key."""

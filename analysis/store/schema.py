@@ -88,6 +88,10 @@ ALTER TABLE sites ADD COLUMN query_sequence VARCHAR DEFAULT '';
 ALTER TABLE sites ADD COLUMN key_sequence VARCHAR DEFAULT '';
 """
 
+_POSITION_BIAS = """
+ALTER TABLE sites ADD COLUMN has_position_bias BOOLEAN DEFAULT false;
+"""
+
 RESULT_TABLES = (
     "head_scores",
     "head_input_scores",
@@ -144,6 +148,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(2, "profiles of heads, and heads arranged by likeness", _PROFILES),
     Migration(3, "attention received, residual states and sinks", _SINKS),
     Migration(4, "sequences of an input", _SEQUENCES, adds={"sites": {"query_sequence": "''", "key_sequence": "''"}}),
+    Migration(5, "position biases", _POSITION_BIAS, adds={"sites": {"has_position_bias": "false"}}),
 )
 
 FORMAT = MIGRATIONS[-1].number
