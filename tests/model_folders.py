@@ -121,3 +121,20 @@ def _save_sharp(model, tokenizer, folder: Path) -> Path:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def save_tiny_bloom(folder: Path, n_layers: int = 1) -> Path:
+    """A random BLOOM of 4 heads, whose scores hold ALiBi, with the tokenizer of the bundled language model."""
+    import torch
+    from transformers import AutoTokenizer, BloomConfig, BloomModel
+
+    tokenizer = AutoTokenizer.from_pretrained(BUNDLED_MODELS["demo-language"])
+    torch.manual_seed(0)
+    model = BloomModel(BloomConfig(vocab_size=len(tokenizer), hidden_size=32, n_layer=n_layers, n_head=4))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 2:
+                parameter.normal_(0, 0.25)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

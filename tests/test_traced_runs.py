@@ -12,8 +12,7 @@ from transformers import AutoTokenizer
 
 import analysis
 from analysis.errors import RunError
-from analysis.models import BUNDLED_MODELS
-from tests.model_folders import minilm, own_attention
+from tests.model_folders import minilm, own_attention, save_tiny_bloom
 from tests.store.synthetic import make_synthetic_run
 
 TEXTS = ("The old sailor watched the lamp on the hill, and the lamp watched him.", "Cats sleep.")
@@ -69,9 +68,7 @@ def test_content_and_position_parts_make_the_attention(deberta: tuple[analysis.R
 
 def test_position_alone_of_alibi_is_the_published_slope(tmp_path: Path) -> None:
     """BLOOM adds -slope x distance, slope 2^(-8 i / n) of head i = 1..n (Press et al. 2022)."""
-    tokenizer = AutoTokenizer.from_pretrained(BUNDLED_MODELS["demo-language"])
-    config = hf.BloomConfig(vocab_size=len(tokenizer), hidden_size=32, n_layer=1, n_head=4)
-    run = _extract(_save(hf.BloomModel(config), tokenizer, tmp_path / "model"), tmp_path)
+    run = _extract(save_tiny_bloom(tmp_path / "model"), tmp_path)
     site = run.sites[0]
     for head in range(4):
         _, position = run.score_parts(site, head, 0)

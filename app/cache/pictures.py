@@ -43,6 +43,17 @@ def value_norms(run_id: str, site: str, head: int) -> np.ndarray:
     return _value_norms(run_id, str(runs_dir()), cache.stamp(run_id), site, head)
 
 
+def score_part(run_id: str, site: str, head: int, input_id: int, part: str) -> np.ndarray:
+    """What a head would attend to by ``content`` or by ``position`` alone, over all tokens of the input.
+
+    Raises:
+        RunError: The site adds no position bias to its scores.
+    """
+    run = cache.run(run_id)
+    both = dict(zip(("content", "position"), run.score_parts(site, head, input_id), strict=True))
+    return whole.matrix(run, site, input_id, both[part])
+
+
 def scores_by_input(run_id: str, metric: str) -> pd.DataFrame:
     """Scores of every head on every input: site (label), head, input_id, value."""
     return _scores_by_input(run_id, str(runs_dir()), cache.stamp(run_id), metric)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import streamlit as st
 
 from app import widgets
+from app.cache.new_input import asked_for
 from app.charts.image_flows import FLOWS
 from app.charts.scales import SCALES
 from app.charts.text_attention import visible_token
 from app.glossary import meaning
-from app.views.input_parts.one_input import HIDE, SCALE, WEIGH, WORDS, OneInput
+from app.views.input_parts.one_input import HIDE, PART, PARTS, SCALE, WEIGH, WORDS, OneInput
 
 SMOOTH, FLOW_COUNT = "smooth", "flows"
 """Words of the link: ``smooth=1``, ``flows=100``."""
@@ -17,6 +18,10 @@ SMOOTH, FLOW_COUNT = "smooth", "flows"
 _SCALE_HELP = (
     "Linear: from 0 to the largest weight. Log: four powers of ten up to the largest. "
     "Rank: every colour is used equally often."
+)
+_PART_HELP = (
+    "This model adds a number for the positions of query and key to their product before the softmax. The two parts "
+    "can be looked at apart: their exponentials multiplied, and brought to sum 1 again, are the weights."
 )
 _NORM_MORE = "Every weight is multiplied by the value norm of its key."
 _WORDS_HELP = "Tokens that touch in the text without a space are one word: mean of their queries, sum of their keys."
@@ -26,8 +31,11 @@ def looks_popover(one: OneInput) -> None:
     """Words, hidden tokens, weighing, scale; of images smoothing and the number of flows."""
     options = one.selection.options
     n_changed = sum(bool(options.get(name)) for name in (WORDS, HIDE, WEIGH, SCALE, SMOOTH, FLOW_COUNT))
+    n_changed += one.part is not None
     with st.popover(f"Show · {n_changed} changed" if n_changed else "Show", icon=":material/tune:", width="stretch"):
         scale = one.selection.option(SCALE, SCALES)
+        if one.site.has_position_bias and asked_for(one.selection) is None:
+            _choice("Score", PART, PARTS, one.part or "whole", help=_PART_HELP)
         _choice("Colour scale", SCALE, SCALES, scale, help=_SCALE_HELP)
         if not one.is_image:
             _switch("Merge sub-words into words", WORDS, help=_WORDS_HELP)

@@ -30,9 +30,12 @@ from app.state import SINKS, Selection
 from app.views.input_parts.hiding import HiddenHere, hide_here
 from app.views.input_parts.sources import Source
 
-WORDS, HIDE, WEIGH, SCALE = "words", "hide", "weigh", "scale"
-"""Words of the link: ``words=1``, ``hide=special,3,7``, ``weigh=norm``, ``scale=log``, and the token picked in a new
-input, which the run's own checks of ``token`` would refuse."""
+WORDS, HIDE, WEIGH, SCALE, PART = "words", "hide", "weigh", "scale", "part"
+"""Words of the link: ``words=1``, ``hide=special,3,7``, ``weigh=norm``, ``scale=log``, ``part=content``, and the token
+picked in a new input, which the run's own checks of ``token`` would refuse."""
+
+PARTS = {"whole": "whole", "content": "content alone", "position": "position alone"}
+"""What of a score with a position bias is shown."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,14 @@ class OneInput:
     @property
     def title(self) -> str:
         """What the weights are."""
+        if self.part is not None:
+            return f"weight by {PARTS[self.part]}"
         return "weight × value norm" if self.is_weighed else "weight"
+
+    @property
+    def part(self) -> str | None:
+        """``content`` or ``position`` where that alone is shown of a score that adds both."""
+        return part_of(self.selection, self.site)
 
     @property
     def site(self) -> Site:
@@ -251,7 +261,14 @@ class OneInput:
 
 def look_key(selection: Selection) -> str:
     """The words of the link that change what is shown of the same attention."""
-    return "|".join(selection.options.get(name, "") for name in (WORDS, HIDE, WEIGH, SINKS))
+    return "|".join(selection.options.get(name, "") for name in (WORDS, HIDE, WEIGH, PART, SINKS))
+
+
+def part_of(selection: Selection, site: Site) -> str | None:
+    """The part of the score that the link asks for, where the site adds a position bias; None for the whole."""
+    part = selection.option(PART, PARTS)
+    asks = part != "whole" and site.has_position_bias and asked_for(selection) is None
+    return part if asks else None
 
 
 def groups(selection: Selection, source: Source) -> np.ndarray:
@@ -269,9 +286,15 @@ def read_one(selection: Selection, source: Source, heads: list[tuple[Site, int]]
     """
     attention = np.mean([source.attention(site.label, head) for site, head in heads], axis=0)
     allowed = np.any([source.allowed(site.label) for site, _ in heads], axis=0)
-    sinks, notes = hide_here(source, heads) if selection.hides_sinks else None, list(source.notes)
+    part, notes = part_of(selection, heads[0][0]), list(source.notes)
+    sinks = hide_here(source, heads) if selection.hides_sinks and part is None else None
     drawn, is_weighed = attention if sinks is None else sinks.mean([each.weights for each in sinks.heads]), False
-    if selection.options.get(WEIGH) == "norm":
+    if part is not None:
+        drawn = np.mean([source.score_part(site, head, part) for site, head in heads], axis=0)
+        others = selection.hides_sinks or WEIGH in selection.options
+        more = " Sinks stay, and no value norms are taken in." if others else ""
+        notes.append(f"{_PART_SAYS[part]}{more}")
+    elif selection.options.get(WEIGH) == "norm":
         try:
             drawn, is_weighed = _weighed(source, heads, sinks), True
         except UserError:
@@ -281,6 +304,12 @@ def read_one(selection: Selection, source: Source, heads: list[tuple[Site, int]]
     shown = show_attention(drawn, allowed, hidden, groups(selection, source), columns)
     one = OneInput(selection, heads, source, attention, shown, is_weighed, sinks, ())
     return replace(one, notes=(*notes, *_says(one, hidden)))
+
+
+_PART_SAYS = {
+    "content": "Content alone: the softmax of queries times keys, without what the model adds for positions.",
+    "position": "Position alone: what the model adds to queries times keys, after a softmax of its own.",
+}
 
 
 def _weighed(source: Source, heads: list[tuple[Site, int]], sinks: HiddenHere | None) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
+from analysis.errors import InputError
 from analysis.metrics import METRICS, ON_DATA, AttentionMap
 from analysis.metrics.over_inputs import score_input
 from analysis.sinks import Hidden, hide_sinks
@@ -47,6 +48,14 @@ class Source(Protocol):
 
     def hidden(self, site: str, head: int) -> Hidden:
         """The attention of one head with its sinks hidden."""
+        ...
+
+    def score_part(self, site: Site, head: int, part: str) -> np.ndarray:
+        """What one head would attend to by ``content`` or by ``position`` alone, [query, key].
+
+        Raises:
+            UserError: The two cannot be told apart here.
+        """
         ...
 
     def value_norms(self, site: str, head: int) -> np.ndarray: ...
@@ -107,6 +116,9 @@ class StoredInput:
     def hidden(self, site: str, head: int) -> Hidden:
         return hidden.attention(self.run_id, site, head, self.input_id)
 
+    def score_part(self, site: Site, head: int, part: str) -> np.ndarray:
+        return pictures.score_part(self.run_id, site.label, head, self.input_id, part)
+
     def value_norms(self, site: str, head: int) -> np.ndarray:
         return pictures.value_norms(self.run_id, site, head)[self._rows]
 
@@ -155,6 +167,9 @@ class TypedInput:
 
     def hidden(self, site: str, head: int) -> Hidden:
         return hide_sinks(self.attention(site, head), self.allowed(site))
+
+    def score_part(self, site: Site, head: int, part: str) -> np.ndarray:
+        raise InputError("Content and position are told apart for the inputs of the run, not for a new one.")
 
     def value_norms(self, site: str, head: int) -> np.ndarray:
         norms = np.zeros(len(self.tokens), dtype=np.float32)
