@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ from analysis.coverage.report import (
     INTERFACE,
     MOST_ATTENTION,
     NO_ATTENTION,
+    NOT_TESTED,
     ONLY_ATTENTION,
     OPTRACE,
     REFUSED,
@@ -99,11 +101,26 @@ def _route(model: torch.nn.Module, holding: list[Call], own: list[Tensor]) -> tu
         return route, f"also has layers without it: {others}" if others else ""
     if own:
         return ONLY_ATTENTION, "its attention is returned, but no queries and keys that give it"
+    if unused := _unused_attention(model):
+        return NOT_TESTED, f"the tiny model has none of its layers with attention ({unused})"
     if others:
         return REFUSED, others
     if any("attention" in type(part).__name__.lower() for part in model.modules()):
         return REFUSED, "its attention is no softmax of queries times keys that could be followed"
     return NO_ATTENTION, ""
+
+
+def _unused_attention(model: torch.nn.Module) -> str:
+    """An attention class that the type's own code holds and this model makes no use of; empty where there is none."""
+    source = type(model).__module__
+    own = {
+        name
+        for name, kind in vars(sys.modules[source]).items()
+        if isinstance(kind, type) and issubclass(kind, torch.nn.Module) and kind.__module__ == source
+    }
+    used = {type(part).__name__ for part in model.modules()}
+    found = sorted(name for name in own - used if re.search(r"Attention$", name))
+    return "" if any("Attention" in name for name in used) or not found else found[0]
 
 
 def _without_softmax(model: torch.nn.Module) -> str:
@@ -161,7 +178,7 @@ def _distance(own: Tensor, ours: Tensor) -> float:
     columns = (slice(0, n_keys), slice(ours.shape[-1] - n_keys, None))
     parts = [ours[..., row, column] for row in rows for column in columns]
     shared = [part / part.sum(-1, keepdim=True).clamp(min=1e-9) for part in parts if _is_short(ours)]
-    means = [part.mean(1, keepdim=True).expand_as(part) for part in parts]  # torch's attention returns that of its heads
+    means = [part.mean(1, keepdim=True).expand_as(part) for part in parts]  # of the heads, as torch's own returns
     return min(_largest(each, part) for each in arranged for part in (*parts, *shared, *means))
 
 

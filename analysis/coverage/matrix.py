@@ -57,18 +57,24 @@ def try_type(model_type: str) -> TypeReport:
         signal.signal(signal.SIGALRM, previous)
 
 
-def measure(types: list[str], n_processes: int, tell: Callable[[TypeReport], None]) -> list[TypeReport]:
-    """Reports on these types in their order.
+def measure(
+    types: list[str],
+    n_processes: int,
+    tell: Callable[[TypeReport], None],
+    attempt: Callable[[str], TypeReport] = try_type,
+) -> list[TypeReport]:
+    """Reports on these types in their order; one that takes its process with it is reported as not tested.
 
     Args:
         tell: Given each report as it comes.
+        attempt: What is done for each type, in another process.
     """
     found: dict[str, TypeReport] = {}
     for begin in range(0, len(types), n_processes * TYPES_A_PROCESS):
         left = types[begin : begin + n_processes * TYPES_A_PROCESS]
         while left:
             n_before = len(found)
-            for report in _together(left, n_processes):
+            for report in _together(left, n_processes, attempt):
                 found[report.model_type] = report
                 tell(report)
             left = [name for name in left if name not in found]
@@ -79,11 +85,11 @@ def measure(types: list[str], n_processes: int, tell: Callable[[TypeReport], Non
     return [found[name] for name in types]
 
 
-def _together(types: list[str], n_processes: int) -> Iterator[TypeReport]:
+def _together(types: list[str], n_processes: int, attempt: Callable[[str], TypeReport]) -> Iterator[TypeReport]:
     """Reports on these types in their order, up to the first that ends its process."""
     with ProcessPoolExecutor(n_processes, mp_context=get_context("spawn")) as pool:
         try:
-            for future in [pool.submit(try_type, name) for name in types]:
+            for future in [pool.submit(attempt, name) for name in types]:
                 yield future.result()
         except BrokenProcessPool:
             return

@@ -7,6 +7,7 @@ from typing import Any
 OWN: dict[str, dict[str, Any]] = {
     "align": {"projection_dim": 64},
     "autoformer": {"prediction_length": 4, "context_length": 16},
+    "bamba": {"attn_layer_indices": [1]},
     "blt": {"encoder_hash_byte_group_vocab": 64},
     "clvp_encoder": {"hidden_size": 128},
     "cohere_compass_text": {
@@ -37,6 +38,7 @@ OWN: dict[str, dict[str, Any]] = {
     "funnel": {"architectures": ["FunnelModel"]},
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
     "granite4_vision": {"deepstack_layer_map": [(-2, 0), (-1, 1)]},
+    "granitemoehybrid": {"layer_types": ["linear_attention", "full_attention"]},
     "hunyuan_vl_text": {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 1, 1]}},
     "informer": {"prediction_length": 4, "context_length": 16},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
@@ -64,6 +66,9 @@ OWN: dict[str, dict[str, Any]] = {
         "indexer_kv_heads": 1,
         "indexer_head_dim": 8,
     },
+    "recurrent_gemma": {"block_types": ["recurrent", "attention"]},
+    "sam2_hiera_det_model": {"hidden_size": 96},
+    "sam3_lite_text_text_model": {"num_hidden_layers": 3},
     "seggpt": {"image_size": [128, 64]},
     "t5gemma2_text": {"dropout_rate": 0.0},
     "time_series_transformer": {"prediction_length": 4, "context_length": 16},

@@ -24,6 +24,15 @@ ROUTES = {
 }
 """A route as the table of coverage gives it, and as the page says it."""
 
+REACHED = {
+    "interface": "through transformers' attention interface",
+    "op trace": "by following its operations",
+    "both": "through transformers' attention interface and by following its operations",
+}
+
+FEW = 16
+"""Rows up to which the table is as high as it needs to be."""
+
 COLUMNS = ["model_type", "verdict", "reached_by", "modality", "n_sites", "attention_max_abs_diff", "note"]
 _BOX = "models_type"
 
@@ -92,7 +101,7 @@ def answer(words: str, found: pd.DataFrame) -> str:
     if first["exact"]:
         difference = first["attention_max_abs_diff"]
         exactly = "to the last bit" if difference == 0 else f"within {difference:.0e}"
-        return f"Yes: {name} is captured, {exactly} of its own attention, by {ROUTES[first['route']]}.{more}"
+        return f"Yes: {name} is captured, {exactly} of its own attention, {REACHED[first['route']]}.{more}"
     if verdict(first) == "partly":
         return f"In part: {first['n_sites']} attention calls of {name} are captured; not all of its attention is.{more}"
     if first["route"] == "not tested":
@@ -115,9 +124,9 @@ def _show(found: pd.DataFrame) -> None:
         modality=found["modality"].str.replace("+", ", ", regex=False),
     )[COLUMNS]
     st.dataframe(
-        shown, hide_index=True, width="stretch", height=min(620, 38 + 35 * len(shown)), placeholder="–",
+        shown, hide_index=True, width="stretch", height="content" if len(shown) <= FEW else 620, placeholder="–",
         column_config={
-            "model_type": text("model type", pinned=True, width=190),
+            "model_type": text("model type", pinned=True, width=214),
             "verdict": text("captured", width=104, help=EXACT),
             "reached_by": text("reached by", width=130),
             "modality": text("reads", width=110),

@@ -46,11 +46,11 @@ def _row(**changes: object) -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("changes", "word", "sentence"),
     [
-        ({}, "✓ exact", "Yes: bert is captured, within 2e-07 of its own attention, by attention interface."),
+        ({}, "✓ exact", "Yes: bert is captured, within 2e-07 of its own attention, through transformers"),
         ({"attention_max_abs_diff": 0.0}, "✓ exact", "Yes: bert is captured, to the last bit of its own"),
         ({"exact": False}, "partly", "In part: 2 attention calls of bert are captured"),
         ({"exact": False, "route": "output_attentions"}, "attention only", "no map"),
-        ({"exact": False, "route": "refused", "note": "it is a state space"}, "no", "cannot be captured; it is a state"),
+        ({"exact": False, "route": "refused", "note": "no softmax"}, "no", "No: bert cannot be captured; no softmax."),
         ({"exact": False, "route": "no attention"}, "no attention", "has no attention to look at"),
         ({"exact": False, "route": "not tested"}, "not tested", "Not known"),
     ],
