@@ -74,7 +74,7 @@ def certify(
         "attention_max_abs_diff": _largest(verdict["attention_max_abs_diff"] for verdict in kept),
         "values_max_abs_diff": _largest(verdict["values_max_abs_diff"] for verdict in kept),
         "recomputed_max_abs_diff": _largest(verdict["recomputed_max_abs_diff"] for verdict in kept),
-        "eager": eager_reason or "compared",
+        "eager": eager_reason if eager_reason and any(call.observed is None for call in calls.values()) else "compared",
         "sites": verdicts,
         "left_out": left_out,
     }

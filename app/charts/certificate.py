@@ -9,11 +9,14 @@ import pandas as pd
 
 _SITE_COLUMNS = {
     "label": "attention site",
+    "route": "reached by",
     "attention_max_abs_diff": "from the model's own",
     "between_implementations_max_abs_diff": "from a pass in eager mode",
     "values_max_abs_diff": "weights times values",
     "recomputed_max_abs_diff": "from stored q and k",
 }
+
+_ROUTES = {"interface": "attention interface", "optrace": "traced operations"}
 
 
 def certificate_sentences(certificate: Mapping[str, Any]) -> list[str]:
@@ -24,6 +27,7 @@ def certificate_sentences(certificate: Mapping[str, Any]) -> list[str]:
     if outputs is not None:
         same = "identical, bit for bit," if outputs == 0 else f"the same to within {outputs:.1e}"
         said.append(f"The model's outputs are {same} with and without capture.")
+    said.append(_traced(certificate))
     own, eager = _number(certificate.get("attention_max_abs_diff")), certificate.get("eager", "compared")
     if own is not None:
         said.append(
@@ -49,6 +53,20 @@ def certificate_sentences(certificate: Mapping[str, Any]) -> list[str]:
     return [sentence for sentence in said if sentence]
 
 
+def _traced(certificate: Mapping[str, Any]) -> str:
+    """How many sites were found by their operations; empty where none was."""
+    missing = certificate.get("left_out") or {}
+    sites = _sites(certificate)
+    n = sum(site.get("route") == "optrace" and key not in missing for key, site in sites.items())
+    if not n:
+        return ""
+    begins = "One attention site goes" if n == 1 else f"{n:,} attention sites go"
+    return (
+        f"{begins} round transformers' attention interface, found by following the model's operations: the weights are "
+        "those that it computed."
+    )
+
+
 def left_out(certificate: Mapping[str, Any]) -> pd.DataFrame:
     """Sites that are not in the run and why: columns attention site, reason."""
     missing = certificate.get("left_out") or {}
@@ -62,11 +80,16 @@ def certificate_table(certificate: Mapping[str, Any]) -> pd.DataFrame:
     """The largest difference of each check, one row a captured site; empty where the run has no figures by site."""
     missing = certificate.get("left_out") or {}
     rows = [
-        {"label": key, **{name: site[name] for name in _SITE_COLUMNS if name in site}}
+        {
+            "label": key,
+            **{name: site[name] for name in _SITE_COLUMNS if name in site},
+            "route": _ROUTES.get(site.get("route")),
+        }
         for key, site in _sites(certificate).items()
         if key not in missing
     ]
-    return pd.DataFrame(rows, columns=list(_SITE_COLUMNS)).rename(columns=_SITE_COLUMNS)
+    told = [name for name in _SITE_COLUMNS if name != "route" or any(row["route"] for row in rows)]
+    return pd.DataFrame(rows, columns=told).rename(columns=_SITE_COLUMNS)
 
 
 def made_by(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -38,7 +38,9 @@ def _certificate(certificate: dict) -> None:
     if len(sites):
         st.caption("Largest difference by attention site; – where it was not measured.")
         figures = {
-            name: st.column_config.NumberColumn(format="%.1e", help=_MEANINGS.get(name)) for name in sites.columns[1:]
+            name: st.column_config.NumberColumn(format="%.1e", help=_MEANINGS.get(name))
+            for name in sites.columns
+            if name in _MEANINGS
         }
         st.dataframe(sites, hide_index=True, width="stretch", height=min(36 * (len(sites) + 1), 260),
                      column_config=figures, placeholder="–")  # fmt: skip

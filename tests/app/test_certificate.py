@@ -24,6 +24,15 @@ def test_each_check_is_one_sentence_with_its_figure():
     assert len(said) == 6
 
 
+def test_sites_found_by_their_operations_are_told():
+    sites = {key: {**SITE, "route": route} for key, route in (("a", "interface"), ("b", "optrace"), ("c", "optrace"))}
+    certificate = {**CERTIFICATE, "sites": sites, "left_out": {"c": "its keys are not finite"}}
+    assert any(each.startswith("One attention site goes round") for each in certificate_sentences(certificate))
+    assert certificate_table(certificate)["reached by"].tolist() == ["attention interface", "traced operations"]
+    assert "reached by" not in certificate_table(CERTIFICATE)
+    assert not any("goes round" in each for each in certificate_sentences(CERTIFICATE))
+
+
 def test_outputs_that_moved_are_not_called_identical():
     said = certificate_sentences({"outputs_max_abs_diff": 2e-6, "left_out": {}})
     assert "identical" not in said[0]
