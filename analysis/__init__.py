@@ -12,7 +12,7 @@ The public names, each loaded when it is first used, so that importing the packa
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 
 _HOMES = {
     "Capture": "analysis.capture",

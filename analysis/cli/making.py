@@ -51,6 +51,11 @@ def add_extract(commands) -> None:
         "model writes itself, at most 64 tokens (auto); what it writes in any case; the input text itself. A model "
         "without a head that writes reads the input text",
     )  # fmt: skip
+    parser.add_argument(
+        "--generate", type=int, default=0, metavar="N",
+        help="let a decoder go on with every text for N tokens at most (always the likeliest) and capture the whole; "
+        "the column written tells which tokens are its own",
+    )  # fmt: skip
     parser.add_argument("--engine", choices=("local", "ray"), default="local", help="where the work runs")
     parser.add_argument("--run-id", help="name of the run (default: made from model, data and settings)")
     parser.add_argument(
@@ -68,6 +73,7 @@ def _extract(options: argparse.Namespace) -> None:
         "layers": options.layers, "attention": options.attention, "states": options.states,
         "projection": options.projection, "seed": options.seed, "engine": options.engine, "run_id": options.run_id,
         "part": options.part, "target": options.target,
+        "generate": options.generate,
     }  # fmt: skip
     if options.dry_run:
         plan = plan_extraction(**call)

@@ -25,6 +25,7 @@ def encode(
     *,
     max_tokens: int | None = None,
     target: str = "auto",
+    generate: int = 0,
     wrote: Callable[[int], None] = lambda done: None,
 ) -> Inputs:
     """Turn rows into model inputs and the token table.
@@ -35,6 +36,7 @@ def encode(
             reads.
         max_tokens: Cut texts shorter than the model's own limit.
         target: What the decoder of an encoder-decoder reads; see `analysis.inputs.two_sequences.TARGETS`.
+        generate: Tokens at most that a decoder goes on with behind every text, all of them captured together.
         wrote: Told for how many inputs the model has written.
 
     Raises:
@@ -55,6 +57,10 @@ def encode(
             from analysis.inputs.two_sequences import encode_pairs
 
             encoded = encode_pairs(raw, model, min(limits, default=None), target, wrote)
+        elif generate:
+            from analysis.inputs.continued import encode_continued
+
+            encoded = encode_continued(raw, model, min(limits, default=None), generate, wrote)
         else:
             encoded = encode_texts(raw, model.processor, min(limits, default=None))
     else:

@@ -73,7 +73,7 @@ def encode_texts(raw: RawData, tokenizer: Any, max_tokens: int | None) -> Encode
         columns=TEXT_COLUMNS,
         skipped=skipped,
         notes=[],
-        read_tensors=_tensor_reader(arrays, starts, "token_type_ids" in tokenizer.model_input_names),
+        read_tensors=tensor_reader(arrays, starts, "token_type_ids" in tokenizer.model_input_names),
     )
 
 
@@ -197,9 +197,10 @@ def _drop_added_space(shown: np.ndarray, plain: np.ndarray, at_start: np.ndarray
             shown[index], plain[index] = shown[index][1:], plain[index][1:]
 
 
-def _tensor_reader(
+def tensor_reader(
     arrays: TokenArrays, starts: np.ndarray, has_segments: bool
 ) -> Callable[[int], dict[str, np.ndarray]]:
+    """What reads the tensors of one input: ids, a mask of ones and, where the model has segments, which one."""
     spans = list(pairwise(starts.tolist()))
 
     def read(input_id: int) -> dict[str, np.ndarray]:

@@ -24,6 +24,7 @@ class Tokens(NamedTuple):
         row: Patch row; -1 for what is no patch.
         column: Patch column; -1 for what is no patch.
         label: Number of the user's label of the token; -1 for none.
+        written: Written by the model itself behind the text that it was given.
     """
 
     identity: Int[np.ndarray, "input token"] | None = None
@@ -36,6 +37,7 @@ class Tokens(NamedTuple):
     row: Int[np.ndarray, "input token"] | None = None
     column: Int[np.ndarray, "input token"] | None = None
     label: Int[np.ndarray, "input token"] | None = None
+    written: Bool[np.ndarray, "input token"] | None = None
 
 
 UNKNOWN = Tokens()

@@ -94,6 +94,46 @@ def write_greedily(
     return [written[number] for number in range(len(inputs))]
 
 
+def continue_greedily(
+    writer: Any,
+    inputs: Sequence[Int[np.ndarray, " token"]],
+    n_new: int,
+    wrote: Callable[[int], None] = lambda done: None,
+) -> list[list[int]]:
+    """What a decoder writes behind each text: always the likeliest token, `n_new` of them at most.
+
+    Args:
+        writer: The model with its language-model head.
+        inputs: Token ids of every text, without padding.
+        n_new: At least 1.
+        wrote: Told how many texts are done.
+
+    Returns:
+        The written tokens of each text, without the one that closes it; texts of one length are written together, so
+        that nothing is padded.
+    """
+    import torch
+
+    written: dict[int, list[int]] = {}
+    ends, by_length = _closing_ids(writer), {}
+    for number, ids in enumerate(inputs):
+        by_length.setdefault(len(ids), []).append(number)
+    for length, numbers in by_length.items():
+        size = max(1, WRITTEN_TOGETHER // (length + n_new))
+        for some in (numbers[first : first + size] for first in range(0, len(numbers), size)):
+            ids = torch.from_numpy(np.stack([inputs[number] for number in some]).astype(np.int64)).to(writer.device)
+            with torch.inference_mode():
+                found = writer.generate(
+                    input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, num_beams=1,
+                    max_new_tokens=n_new,
+                )  # fmt: skip
+            for number, row in zip(some, found[:, length:].tolist(), strict=True):
+                closed = next((place for place, token in enumerate(row) if token in ends), len(row))
+                written[number] = row[:closed]
+            wrote(len(written))
+    return [written[number] for number in range(len(inputs))]
+
+
 def _read(row: list[int], ends: set[int]) -> list[int]:
     closed = next((place for place, token in enumerate(row) if place and token in ends), len(row) - 1)
     return row[: max(closed, 1)]

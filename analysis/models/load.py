@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Int
 
 from analysis.errors import InputError, ModelError
-from analysis.models.decoding import read_in_training, write_greedily
+from analysis.models.decoding import continue_greedily, read_in_training, write_greedily
 from analysis.models.find import find_model
 from analysis.models.forward import count_image_tokens
 from analysis.models.layout import ImageLayout, image_layout
@@ -76,6 +76,16 @@ class LoadedModel:
         with _quiet():
             return write_greedily(self.writer, inputs, self.processor.pad_token_id or 0, wrote)
 
+    def goes_on(
+        self,
+        inputs: Sequence[Int[np.ndarray, " token"]],
+        n_new: int,
+        wrote: Callable[[int], None] = lambda done: None,
+    ) -> list[list[int]]:
+        """What the model writes behind each text; see `continue_greedily`."""
+        with _quiet():
+            return continue_greedily(self.writer, inputs, n_new, wrote)
+
     def image_layout(self, height: int, width: int, n_tokens: int) -> ImageLayout:
         """Names and grid of the tokens of one processed image.
 
@@ -110,6 +120,7 @@ def load_model(
     dtype: str = "float32",
     revision: str | None = None,
     part: str = "whole",
+    writes: bool = False,
 ) -> LoadedModel:
     """Load a model for looking at its attention: no head on top, in eval mode.
 
@@ -120,6 +131,7 @@ def load_model(
         dtype: ``float32``, ``float16`` or ``bfloat16``.
         revision: Branch, tag or commit on the hub; not for folders.
         part: One of `PARTS`: an encoder-decoder of texts whole, or its encoder alone. Says nothing of other models.
+        writes: A decoder comes with the head that it writes with, as `LoadedModel.writer`.
 
     Raises:
         ModelError: Nothing by that name, no safetensors, no fast tokenizer, own code needed, network away.
@@ -128,6 +140,8 @@ def load_model(
     files = find_files(name, modality, dtype, revision)
     if part not in PARTS:
         raise InputError(f"There is no part {part!r} of a model; known: {', '.join(PARTS)}.")
+    if writes and not getattr(files.config, "is_encoder_decoder", False):
+        return _that_writes(files, device)
     whole, lacking = load_weights(files, "AutoModelForSeq2SeqLM" if part == "whole" and _writes(files) else "AutoModel")
     if part == "whole" and _has_decoder_of_texts(whole) and modality in (None, "text"):
         writer = whole if _writes(files) and not lacking else None
@@ -139,6 +153,26 @@ def load_model(
     is_pair = getattr(files.config, "is_encoder_decoder", False)
     loaded = ready(files, module, modality, device, modalities(whole))
     return replace(loaded, part="encoder") if is_pair else loaded
+
+
+def _that_writes(files: ModelFiles, device: str | None) -> LoadedModel:
+    """A decoder with its language-model head.
+
+    Raises:
+        ModelError: Its class has none, or the file holds no weights for it.
+    """
+    from transformers.models.auto import modeling_auto
+
+    if files.config.model_type not in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        raise ModelError(f"{files.name} ({files.config.model_type}) writes no text: leave --generate out.")
+    whole, lacking = load_weights(files, "AutoModelForCausalLM")
+    if lacking or not whole.can_generate():
+        raise ModelError(
+            f"{files.name} was saved without the head that writes text ({', '.join(lacking[:3]) or 'no generation'}): "
+            "leave --generate out, or give a folder that holds the whole language model."
+        )
+    loaded = ready(files, whole.base_model, "text", device, ("text",))
+    return replace(loaded, writer=whole.to(loaded.device).eval())
 
 
 @dataclass(frozen=True)

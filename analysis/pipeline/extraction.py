@@ -60,6 +60,7 @@ def extract(
     run_id: str | None = None,
     part: str = "whole",
     target: str = "auto",
+    generate: int = 0,
     report: Report = silent,
 ) -> Run:
     """Run a model over data and make a run; go on with it where an earlier call was stopped.
@@ -83,6 +84,8 @@ def extract(
         target: What the decoder of an encoder-decoder reads: ``auto`` (the column ``target`` of the data; where it has
             none, what the model itself writes; where the model has no head that writes, the input text), ``generate``
             (what the model writes in any case) or ``same`` (the input text).
+        generate: Let a decoder go on with every text for so many tokens at most, always the likeliest; the whole is
+            captured in one pass, and the column ``written`` tells which tokens are its own.
         report: Told how far the work has come.
 
     Returns:
@@ -95,7 +98,9 @@ def extract(
     from analysis.store import RunWriter, open_run, runs_dir
     from analysis.store.paths import partial_path
 
-    request = checked(model, data, limit, layers, attention, projection, seed, engine, run_id, states, part, target)
+    request = checked(
+        model, data, limit, layers, attention, projection, seed, engine, run_id, states, part, target, generate
+    )
     folder = Path(out_dir) if out_dir else runs_dir()
     prepared = _with_free_id(prepare(request, report), folder)
     finished = _finished(folder, prepared)
@@ -129,15 +134,17 @@ def prepare(request: Request, report: Report) -> Prepared:
     report(Progress("load", message=f"Reading {request.data}"))
     raw = read_data(request.data, limit=request.limit)
     report(Progress("load", message=f"Loading {request.model}"))
-    loaded = load_model(request.model, modality=raw.modality, part=request.part)
+    loaded = load_model(request.model, modality=raw.modality, part=request.part, writes=request.generate > 0)
+    if request.generate and (loaded.sequences or loaded.modality != "text"):
+        raise InputError(f"{loaded.name} is no decoder of texts, which alone goes on with one: leave --generate out.")
     if request.part == "encoder" and loaded.part != "encoder":
         raise InputError(f"{loaded.name} is no encoder-decoder: leave --part encoder out.")
     report(Progress("encode", message=f"Encoding {len(raw):,} inputs"))
 
     def wrote(done: int) -> None:
-        report(Progress("encode", done, len(raw), "inputs", message="The model writes what its decoder reads"))
+        report(Progress("encode", done, len(raw), "inputs", message="The model writes"))
 
-    inputs = encode(raw, loaded, target=request.target, wrote=wrote)
+    inputs = encode(raw, loaded, target=request.target, generate=request.generate, wrote=wrote)
     spec = {
         "model": loaded.name,
         "model_revision": loaded.revision,
@@ -156,6 +163,8 @@ def prepare(request: Request, report: Report) -> Prepared:
         spec["part"] = request.part
     if inputs.target:
         spec["target"] = request.target
+    if request.generate:
+        spec["generate"] = request.generate
     return Prepared(request, loaded, inputs, spec, request.run_id or _run_id(spec))
 
 

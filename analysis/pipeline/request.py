@@ -9,6 +9,9 @@ from pathlib import Path
 
 from analysis.errors import UserError
 
+MOST_GENERATED = 512
+"""Tokens that a model may be asked to write behind each text."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -25,6 +28,7 @@ class Request:
     states: str = "auto"
     part: str = "whole"
     target: str = "auto"
+    generate: int = 0
 
 
 def checked(
@@ -40,6 +44,7 @@ def checked(
     states: str = "auto",
     part: str = "whole",
     target: str = "auto",
+    generate: int = 0,
 ) -> Request:
     """The request, when everything about it that can be known at once is right.
 
@@ -58,12 +63,15 @@ def checked(
         raise UserError(f"Of an encoder-decoder the whole or the encoder can be looked at; got {part!r}.")
     if target not in ("auto", "generate", "same"):
         raise UserError(f"The decoder can read auto, generate or same; got {target!r}.")
+    if not 0 <= generate <= MOST_GENERATED:
+        raise UserError(f"A model can write 1 to {MOST_GENERATED:,} tokens behind each text; got {generate:,}.")
     names = tuple(dict.fromkeys(name for name in projection if name != "none"))
     for name in names:
         MapKind.parse(name)
     return Request(
-        str(model), str(data), limit, parse_layers(layers), attention, names, seed, run_id, states, part, target
-    )
+        str(model), str(data), limit, parse_layers(layers), attention, names, seed, run_id, states, part, target,
+        generate,
+    )  # fmt: skip
 
 
 def parse_layers(text: str | None) -> frozenset[int] | None:

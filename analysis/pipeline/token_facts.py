@@ -86,6 +86,7 @@ def _of_texts(
         "punctuation": punctuation if punctuation.any() else None,
         "sentence": _sentences(tokens, starts, texts),
         "segment": segment if (segment > 0).any() else None,
+        "written": tokens["written"].to_numpy(dtype=bool) if "written" in tokens else None,
     }
 
 
