@@ -9,6 +9,7 @@ the model's formula has to be known. Kernels that do all of it at once (`scaled_
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -40,7 +41,6 @@ class TracedCall:
         mask: A kernel's mask, as `scaled_dot_product_attention` takes it.
         is_causal: The kernel hides later keys by itself.
         is_cross: Queries and keys were given as different tensors; None when that cannot be seen.
-        n_heads: Heads on the last leading axis, where the kernel says so.
     """
 
     q: Tensor
@@ -55,7 +55,6 @@ class TracedCall:
     mask: Tensor | None = None
     is_causal: bool = False
     is_cross: bool | None = None
-    n_heads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ class _Trail:
         return replace(self, **changed, row=row, column=column)
 
     def exchanged(self) -> _Trail:
-        """Queries and keys in each other's place."""
+        """Queries and keys in each other's place, before the softmax says which is which."""
         return replace(
             self, q=self.k, k=self.q, product=self.product.transpose(-1, -2), row=self.column, column=self.row
         )
@@ -396,8 +395,6 @@ def _of_multi_head(func: Any, args: tuple, kwargs: dict) -> TracedCall:
 
     The output of the heads is not shown, only what the projection makes of it; here it is weights times values.
     """
-    import inspect
-
     given = inspect.signature(func).bind(*args, **kwargs)
     given.apply_defaults()
     of = given.arguments
