@@ -241,7 +241,8 @@ class TestEveryMetricOnData:
         weights = rng.gamma(0.3, size=(5, n_tokens, n_tokens)) * allowed
         numbers = {field: rng.integers(0, 3, (1, n_tokens)) for field in ("identity", "sentence", "segment", "label")}
         place = np.arange(n_tokens)[None]
-        flags = {"special": place == 0, "cls": place == 0, "separator": place == 1, "punctuation": place == 2, "written": place >= 4}
+        flags = {"special": place == 0, "cls": place == 0, "separator": place == 1, "punctuation": place == 2}
+        flags["written"] = place >= 4
         side = int(np.ceil(np.sqrt(n_tokens)))
         grid = {"row": place // side, "column": place % side} if name in IMAGES_ONLY else {}
         tokens = Tokens(**numbers, **flags, **grid)
