@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 INTERFACE, OPTRACE, BOTH = "interface", "op trace", "both"
@@ -70,4 +71,5 @@ class TypeReport:
 def not_tested(model_type: str, error: Exception) -> TypeReport:
     """The report on a type that no tiny model could be made of, or that runs on no made-up input."""
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    line = re.sub(r" from '/[^']*'", "", line)  # where a module lies on this machine
     return TypeReport(model_type, "", NOT_TESTED, note=line[:300])

@@ -1,7 +1,7 @@
 """The real command, a real browser: one server and one Chromium for all tests of this folder.
 
 Fixtures: `runs` (folder with the runs ``text``, ``vision``, ``hostile`` and a damaged one), `address` (of the server),
-`page` (a fresh browser context of 1280 x 800 that fails its test when the page throws), `go` (open a path and wait).
+`page` (a fresh page of 1280 x 800 that fails its test when a script throws), `go` (open a path and wait).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from tests.e2e.serving import chromium, served, settle
 from tests.store import synthetic
@@ -48,16 +48,18 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], str]]:
-    """Start the app as a user does, on a folder of runs; gives its address. All are stopped at the end."""
+    """Start the app as a user does, on a folder of runs; gives its address. Stopped with the last test of a module."""
     with ExitStack() as stack:
         yield lambda folder: stack.enter_context(served(folder, tmp_path_factory.mktemp("server") / "log.txt"))
 
 
 @pytest.fixture(scope="session")
-def address(serve: Callable[[Path], str], runs: Path) -> str:
-    return serve(runs)
+def address(tmp_path_factory: pytest.TempPathFactory, runs: Path) -> Iterator[str]:
+    """Of the app on `runs`, one for all modules that have no runs of their own."""
+    with served(runs, tmp_path_factory.mktemp("server") / "log.txt") as started:
+        yield started
 
 
 @pytest.fixture(scope="session")
@@ -66,11 +68,18 @@ def browser() -> Iterator[Browser]:
         yield opened
 
 
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A fresh context: no cookies, no cache. Fails the test when a script throws or anything outside is asked for."""
+@pytest.fixture(scope="session")
+def shared(browser: Browser) -> Iterator[BrowserContext]:
+    """The context of most tests: Streamlit's scripts, 4.6 MB, are fetched once a server, not once a test."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
-    opened = context.new_page()
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(shared: BrowserContext) -> Iterator[Page]:
+    """A fresh page that remembers nothing. Fails the test when a script throws or anything outside is asked for."""
+    opened = shared.new_page()
     opened.set_default_timeout(20_000)
     errors: list[str] = []
     outside: list[str] = []
@@ -78,7 +87,10 @@ def page(browser: Browser) -> Iterator[Page]:
     local = ("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:")
     opened.on("request", lambda request: outside.append(request.url) if not request.url.startswith(local) else None)
     yield opened
-    context.close()
+    if not opened.is_closed() and opened.url.startswith("http"):
+        opened.evaluate("localStorage.clear()")
+    opened.close()
+    shared.clear_cookies()
     assert not errors
     assert not outside
 
