@@ -123,8 +123,12 @@ html {
       > [data-testid="stColumn"] { width: 100%; flex: none; }
     }
     .st-key-atlas_row [data-testid="stColumn"]:first-child { min-height: 60vw; }
+    .st-key-atlas_picture { min-height: 60vw; }
+    .st-key-atlas_controls { flex-direction: row; > div { flex: 1; } }
+    .st-key-atlas_said { min-height: 42px; }
+    .st-key-input_said { min-height: 36px; }
     [class*="st-key-input_two_"] [data-testid="stColumn"] {
-      &:first-child { min-height: calc(max(280px, min(30px * var(--input-rows, 0), 100vh - 440px)) + 135px); }
+      &:first-child { min-height: calc(max(280px, min(30px * var(--input-rows, 16), 100vh - 440px)) + 135px); }
       &:last-child { min-height: 380px; }
     }
     .st-key-heads_top { min-height: 330px; }

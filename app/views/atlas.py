@@ -24,24 +24,13 @@ HINT = "Point at a head to see it here. Click keeps it, double click or Enter op
 READ_AHEAD = 4_000_000
 """Heads x tokens up to which the places of all points are read once the grid is shown, before anybody searches."""
 
-LAYOUT = """
-<style>
-@media (max-width: 1000px) {
-  .st-key-atlas_picture { min-height: 60vw; }
-  .st-key-atlas_controls { flex-direction: row; }
-  .st-key-atlas_controls > div { flex: 1; }
-}
-</style>
-"""
-"""On narrow screens the pickers stand beside each other. No data goes in here."""
-
 
 def render_atlas(selection: Selection) -> None:
     """Draw the page."""
     facts = cache.facts(selection.run)
     heads = cache.heads(selection.run, selection.map)
-    st.html(LAYOUT)
-    widgets.say(summary(heads))
+    with st.container(key="atlas_said"):
+        widgets.say(summary(heads))
     told = st.container()
     with st.container(key="atlas_row"):
         picture, side = st.columns([4, 1])

@@ -62,7 +62,8 @@ def _view(run_id: str) -> None:
     stack = [each for each in facts.sites if each.stack_label == site.stack_label]
     pick_row(selection, inputs, site, stack, facts)
     one = read_one(selection, source_of(selection), _averaged(selection, stack))
-    widgets.say(_summary(one) + _hidden(one), quiet=True)
+    with st.container(key="input_said"):
+        widgets.say(_summary(one) + _hidden(one), quiet=True)
     part = image_pictures if one.is_image else text_pictures
     if not one.is_image:
         text_pictures.text_sentence(one)
