@@ -20,7 +20,7 @@ bench: .venv/installed-dev
 	$(BIN)/python -m tests.benchmarks
 
 coverage: .venv/installed-dev
-	$(BIN)/python -m analysis coverage
+	$(BIN)/python -m analysis coverage --to app/docs/coverage.json
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

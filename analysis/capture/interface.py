@@ -22,9 +22,9 @@ from torch import Tensor
 from transformers.modeling_utils import AttentionInterface
 
 from analysis.capture import attention as formula
-from analysis.capture.optrace import OpTrace, TracedCall
+from analysis.capture.optrace import OpTrace
 from analysis.capture.sites import CallNames, name_sites
-from analysis.capture.traced import Observed, call_fields, count_heads
+from analysis.capture.traced import Observed, TracedCall, call_fields, count_heads
 from analysis.errors import CaptureRefused
 from analysis.types import Site
 

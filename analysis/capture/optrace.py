@@ -9,52 +9,19 @@ the model's formula has to be known. Kernels that do all of it at once (`scaled_
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from analysis.capture.attention import BLOCKED
-
-
-@dataclass(frozen=True)
-class TracedCall:
-    """One attention call as it was computed; leading axes as the model had them, not yet [batch, head].
-
-    Attributes:
-        q: Queries, [..., query, d_head].
-        k: Keys, [..., key, d_head].
-        v: Values, [..., key, d_value].
-        output: Weights times values, [..., query, d_value].
-        scale: Factor on q·k; None when something else than scaling, a cap, an addition or a mask happened to it.
-        softcap: ``c`` of ``c * tanh(score / c)``, or None.
-        product: q·k as the model computed it, [..., query, key]; None for a kernel, which does not show it.
-        scores: What went into the softmax, like `product`.
-        weights: What the values were multiplied by, like `product`.
-        mask: A kernel's mask, as `scaled_dot_product_attention` takes it.
-        is_causal: The kernel hides later keys by itself.
-        is_cross: Queries and keys were given as different tensors; None when that cannot be seen.
-    """
-
-    q: Tensor
-    k: Tensor
-    v: Tensor
-    output: Tensor
-    scale: float | None
-    softcap: float | None = None
-    product: Tensor | None = None
-    scores: Tensor | None = None
-    weights: Tensor | None = None
-    mask: Tensor | None = None
-    is_causal: bool = False
-    is_cross: bool | None = None
+from analysis.capture.multi_head import of_multi_head
+from analysis.capture.traced import TracedCall
 
 
 @dataclass(frozen=True)
@@ -105,6 +72,14 @@ class _Trail:
     def is_last(self) -> bool:
         """Queries and keys are the last two axes of the tensor followed."""
         return {self.row, self.column} == {self.product.ndim - 2, self.product.ndim - 1}
+
+
+class Unfused(TorchFunctionMode):
+    """Follow nothing: torch's fused encoder layers stand back for any such mode, in this thread alone, so that a pass
+    under this one runs the operations that a trace will see."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        return func(*args, **(kwargs or {}))
 
 
 class OpTrace(TorchFunctionMode):
@@ -387,67 +362,7 @@ class OpTrace(TorchFunctionMode):
         )
 
     def _on_multi_head(self, func: Any, args: tuple, kwargs: dict, result: Any) -> None:
-        self._take(_of_multi_head(func, args, kwargs))
-
-
-def _of_multi_head(func: Any, args: tuple, kwargs: dict) -> TracedCall:
-    """What torch's own multi-head attention did with its arguments; run once more for its weights and head outputs.
-
-    The output of the heads is not shown, only what the projection makes of it; here it is weights times values.
-    """
-    given = inspect.signature(func).bind(*args, **kwargs)
-    given.apply_defaults()
-    of = given.arguments
-    again = {**of, "need_weights": True, "average_attn_weights": False}
-    _, weights = func(**again)
-    query, key, value = of["query"], of["key"], of["value"]
-    if query.ndim == 2:
-        query, key, value, weights = query[:, None], key[:, None], value[:, None], weights[None]
-    if of["use_separate_proj_weight"]:
-        projections = (of["q_proj_weight"], of["k_proj_weight"], of["v_proj_weight"])
-    else:
-        projections = of["in_proj_weight"].chunk(3)
-    biases = (None, None, None) if of["in_proj_bias"] is None else of["in_proj_bias"].chunk(3)
-    q, k, v = (F.linear(*each) for each in zip((query, key, value), projections, biases, strict=True))
-    if of["bias_k"] is not None:
-        k, v = (torch.cat([x, b.expand(1, x.shape[1], -1)]) for x, b in ((k, of["bias_k"]), (v, of["bias_v"])))
-    n_heads, batch = of["num_heads"], query.shape[1]
-    q, k, v = (x.reshape(len(x), batch, n_heads, -1).permute(1, 2, 0, 3) for x in (q, k, v))
-    if of["add_zero_attn"]:
-        k, v = (F.pad(x, (0, 0, 0, 1)) for x in (k, v))
-    scale = q.shape[-1] ** -0.5
-    product = torch.matmul(q, k.transpose(-1, -2))
-    return TracedCall(
-        q=q,
-        k=k,
-        v=v,
-        output=torch.matmul(weights, v),
-        scale=scale,
-        product=product,
-        scores=_with_masks(product * scale, of["attn_mask"], of["key_padding_mask"]),
-        weights=weights,
-        is_cross=of["query"] is not of["key"],
-    )
-
-
-def _with_masks(scores: Tensor, mask: Tensor | None, padding: Tensor | None) -> Tensor:
-    """Scores [batch, head, query, key] with the masks of `multi_head_attention_forward`: True or -inf blocks."""
-    if mask is not None:
-        mask = mask.reshape(scores.shape) if mask.ndim == 3 else mask
-        scores = scores.masked_fill(mask, -torch.inf) if mask.dtype == torch.bool else scores + _wide(mask, scores)
-    if padding is not None:
-        padding = padding[:, None, None, :]
-        scores = (
-            scores.masked_fill(_wide(padding, scores), -torch.inf)
-            if padding.dtype == torch.bool
-            else scores + _wide(padding, scores)
-        )
-    return scores
-
-
-def _wide(mask: Tensor, scores: Tensor) -> Tensor:
-    """A mask with columns for what the kernel itself appends to the keys."""
-    return F.pad(mask, (0, scores.shape[-1] - mask.shape[-1]))
+        self._take(of_multi_head(func, args, kwargs))
 
 
 def _by_axes(tensor: Tensor, axes: str, order: list[str]) -> Tensor:

@@ -14,6 +14,7 @@ from analysis.capture.batch import Encoded, forward, pad
 from analysis.capture.certificate import certify, explain_no_calls
 from analysis.capture.interface import Call, Capture
 from analysis.capture.layout_probe import check_layout
+from analysis.capture.optrace import Unfused
 from analysis.errors import CaptureRefused
 from analysis.models import LoadedModel
 from analysis.types import Site
@@ -106,11 +107,7 @@ def make_plan(loaded: LoadedModel, dry_input: Encoded) -> CapturePlan:
         sites=sites,
         certificate=certificate,
         key_offsets={site.key: offsets[site.key] for site in sites},
-        sink_logits={
-            site.key: _sink_of_each_head(calls[site.key])
-            for site in sites
-            if site.has_sink_logits
-        },
+        sink_logits={site.key: _sink_of_each_head(calls[site.key]) for site in sites if site.has_sink_logits},
     )
 
 
@@ -130,10 +127,9 @@ def key_offset(call: Call) -> Float[np.ndarray, "kv_head d_head"]:
 
 def _first_pass(loaded: LoadedModel, inputs: dict[str, Tensor]) -> Any:
     """The outputs without capture; without torch's fused encoder layers too, which no trace can follow."""
-    was_fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
     try:
-        return forward(loaded, inputs)
+        with Unfused():
+            return forward(loaded, inputs)
     except torch.OutOfMemoryError:
         raise
     except (TypeError, ValueError, IndexError, RuntimeError) as error:
@@ -142,8 +138,6 @@ def _first_pass(loaded: LoadedModel, inputs: dict[str, Tensor]) -> Any:
             f"{loaded.name} does not run on this {loaded.modality} input ({given}): "
             f"{(str(error).splitlines() or [type(error).__name__])[0]}"
         ) from error
-    finally:
-        torch.backends.mha.set_fastpath_enabled(was_fast)
 
 
 def _usual_tokens(calls: list[Call]) -> int:

@@ -1,4 +1,4 @@
-"""A traced call in the axes of the project: whatever leading axes a model has, [batch, head, ...] comes out."""
+"""A traced call, and the same in the axes of the project: whatever leading axes a model has, [batch, head, ...]."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from analysis.capture.attention import BLOCKED
-from analysis.capture.optrace import TracedCall
 
 NEAR_ZERO = 1e-5
 """What rounding may leave of a score after the scaled product is taken away, as a share of the largest score."""
@@ -26,6 +25,39 @@ HEAD_COUNTS = (
     "encoder_attention_heads", "decoder_attention_heads",
 )  # fmt: skip
 """How attention modules and configs call the number of their heads."""
+
+
+@dataclass(frozen=True)
+class TracedCall:
+    """One attention call as it was computed; leading axes as the model had them, not yet [batch, head].
+
+    Attributes:
+        q: Queries, [..., query, d_head].
+        k: Keys, [..., key, d_head].
+        v: Values, [..., key, d_value].
+        output: Weights times values, [..., query, d_value].
+        scale: Factor on q·k; None when something else than scaling, a cap, an addition or a mask happened to it.
+        softcap: ``c`` of ``c * tanh(score / c)``, or None.
+        product: q·k as the model computed it, [..., query, key]; None for a kernel, which does not show it.
+        scores: What went into the softmax, like `product`.
+        weights: What the values were multiplied by, like `product`.
+        mask: A kernel's mask, as `scaled_dot_product_attention` takes it.
+        is_causal: The kernel hides later keys by itself.
+        is_cross: Queries and keys were given as different tensors; None when that cannot be seen.
+    """
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    output: Tensor
+    scale: float | None
+    softcap: float | None = None
+    product: Tensor | None = None
+    scores: Tensor | None = None
+    weights: Tensor | None = None
+    mask: Tensor | None = None
+    is_causal: bool = False
+    is_cross: bool | None = None
 
 
 @dataclass(frozen=True)

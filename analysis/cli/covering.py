@@ -7,8 +7,6 @@ from pathlib import Path
 
 from analysis.cli.arguments import command, positive
 
-TABLE = Path(__file__).resolve().parents[2] / "app" / "docs" / "coverage.json"
-
 
 def add_coverage(commands) -> None:
     """Which model types can be captured."""
@@ -18,7 +16,7 @@ def add_coverage(commands) -> None:
         "python -m analysis coverage gpt2 swin --to coverage.json",
     )  # fmt: skip
     parser.add_argument("types", nargs="*", metavar="TYPE", help="only these, as config.json names them (default: all)")
-    parser.add_argument("--to", metavar="FILE", help="write the table there as JSON (all types: the page's own table)")
+    parser.add_argument("--to", metavar="FILE", help="write the table there as JSON")
     parser.add_argument("--processes", type=positive, default=2, metavar="N", help="at once (default: 2)")
 
 
@@ -28,10 +26,9 @@ def _coverage(options: argparse.Namespace) -> None:
     types = choose(options.types)
     reports = measure(types, options.processes, _tell)
     print(summary(reports))
-    target = Path(options.to) if options.to else None if options.types else TABLE
-    if target is not None:
-        write_table(reports, target)
-        print(f"written to {target.name}")
+    if options.to:
+        write_table(reports, Path(options.to))
+        print(f"written to {options.to}")
 
 
 def _tell(report) -> None:

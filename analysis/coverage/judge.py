@@ -14,6 +14,7 @@ from torch import Tensor
 from analysis.capture import Capture
 from analysis.capture.certificate import eager, judge_call, largest_difference, own_eager
 from analysis.capture.interface import Call
+from analysis.capture.optrace import Unfused
 from analysis.coverage.report import (
     BOTH,
     INTERFACE,
@@ -45,7 +46,8 @@ def judge_model(model_type: str, model: torch.nn.Module, inputs: dict[str, Tenso
     Raises:
         Exception: Whatever the model raises in its plain forward pass.
     """
-    plain = _plain(model, inputs)
+    with Unfused():
+        plain = _forward(model, inputs)
     with Capture(model, keep_outputs=True) as capture:
         captured = _forward(model, inputs)
     calls = capture.calls
@@ -76,15 +78,6 @@ def _difference(verdict: dict[str, Any]) -> float:
     """Of the weights from the model's own; where it shows none, of weights times values from its own output."""
     attention = verdict["attention_max_abs_diff"]
     return verdict["values_max_abs_diff"] if attention is None else attention
-
-
-def _plain(model: torch.nn.Module, inputs: dict[str, Tensor]) -> Any:
-    was_fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        return _forward(model, inputs)
-    finally:
-        torch.backends.mha.set_fastpath_enabled(was_fast)
 
 
 def _forward(model: torch.nn.Module, inputs: dict[str, Tensor], **options: Any) -> Any:

@@ -16,6 +16,9 @@ _SITE_COLUMNS = {
     "recomputed_max_abs_diff": "from stored q and k",
 }
 
+OTHERWISE = 1e-3
+"""Between two implementations of a model; rounding makes less."""
+
 _ROUTES = {"interface": "attention interface", "optrace": "traced operations"}
 
 
@@ -35,6 +38,7 @@ def certificate_sentences(certificate: Mapping[str, Any]) -> list[str]:
         )
     if eager != "compared":
         said.append(f"They could not be compared with the model's eager attention: {eager}.")
+    said.append(_of_implementations(certificate))
     values = _number(certificate.get("values_max_abs_diff"))
     if values is not None:
         said.append(f"Weights times values give what the model's kernel returned to within {values:.1e} of its size.")
@@ -64,6 +68,23 @@ def _traced(certificate: Mapping[str, Any]) -> str:
     return (
         f"{begins} round transformers' attention interface, found by following the model's operations: the weights are "
         "those that it computed."
+    )
+
+
+def _of_implementations(certificate: Mapping[str, Any]) -> str:
+    """That the model attends otherwise in eager mode than as it ran, where it does."""
+    missing = certificate.get("left_out") or {}
+    between = {
+        site.get("label", key): figure
+        for key, site in _sites(certificate).items()
+        if key not in missing and (figure := _number(site.get("between_implementations_max_abs_diff"))) is not None
+    }
+    far = [label for label, figure in between.items() if figure > OTHERWISE]
+    if not far:
+        return ""
+    return (
+        f"In eager mode the model itself attends otherwise than as it ran here, by up to {max(between.values()):.1e} "
+        f"at {', '.join(far)}: the run holds what it did as it ran."
     )
 
 

@@ -33,6 +33,17 @@ def test_sites_found_by_their_operations_are_told():
     assert not any("goes round" in each for each in certificate_sentences(CERTIFICATE))
 
 
+def test_a_model_that_attends_otherwise_in_eager_mode_is_told():
+    sites = {"h.0": {**SITE, "between_implementations_max_abs_diff": 0.9}}
+    said = [each for each in certificate_sentences({**CERTIFICATE, "sites": sites}) if "eager mode" in each]
+    assert said == [
+        "In eager mode the model itself attends otherwise than as it ran here, by up to 9.0e-01 at text.dec.self.0: "
+        "the run holds what it did as it ran."
+    ]
+    sites["h.0"]["between_implementations_max_abs_diff"] = 2e-6
+    assert not any("eager mode" in each for each in certificate_sentences({**CERTIFICATE, "sites": sites}))
+
+
 def test_outputs_that_moved_are_not_called_identical():
     said = certificate_sentences({"outputs_max_abs_diff": 2e-6, "left_out": {}})
     assert "identical" not in said[0]

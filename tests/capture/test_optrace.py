@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from analysis.capture import Capture, make_plan
 from analysis.capture.interface import Call
+from analysis.capture.optrace import Unfused
 from analysis.errors import CaptureRefused
 from tests.capture import zoo
 from tests.capture.test_plan import wrap
@@ -223,6 +224,8 @@ def test_plain_torch_transformer(norm_first: bool) -> None:
     for hook in hooks:
         hook.remove()
     torch.testing.assert_close(output, model(source, target, **given), atol=1e-5, rtol=0)
+    with Unfused():
+        assert torch.equal(output, model(source, target, **given))
     assert [call.is_cross for call in capture.calls] == [False, False, False, True, False, True]
     for call, (module, args, kwargs) in zip(capture.calls, seen, strict=True):
         _, own = module(*args, **{**kwargs, "need_weights": True, "average_attn_weights": False})

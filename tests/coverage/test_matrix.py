@@ -7,10 +7,10 @@ import os
 
 import pytest
 
-from analysis.cli.covering import TABLE
 from analysis.coverage import matrix
 from analysis.coverage.report import INTERFACE, NOT_TESTED, TypeReport
 from analysis.errors import InputError
+from app.cache.coverage import TABLE
 
 
 @pytest.fixture(scope="module")
