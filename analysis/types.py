@@ -7,7 +7,7 @@ Axes are always in the order ``batch site head query key d_head``. Sizes are ``n
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -18,6 +18,22 @@ QUERY, KEY = "query", "key"
 ENCODER, DECODER = "encoder", "decoder"
 """The sequences of an input that has two: what the encoder reads, and what the decoder reads. The input's tokens are
 those of the one and then those of the other, and positions run on."""
+
+IMAGE_PART, TEXT_PART = "image", "text"
+"""The sequences of an input of a language model that sees: the tokens of the vision tower, and those of the language
+model, among which images take their place."""
+
+
+class InputSequence(NamedTuple):
+    """One of the token lists that an input of a model is made of.
+
+    Attributes:
+        name: As in the column ``sequence`` of the token table: `ENCODER`, `DECODER`, `IMAGE_PART`, `TEXT_PART` ...
+        modality: ``text``, ``vision`` or ``audio``: what its tokens are.
+    """
+
+    name: str
+    modality: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +87,8 @@ class Site:
         has_sink_logits: The softmax has a learned extra column, so rows sum to less than 1.
         route: How the call was reached: ``interface``, ``optrace`` or ``output_attentions``.
         recomputable: Attention computed from the stored q and k is within 2e-3 of the model's own.
-        query_sequence: Which sequence of the input its queries are the tokens of: `ENCODER` or `DECODER`; empty where
-            an input is one sequence.
+        query_sequence: Which sequence of the input its queries are the tokens of, as in `InputSequence.name`; empty
+            where an input is one sequence.
         key_sequence: The same of its keys; another one at sites of cross-attention.
         has_position_bias: Something is added to the scaled q·k before the softmax that is no mask: ALiBi, a relative
             position bias, the position terms of disentangled attention. False too in runs older than this field.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,19 +11,24 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from analysis.capture.folding import block_diagonal, folded, n_blocks
 from analysis.capture.interface import Call, Capture
 from analysis.capture.rounding import CLOSE, survives_rounding
 from analysis.errors import CaptureRefused, InputError
 from analysis.models import LoadedModel, forward_module
-from analysis.types import Site, SiteCapture
+from analysis.types import DECODER, ENCODER, Site, SiteCapture
 
 if TYPE_CHECKING:
     from analysis.capture.plan import CapturePlan
     from analysis.capture.residual import ResidualTrace
 
 Encoded = dict[str, np.ndarray]
-"""One input's tensors for the model, without the batch axis, as in ``{"input_ids": [token]}``; with what the decoder
-reads beside it, ``{"decoder_input_ids": [token]}``, where the model has one."""
+"""One input's tensors for the model, without the batch axis, as in ``{"input_ids": [token]}``, ``{"pixel_values":
+[channel, height, width]}`` or both; with what the decoder reads beside it, ``{"decoder_input_ids": [token]}``, where
+the model has one."""
+
+TOKEN_ARRAYS = re.compile(r"(decoder_)?(input_ids|attention_mask)$|.*token_type_ids$")
+"""Arrays with a number for every token of a text; all else is pixels or sound."""
 
 Lengths = dict[str, list[int]]
 """Tokens of each input of a batch, padding not counted, by sequence (`Site.query_sequence`)."""
@@ -42,7 +48,7 @@ def run_batch(
 ) -> list[list[SiteCapture]]:
     """Run a batch once and return what was captured, per input in order and per site in the plan's order.
 
-    Texts are padded on the right; images of one shape share a pass, others run in turn.
+    Texts are padded on the right; images and sounds of one shape share a pass, others run in turn.
 
     Args:
         batch: Pairs of input id and encoded input.
@@ -74,19 +80,28 @@ def forward(loaded: LoadedModel, inputs: dict[str, Tensor], **options: Any) -> A
 def pad(loaded: LoadedModel, inputs: list[Encoded]) -> tuple[dict[str, Tensor], Lengths]:
     """Batch tensors on the model's device, texts padded on the right, and the length of each text in tokens.
 
-    No lengths are told of images.
+    No lengths are told of images and sounds, which have to be of one shape.
     """
-    if loaded.modality != "text":
-        return {name: _to_device(loaded, np.stack([one[name] for one in inputs])) for name in inputs[0]}, {}
-    names = ("encoder", "decoder") if "decoder_input_ids" in inputs[0] else ("",)
     tensors, lengths = {}, {}
-    for sequence, prefix in zip(names, ("", "decoder_")):
+    for name in inputs[0]:
+        rows = [one[name] for one in inputs]
+        joined = _padded(loaded, name, rows) if TOKEN_ARRAYS.match(name) else np.stack(rows)
+        tensors[name] = _to_device(loaded, joined)
+    for prefix, sequence in _texts(loaded, inputs[0]).items():
         lengths[sequence] = [len(one[f"{prefix}input_ids"]) for one in inputs]
-        own = [name for name in inputs[0] if name.startswith("decoder_") == bool(prefix)]
-        tensors |= {name: _to_device(loaded, _padded(loaded, name, [one[name] for one in inputs])) for name in own}
         mask = np.arange(max(lengths[sequence]))[None, :] < np.array(lengths[sequence])[:, None]
         tensors[f"{prefix}attention_mask"] = _to_device(loaded, mask.astype(np.int64))
     return tensors, lengths
+
+
+def _texts(loaded: LoadedModel, encoded: Encoded) -> dict[str, str]:
+    """The texts of an input, by what the names of their arrays begin with: which sequence they are."""
+    has_decoder = "decoder_input_ids" in encoded
+    texts = {"decoder_": DECODER} if has_decoder else {}
+    if "input_ids" in encoded:
+        own = [name for name, modality in loaded.sequences if modality == "text" and name != DECODER]
+        texts[""] = own[0] if own else ENCODER if has_decoder else ""
+    return texts
 
 
 def _padded(loaded: LoadedModel, name: str, rows: list[np.ndarray]) -> np.ndarray:
@@ -116,16 +131,20 @@ def _run_padded(
 ) -> dict[int, list[SiteCapture]]:
     inputs, lengths = pad(loaded, [encoded for _, encoded in batch])
     sites = {site.key: site for site in plan.sites}
+    blocks = n_blocks(inputs, len(batch))
     masks = _Masks(lengths)
     fields: dict[str, list[dict[str, Any]]] = {}
 
     def take(call: Call) -> None:
         site = sites.get(call.key)
         if site is not None:
-            _check(call, site, len(batch), lengths)
+            is_folded = blocks > 1 and call.q.shape[0] == blocks * len(batch)
+            _check(call, site, len(batch) * (blocks if is_folded else 1), {} if is_folded else lengths)
             offset = torch.from_numpy(plan.key_offsets[site.key]).to(call.k.device)
             checks = wanted.checks_rounding and _is_close(plan, site)
-            fields[site.key] = _split(call, site, offset, masks, lengths, replace(wanted, checks_rounding=checks))
+            asked = replace(wanted, checks_rounding=checks and not is_folded)
+            split = _split(call, site, offset, masks, lengths, asked, blocks if is_folded else 1)
+            fields[site.key] = split
 
     is_traced = any(site.route == "optrace" for site in plan.sites)
     with Capture(loaded.module, on_call=take, trace=is_traced):
@@ -143,7 +162,7 @@ def _run_padded(
 
 
 def _split(
-    call: Call, site: Site, offset: Tensor, masks: _Masks, lengths: Lengths, wanted: _Wanted
+    call: Call, site: Site, offset: Tensor, masks: _Masks, lengths: Lengths, wanted: _Wanted, blocks: int = 1
 ) -> list[dict[str, Any]]:
     """The fields of a `SiteCapture` for each input of the batch."""
     n_queries, n_keys = lengths.get(site.query_sequence), lengths.get(site.key_sequence)
@@ -151,12 +170,17 @@ def _split(
         queries, keys = (_rounded(call, offset) if wanted.rounded else None) or (_numpy(call.q), _numpy(call.k))
         value_norms = _numpy(torch.linalg.vector_norm(call.v, dim=-1, dtype=torch.float32))
         allowed, must_store = masks.of(call, site)
-        weights = call.attention() if wanted.attention or any(must_store) else None
+        weights = call.attention() if wanted.attention or blocks > 1 or any(must_store) else None
         if wanted.checks_rounding and not all(must_store):
             fine = survives_rounding(call, masks.raw(call), offset, n_queries, n_keys)
             must_store = [must or not is_fine for must, is_fine in zip(must_store, fine, strict=True)]
             weights = call.attention() if weights is None and any(must_store) else weights
         attention = None if weights is None else _numpy(weights)
+    if blocks > 1:
+        queries, keys, value_norms = (folded(rows, blocks) for rows in (queries, keys, value_norms))
+        parts = [slice(first, first + blocks) for first in range(0, len(allowed), blocks)]
+        allowed, must_store = [block_diagonal(np.stack(allowed[part])) for part in parts], [True] * len(parts)
+        attention = None if attention is None else np.stack([block_diagonal(attention[part]) for part in parts])
     fields = []
     for row, mask in enumerate(allowed):
         n, m = mask.shape
@@ -248,11 +272,9 @@ def _equal_shapes(loaded: LoadedModel, batch: list[tuple[int, Encoded]]) -> list
     for input_id, encoded in batch:
         if not encoded or any(not np.size(value) for value in encoded.values()):
             raise InputError(f"Input {input_id} is empty: it has no tokens to attend.")
-    if loaded.modality == "text":
-        return [batch] if batch else []
     groups: dict[tuple, list[tuple[int, Encoded]]] = {}
     for input_id, encoded in batch:
-        shape = tuple((name, np.shape(value)) for name, value in encoded.items())
+        shape = tuple((name, np.shape(value)) for name, value in encoded.items() if not TOKEN_ARRAYS.match(name))
         groups.setdefault(shape, []).append((input_id, encoded))
     return list(groups.values())
 

@@ -24,8 +24,10 @@ from torch import Tensor
 
 from analysis.attention import recompute
 from analysis.capture.batch import forward
+from analysis.capture.folding import n_blocks
 from analysis.capture.interface import Call, Capture
 from analysis.capture.rounding import STORED_TOLERANCE
+from analysis.capture.sites import placed
 from analysis.errors import UserError
 from analysis.models import LoadedModel, forward_module
 from analysis.types import Site
@@ -57,13 +59,18 @@ def certify(
     """
     own, eager_reason = own_eager(loaded.module, inputs)
     sites, verdicts, left_out = [], {}, _unreached(loaded.module, calls)
+    blocks = n_blocks(inputs, 1)
     for key, call in calls.items():
-        verdict = judge_call(call, own.get(key), EXACT[loaded.dtype], offsets[key], _wrong_tokens(call, n_tokens))
+        site = placed(call.site, loaded.sequences) if loaded.sequences else call.site
+        wrong = _wrong_tokens(call, site, n_tokens, blocks)
+        verdict = judge_call(call, own.get(key), EXACT[loaded.dtype], offsets[key], wrong)
         verdicts[key] = verdict
         if verdict["reason"]:
             left_out[key] = verdict["reason"]
             continue
-        site = replace(call.site, index=len(sites), recomputable=verdict["is_recomputable"])
+        site = replace(site, index=len(sites), recomputable=verdict["is_recomputable"])
+        if call.q.shape[0] > 1:  # blocks along the diagonal
+            site = replace(site, band=None, recomputable=False)
         sites.append(replace(site, query_sequence="", key_sequence="") if "" in n_tokens else site)
     kept = [verdicts[site.key] for site in sites]
     certificate = {
@@ -205,11 +212,13 @@ def _failure(verdict: dict[str, Any], exact: float) -> str:
     return ""
 
 
-def _wrong_tokens(call: Call, n_tokens: dict[str, int]) -> str:
+def _wrong_tokens(call: Call, site: Site, n_tokens: dict[str, int], blocks: int) -> str:
     shape = (call.q.shape[0], call.q.shape[2], call.k.shape[2])
+    if shape[0] == blocks and not call.is_cross:
+        shape = (1, blocks * shape[1], blocks * shape[2])
     if call.is_cross and "" in n_tokens:
         return "cross-attention: its keys are another sequence's tokens"
-    sequences = ("", "") if "" in n_tokens else (call.site.query_sequence, call.site.key_sequence)
+    sequences = ("", "") if "" in n_tokens else (site.query_sequence, site.key_sequence)
     n_queries, n_keys = (n_tokens.get(name, 0) for name in sequences)
     if shape != (1, n_queries, n_keys):
         expected = f"{n_queries}" if n_queries == n_keys else f"{n_queries} x {n_keys}"

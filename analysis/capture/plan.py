@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,9 +13,11 @@ from torch import Tensor
 
 from analysis.capture.batch import Encoded, forward, pad
 from analysis.capture.certificate import certify, explain_no_calls
+from analysis.capture.folding import n_blocks
 from analysis.capture.interface import Call, Capture
 from analysis.capture.layout_probe import check_layout
 from analysis.capture.optrace import Unfused
+from analysis.capture.sites import placed
 from analysis.errors import CaptureRefused
 from analysis.models import LoadedModel
 from analysis.types import Site
@@ -70,25 +73,29 @@ class CapturePlan:
         }
 
 
-def make_plan(loaded: LoadedModel, dry_input: Encoded) -> CapturePlan:
+def make_plan(loaded: LoadedModel, dry_input: Encoded, lengths: Mapping[str, int] | None = None) -> CapturePlan:
     """Find the sites of a model on one input and prove that what is captured there is what the model does.
 
     Args:
         dry_input: One encoded input without batch axis: the longest of the data, so that sliding windows show.
+        lengths: Tokens of this input by sequence, as the token table has them. What is not told is read off the
+            texts of the input, else taken from what most calls of the sequence attend over.
 
     Raises:
         CaptureRefused: Nothing reaches this model's attention, or nothing captured holds; with what was tried.
     """
     loaded.module.eval()
-    inputs, lengths = pad(loaded, [dry_input])
+    inputs, of_texts = pad(loaded, [dry_input])
     plain = _first_pass(loaded, inputs)
     with Capture(loaded.module, keep_outputs=True) as capture:
         captured = forward(loaded, inputs)
     if not capture.recorded:
         raise CaptureRefused(explain_no_calls(loaded, inputs))
     calls = {call.key: call for call in capture.calls}
-    n_tokens = {name: of_inputs[0] for name, of_inputs in lengths.items()}
-    n_tokens = n_tokens or {"": _usual_tokens(capture.calls)}
+    n_tokens = {name: of_inputs[0] for name, of_inputs in of_texts.items()} | dict(lengths or {})
+    if loaded.sequences:
+        n_tokens = _usual_tokens_of(loaded, capture.calls, n_blocks(inputs, 1)) | n_tokens
+    n_tokens = n_tokens or {"": _usual_tokens(capture.calls, n_blocks(inputs, 1))}
     offsets = {key: key_offset(call) for key, call in calls.items()}
     sites, certificate = certify(loaded, inputs, plain, captured, calls, offsets, n_tokens)
     if not certificate["outputs_max_abs_diff"] <= MOST_OUTPUT_CHANGE:
@@ -101,7 +108,7 @@ def make_plan(loaded: LoadedModel, dry_input: Encoded) -> CapturePlan:
         raise CaptureRefused(
             f"{loaded.name} cannot be captured: none of its {len(calls)} attention calls holds up ({reasons})."
         )
-    if loaded.modality == "vision":
+    if loaded.modality == "vision" and not loaded.sequences:
         certificate["no_grid"] = check_layout(loaded, inputs, sites[0].key, n_tokens[""])
     return CapturePlan(
         sites=sites,
@@ -140,6 +147,15 @@ def _first_pass(loaded: LoadedModel, inputs: dict[str, Tensor]) -> Any:
         ) from error
 
 
-def _usual_tokens(calls: list[Call]) -> int:
-    lengths = [call.q.shape[2] for call in calls]
+def _usual_tokens_of(loaded: LoadedModel, calls: list[Call], blocks: int) -> dict[str, int]:
+    """By sequence, over how many tokens of it most calls attend."""
+    own: dict[str, list[Call]] = {}
+    for call in calls:
+        if not call.is_cross:
+            own.setdefault(placed(call.site, loaded.sequences).query_sequence, []).append(call)
+    return {name: _usual_tokens(of_sequence, blocks) for name, of_sequence in own.items()}
+
+
+def _usual_tokens(calls: list[Call], blocks: int) -> int:
+    lengths = [call.q.shape[2] * (blocks if call.q.shape[0] == blocks else 1) for call in calls]
     return max(set(lengths), key=lengths.count)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import torch
 from jaxtyping import Bool
 
 from analysis.models import modalities
-from analysis.types import DECODER, ENCODER, Band, Site
+from analysis.types import DECODER, ENCODER, Band, InputSequence, Site
 
 if TYPE_CHECKING:
     from analysis.capture.interface import Call
@@ -103,6 +104,20 @@ def with_sequences(sites: list[Site]) -> list[Site]:
         replace(site, query_sequence=mine, key_sequence=ENCODER if site.role == "cross" else mine)
         for site, mine in zip(sites, own, strict=True)
     ]
+
+
+def placed(site: Site, sequences: Sequence[InputSequence]) -> Site:
+    """A site told which of a model's sequences its queries and its keys are tokens of.
+
+    That of its stack where one is so named (`ENCODER`, `DECODER`), else the first of its modality. Keys of
+    cross-attention are tokens of the first other one.
+    """
+    names = [sequence.name for sequence in sequences]
+    stack = DECODER if site.stack.startswith("dec") else ENCODER
+    alike = [sequence.name for sequence in sequences if sequence.modality == site.modality]
+    own = stack if stack in names else (alike or names)[0]
+    keys = next(name for name in names if name != own) if site.role == "cross" else own
+    return replace(site, query_sequence=own, key_sequence=keys)
 
 
 def _sinks_vary(call: Call) -> bool:

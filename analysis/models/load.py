@@ -17,7 +17,7 @@ from analysis.models.decoding import continue_greedily, read_in_training, write_
 from analysis.models.find import find_model
 from analysis.models.forward import count_image_tokens
 from analysis.models.layout import ImageLayout, image_layout
-from analysis.types import DECODER, ENCODER
+from analysis.types import DECODER, ENCODER, InputSequence
 
 PARTS = ("whole", "encoder")
 """What is run of an encoder-decoder of texts."""
@@ -46,7 +46,7 @@ class LoadedModel:
         max_tokens: Longest input in tokens; None when the model has no limit or takes images.
         reads: Every modality of the whole model, of which `module` may be one tower.
         part: One of `PARTS`; ``encoder`` where `module` is that of an encoder-decoder.
-        sequences: Of an encoder-decoder that is run whole, ``("encoder", "decoder")``: an input is a text for each.
+        sequences: The token lists that an input is made of, in the order of its token table; empty where it is one.
         writer: The model with the head that writes text, where its class has one; it holds `module`.
     """
 
@@ -62,7 +62,7 @@ class LoadedModel:
     device: str
     reads: tuple[str, ...] = ()
     part: str = "whole"
-    sequences: tuple[str, ...] = ()
+    sequences: tuple[InputSequence, ...] = ()
     writer: Any = None
 
     def decoder_reads(self, labels: Sequence[int]) -> list[int]:
@@ -146,9 +146,8 @@ def load_model(
     if part == "whole" and _has_decoder_of_texts(whole) and modality in (None, "text"):
         writer = whole if _writes(files) and not lacking else None
         loaded = ready(files, whole.base_model, "text", device, ("text",))
-        return replace(
-            loaded, sequences=(ENCODER, DECODER), writer=None if writer is None else writer.to(loaded.device).eval()
-        )
+        texts = InputSequence(ENCODER, "text"), InputSequence(DECODER, "text")
+        return replace(loaded, sequences=texts, writer=None if writer is None else writer.to(loaded.device).eval())
     module, modality = _tower(whole, modality, files.name)
     is_pair = getattr(files.config, "is_encoder_decoder", False)
     loaded = ready(files, module, modality, device, modalities(whole))

@@ -207,7 +207,9 @@ def new_plan(prepared: Prepared) -> CapturePlan:
     from analysis.capture import make_plan
 
     longest = int(np.argmax(prepared.inputs.inputs["n_tokens"].to_numpy()))
-    plan = make_plan(prepared.loaded, prepared.inputs.tensors(longest))
+    names = [sequence.name for sequence in prepared.loaded.sequences]
+    lengths = {name: int(prepared.inputs.lengths(name)[longest]) for name in names}
+    plan = make_plan(prepared.loaded, prepared.inputs.tensors(longest), lengths)
     return plan if prepared.request.layers is None else plan.keep(set(prepared.request.layers))
 
 

@@ -80,7 +80,7 @@ def test_an_input_of_the_longest_length_runs(folder: Path) -> None:
 def test_an_encoder_decoder_is_run_whole_or_its_encoder_alone(folder: Path, make: object) -> None:
     name = save(folder, make())
     loaded = load_model(name, device="cpu")
-    assert (loaded.part, loaded.sequences, loaded.writer) == ("whole", ("encoder", "decoder"), None)
+    assert (loaded.part, loaded.sequences, loaded.writer) == ("whole", (("encoder", "text"), ("decoder", "text")), None)
     stacks = {site.stack_label for site in make_plan(loaded, dry_input(loaded)).sites}
     assert stacks == {"text.enc.self", "text.dec.self", "text.dec.cross"}
     loaded = load_model(name, device="cpu", part="encoder")
