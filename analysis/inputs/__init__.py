@@ -1,4 +1,4 @@
-"""Texts, tables and images in; encoded inputs and the token table out.
+"""Texts, tables, images and sounds in; encoded inputs and the token table out.
 
 `read_data` needs no model: it reads a file, a folder or a bundled name into rows and refuses what cannot be read.
 `encode` turns the rows into what one model sees, with one described row for every token.
@@ -6,6 +6,16 @@
 
 from analysis.inputs.encode import encode
 from analysis.inputs.read import BUNDLED_DATA, read_data
-from analysis.inputs.records import ColumnInfo, ImageSource, Inputs, RawData, Skipped
+from analysis.inputs.records import ColumnInfo, ImageSource, Inputs, RawData, Skipped, SoundSource
 
-__all__ = ["BUNDLED_DATA", "ColumnInfo", "ImageSource", "Inputs", "RawData", "Skipped", "encode", "read_data"]
+__all__ = [
+    "BUNDLED_DATA",
+    "ColumnInfo",
+    "ImageSource",
+    "Inputs",
+    "RawData",
+    "Skipped",
+    "SoundSource",
+    "encode",
+    "read_data",
+]

@@ -11,30 +11,33 @@ from pathlib import Path
 
 from analysis.errors import InputError
 from analysis.inputs.image_files import check_image, path_inside, read_file, read_image_bytes
-from analysis.inputs.image_folder import IMAGE_ENDINGS, list_images
-from analysis.inputs.records import TEXT, VISION, ImageSource, RawData, Skipped, Unreadable
+from analysis.inputs.media_folder import list_media, media_of
+from analysis.inputs.records import AUDIO, TEXT, VISION, ImageSource, RawData, Skipped, SoundSource, Unreadable
 from analysis.inputs.rows import MAX_CHARACTERS, Row, Table, clean, open_table, printable
+from analysis.inputs.sound_files import open_sound, read_sound_bytes
 from analysis.inputs.user_columns import make_user_columns
 
 _DEMO = Path(__file__).resolve().parents[2] / "data" / "demo"
 BUNDLED_DATA = {"demo-sentences": _DEMO / "sentences.csv", "demo-scenes": _DEMO / "scenes.csv"}
 
-_COLUMN_OF = {TEXT: "text", VISION: "image"}
+_COLUMN_OF = {TEXT: "text", AUDIO: "audio", VISION: "image"}
+_PLURAL = {VISION: "images", AUDIO: "sounds"}
 _PEEKED_ROWS = 1_000
 
 
 def read_data(
     data: str | PathLike[str], *, limit: int | None = None, seed: int = 0, modality: str | None = None
 ) -> RawData:
-    """Read texts or images with their extra columns; nothing is decoded or tokenised yet.
+    """Read texts, images or sounds with their extra columns; nothing is encoded or tokenised yet.
 
     Args:
         data: A bundled name; a .txt file (one input a line), a .csv, .tsv, .jsonl or .parquet file with a column
-            ``text`` or ``image`` (paths relative to the file, inside its folder); an image; or a folder of images,
-            sub-folders of one level giving a column ``label``.
+            ``text``, ``image`` or ``audio`` (paths relative to the file, inside its folder); an image or a WAV file;
+            or a folder of images or of WAV files, sub-folders of one level giving a column ``label``.
         limit: Stop after this many inputs: the first of a file; of a folder with sub-folders, one from each in turn.
         seed: Not used: the first rows are taken, so that the same call reads the same rows everywhere.
-        modality: ``text`` or ``vision``, for data with both columns; by default the images.
+        modality: ``text``, ``vision`` or ``audio``, for data with several of these columns; by default the images, else
+            the sounds.
 
     Returns:
         The readable rows; rows and files that cannot be read are listed in `skipped`.
@@ -45,8 +48,8 @@ def read_data(
     if limit is not None and limit < 1:
         raise InputError(f"The limit on inputs is {limit}; give a number from 1 up, or none.")
     name, path = _locate(data)
-    if path.is_dir() or path.suffix.lower() in IMAGE_ENDINGS:
-        return _read_images(name, path, limit, modality)
+    if (media := media_of(path)) is not None:
+        return _read_media(name, path, limit, media, modality)
     try:
         return _read_table(name, path, open_table(path), limit, modality)
     except OSError as error:
@@ -76,13 +79,18 @@ def _locate(data: str | PathLike[str]) -> tuple[str, Path]:
     )
 
 
-def _read_images(name: str, path: Path, limit: int | None, modality: str | None) -> RawData:
-    if modality == TEXT:
-        raise InputError(f"{name} holds images, and texts are needed: give a .txt file or a table with a column text.")
-    listing = list_images(path) if path.is_dir() else None
-    candidates = listing.images if listing else [(ImageSource(printable(path.name), path), None)]
+def _read_media(name: str, path: Path, limit: int | None, media: str, modality: str | None) -> RawData:
+    """Images or sounds by themselves or in a folder."""
+    if modality not in (None, media):
+        column = _COLUMN_OF[modality]
+        raise InputError(
+            f"{name} holds {_PLURAL[media]}, and {column}s are needed: give a table with a column {column}."
+        )
+    listing = list_media(path, media) if path.is_dir() else None
+    source_of = SoundSource if media == AUDIO else ImageSource
+    candidates = listing.files if listing else [(source_of(printable(path.name), path), None)]
     skipped = list(listing.skipped) if listing else []
-    kept: list[tuple[ImageSource, str | None, bytes]] = []
+    kept: list[tuple[ImageSource | SoundSource, str | None, bytes]] = []
     for source, label in candidates:
         if limit is not None and len(kept) == limit:
             break
@@ -92,12 +100,13 @@ def _read_images(name: str, path: Path, limit: int | None, modality: str | None)
             skipped.append(Skipped(source.name, str(reason)))
     kept.sort(key=lambda item: item[0].name)
     sources = [source for source, _, _ in kept]
-    _refuse_if_none(name, sources, skipped, "no image" if listing else "no image that can be read")
+    one = _PLURAL[media][:-1]
+    _refuse_if_none(name, sources, skipped, f"no {one}" if listing else f"no {one} that can be read")
     columns, notes = make_user_columns([{"label": label} for _, label, _ in kept], used=())
     notes = (listing.notes if listing else []) + notes
     prints = [fingerprint for _, _, fingerprint in kept]
     return RawData(
-        name, VISION, sources, [source.name for source in sources], columns, skipped, notes, _hash(prints, columns)
+        name, media, sources, [source.name for source in sources], columns, skipped, notes, _hash(prints, columns)
     )
 
 
@@ -120,6 +129,9 @@ def _read_table(name: str, path: Path, table: Table, limit: int | None, modality
                 item, was_replaced = _text_cell(value)
                 n_replaced += was_replaced
                 fingerprint = item.encode()
+            elif modality == AUDIO:
+                item = _sound_cell(path.parent, row_name, value)
+                fingerprint = _fingerprint(item)
             else:
                 item = _image_cell(path.parent, row_name, value, cells.get(mask), cells.get(mask_labels))
                 fingerprint = _fingerprint(item)
@@ -155,14 +167,14 @@ def _peek(table: Table) -> tuple[list[str], Iterator[Row]]:
 def _pick_column(name: str, columns: list[str], table: Table, modality: str | None) -> tuple[str, str]:
     """The modality and the column that holds it, as the file spells it."""
     known = {spelled.strip().casefold(): spelled for spelled in columns}
-    wanted = [modality] if modality else [VISION, TEXT]
+    wanted = [modality] if modality else [VISION, AUDIO, TEXT]
     for candidate in wanted:
         if _COLUMN_OF[candidate] in known:
             return candidate, known[_COLUMN_OF[candidate]]
     if not columns and table.skipped:
         _refuse_if_none(name, [], table.skipped, "no input")
     found = ", ".join(repr(spelled[:60]) for spelled in columns[:20]) or "none"
-    needed = " or ".join(_COLUMN_OF[candidate] for candidate in reversed(wanted))
+    needed = _COLUMN_OF[modality] if modality else "text, image or audio"
     raise InputError(f"{name} has no column {needed}; it has: {found}. Name the column in the first row.")
 
 
@@ -192,6 +204,19 @@ def _image_cell(folder: Path, row_name: str, value: object, mask: object, mask_l
     return ImageSource(printable(value.strip()), path_inside(folder, value.strip()), **details)
 
 
+def _sound_cell(folder: Path, row_name: str, value: object) -> SoundSource:
+    """A path of a sound, or bytes as data sets in Parquet hold them."""
+    if isinstance(value, dict) and value.get("bytes"):
+        return SoundSource(printable(str(value.get("path") or row_name)), content=value["bytes"])
+    if isinstance(value, dict):
+        value = value.get("path")
+    if isinstance(value, bytes):
+        return SoundSource(row_name, content=value)
+    if not isinstance(value, str):
+        raise Unreadable(f"the sound is a {type(value).__name__}, not a path")
+    return SoundSource(printable(value.strip()), path_inside(folder, value.strip()))
+
+
 def _mask_cell(folder: Path, mask: object) -> dict:
     if not isinstance(mask, str) or not mask.strip():
         return {}
@@ -217,8 +242,12 @@ def _row_label(row_name: str, value: object) -> str:
     return f"{row_name} ({printable(value.strip()[:80])})" if isinstance(value, str) else row_name
 
 
-def _fingerprint(source: ImageSource) -> bytes:
-    """Check the header and hash the content of an image and of its mask."""
+def _fingerprint(source: ImageSource | SoundSource) -> bytes:
+    """Check the header and hash the content of an image and of its mask; decode a sound and hash its content."""
+    if isinstance(source, SoundSource):
+        content = read_sound_bytes(source)
+        open_sound(content)
+        return hashlib.sha256(content).digest()
     content = read_image_bytes(source)
     check_image(content)
     digest = hashlib.sha256(content)

@@ -14,14 +14,16 @@ from jaxtyping import Int
 if TYPE_CHECKING:
     import pandas as pd
 
-TEXT, VISION = "text", "vision"
+TEXT, VISION, AUDIO = "text", "vision", "audio"
 SEQUENTIAL, CATEGORICAL, CYCLIC = "sequential", "categorical", "cyclic"
 
 
 RESERVED_COLUMNS = frozenset(
-    """input_id text image name width height n_tokens n_cut position char_start char_end is_special segment row column
-    position_share position_from_end length frequency word_class is_word_start hue saturation luminance edge_energy
-    object site head kind metric value null x y z projection""".split()
+    """input_id text image audio name width height n_tokens n_cut position char_start char_end is_special segment row
+    column position_share position_from_end length frequency word_class is_word_start hue saturation luminance
+    edge_energy
+    object seconds duration loudness crossings centroid is_silence hertz
+    site head kind metric value null x y z projection""".split()
 )
 """Names of the input, token and coordinate tables; a user column of such a name becomes ``user_<name>``."""
 
@@ -77,14 +79,23 @@ class ImageSource:
     mask_problem: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SoundSource:
+    """Where one sound is, not yet decoded: as `ImageSource`."""
+
+    name: str
+    path: Path | None = None
+    content: bytes | None = None
+
+
 @dataclass(frozen=True)
 class RawData:
     """The readable rows of a data set, before any model.
 
     Attributes:
         name: Bundled name or base name of the file or folder; never a path of this machine.
-        modality: ``text`` or ``vision``.
-        rows: Texts (str) or images (`ImageSource`).
+        modality: ``text``, ``vision`` or ``audio``.
+        rows: Texts (str), images (`ImageSource`) or sounds (`SoundSource`).
         row_names: How to name each row to the user, as in ``line 7``.
         user_columns: Column name to one value a row (str, int, float or None).
         skipped: Rows and files left out, with the reason.
@@ -94,7 +105,7 @@ class RawData:
 
     name: str
     modality: str
-    rows: list[str] | list[ImageSource]
+    rows: list[str] | list[ImageSource] | list[SoundSource]
     row_names: list[str]
     user_columns: dict[str, list]
     skipped: list[Skipped]

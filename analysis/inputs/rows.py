@@ -61,7 +61,7 @@ def open_table(path: Path) -> Table:
         known = ", ".join(_READERS)
         raise InputError(
             f"{path.name} cannot be read: its ending is {path.suffix or 'missing'}; "
-            f"give a {known} file or a folder of images."
+            f"give a {known} file or a folder of images or sounds."
         )
     return reader(path)
 
@@ -181,7 +181,7 @@ def _find_delimiter(header: str) -> str:
     """Comma, or the semicolon or tab that spreadsheets of many languages write, whichever yields a known column."""
     for delimiter in ",;\t":
         names = {name.strip().casefold() for name in next(csv.reader([header], delimiter=delimiter), [])}
-        if names & {"text", "image"}:
+        if names & {"text", "image", "audio"}:
             return delimiter
     return ","
 

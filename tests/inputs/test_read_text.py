@@ -111,7 +111,7 @@ def test_parquet(tmp_path):
     [
         ("a.txt", b"", "is empty"),
         ("a.txt", b"\n \n", "holds no input; give"),
-        ("a.csv", b"title,body\nx,y\n", "no column text or image; it has: 'title', 'body'"),
+        ("a.csv", b"title,body\nx,y\n", "no column text, image or audio; it has: 'title', 'body'"),
         ("a.csv", b"text\n", "holds no input"),
         ("a.csv", b"PK\x03\x04rest", "a zip archive or an Excel workbook"),
         ("a.txt", b"\x89PNG\r\n", "a PNG image"),
