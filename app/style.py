@@ -131,6 +131,10 @@ html {
       &:first-child { min-height: calc(max(280px, min(30px * var(--input-rows, 16), 100vh - 440px)) + 135px); }
       &:last-child { min-height: 380px; }
     }
+    .st-key-input_two_image [data-testid="stColumn"] {
+      &:first-child { min-height: 415px; }
+      &:last-child { min-height: 434px; }
+    }
     .st-key-heads_top { min-height: 330px; }
     .st-key-heads_across, .st-key-heads_up, .st-key-heads_measure, .st-key-heads_order { min-height: 60px; }
     .st-key-view [data-testid="stHorizontalBlock"]:has(.st-key-heads_filter, .st-key-heads_to_atlas) {
