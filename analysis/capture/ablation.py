@@ -109,11 +109,11 @@ def sum_outputs(
     """The outputs of every head summed over the queries of one input, fp64, and how many queries these were."""
     keys = {site.key for site in sites}
     sums: dict[str, np.ndarray] = {}
-    chosen = slice(None) if queries is None else torch.from_numpy(queries).to(model.device)
+    chosen = torch.ones(question.n_tokens, dtype=torch.bool) if queries is None else torch.from_numpy(queries)
 
     def take(call: Call) -> None:
         if call.key in keys:
-            sums[call.key] = call.output[0, chosen].double().sum(dim=0).cpu().numpy()
+            sums[call.key] = call.output[0, chosen.to(call.output.device)].double().sum(dim=0).cpu().numpy()
 
     inputs, _ = pad(model, [question.tensors])
     with Capture(model.module, keep_outputs=True, on_call=take, trace=False):

@@ -33,7 +33,8 @@ from analysis.models import LoadedModel, forward_module
 from analysis.types import Site
 
 EXACT = {"float32": 1e-5, "float16": 5e-3, "bfloat16": 4e-2}
-"""Largest difference between our weights and the model's own for the same arguments, by the model's dtype."""
+"""Largest difference between our weights and the model's own for the same arguments, by the model's dtype; large scores
+are rounded by more in half precision, see `_rounding`."""
 
 
 def certify(
@@ -84,6 +85,8 @@ def certify(
         "eager": eager_reason if eager_reason and any(call.observed is None for call in calls.values()) else "compared",
         "sites": verdicts,
         "left_out": left_out,
+        "dtype": loaded.dtype,
+        "rounding": _largest(verdict["rounding"] for verdict in kept),
     }
     return sites, certificate
 
@@ -173,6 +176,7 @@ def judge_call(
         "values_max_abs_diff": None,
         "recomputed_max_abs_diff": None,
         "is_recomputable": False,
+        "rounding": 0.0,
         "reason": "",
     }
     if reason := wrong_tokens or _unfit(call):
@@ -185,6 +189,7 @@ def judge_call(
     if call.observed is not None:
         verdict["product_max_abs_diff"] = _product_difference(call)
         verdict["attention_max_abs_diff"] = _difference(call.recomputed(), weights)
+    verdict["rounding"] = _rounding(call)
     if own is not None and own.own_weights.shape == weights.shape:
         verdict["attention_max_abs_diff"] = _difference(_as_returned(own), own.own_weights)
         verdict["between_implementations_max_abs_diff"] = _difference(weights, own.own_weights)
@@ -196,14 +201,25 @@ def judge_call(
     return verdict
 
 
+def _rounding(call: Call) -> float:
+    """How far weights may move because the model's own function rounds its scores: much in half precision.
+
+    A score of size s comes twice rounded out of an eager function, as a product and scaled, by at most s eps / 2 each
+    time; moving all scores by d moves a weight p by at most p (1 - p) 2 d, so by d / 2. The weight is rounded too.
+    """
+    allowed, _ = call.allowed()
+    largest = call.scores().abs().masked_fill(~allowed, 0.0).max()
+    return float(torch.finfo(call.q.dtype).eps * (largest + 1) / 2)
+
+
 def _failure(verdict: dict[str, Any], exact: float) -> str:
     own, values = verdict["attention_max_abs_diff"], verdict["values_max_abs_diff"]
     if (product := verdict.get("product_max_abs_diff")) is not None and not product <= 10 * exact:
         return f"its queries times keys differ from the product the model computed by {product:.1e} of its size"
     if own is None and values is None:
         return "nothing to compare with: the model returns neither weights nor the attention's output"
-    if own is not None and not own <= exact:
-        return f"computed attention differs from the model's own by {own:.1e}, more than {exact:.0e}"
+    if own is not None and not own <= (most := max(exact, verdict["rounding"])):
+        return f"computed attention differs from the model's own by {own:.1e}, more than {most:.0e}"
     if values is not None and not values <= 10 * exact:
         return f"attention times values differs from the model's own output by {values:.1e} of its size"
     between = verdict["between_implementations_max_abs_diff"]

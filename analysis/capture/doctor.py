@@ -47,6 +47,8 @@ class DoctorReport:
             "max_tokens": self.model.max_tokens,
             "device": self.model.device,
             "dtype": self.model.dtype,
+            "load_in": self.model.load_in,
+            "devices": list(self.model.devices),
             "refusal": self.refusal,
             "sites": [site.as_dict() for site in self.plan.sites] if self.plan else [],
             "certificate": self.plan.certificate if self.plan else {},
@@ -58,7 +60,7 @@ class DoctorReport:
         lines = [
             f"{model.name}  {model.revision[:19]}",
             f"{model.model_type}, {model.modality}, {model.n_parameters / 1e6:.1f} M parameters, "
-            f"{model.dtype} on {model.device}, at most {model.max_tokens or 'any number of'} tokens",
+            f"{model.ran_as}, at most {model.max_tokens or 'any number of'} tokens",
             "",
         ]
         if self.plan is None:
@@ -81,30 +83,34 @@ class DoctorReport:
         return "\n".join(lines)
 
 
-def doctor(
-    name: str, *, modality: str | None = None, device: str | None = None, dtype: str = "float32"
-) -> DoctorReport:
+def doctor(name: str, *, modality: str | None = None, **loading: Any) -> DoctorReport:
     """Load a model, run it dry on a made-up input and report what can be captured.
+
+    Args:
+        loading: How to load it, as `load_model` takes it: device, dtype, load_in, device_map.
 
     Raises:
         ModelError: The model cannot be loaded.
     """
-    loaded = load_model(name, modality=modality, device=device, dtype=dtype)
+    loaded = load_model(name, modality=modality, **loading)
     try:
         return DoctorReport(loaded, make_plan(loaded, dry_input(loaded)))
     except CaptureRefused as refusal:
         return DoctorReport(loaded, None, str(refusal))
 
 
-def examine(name: str, modality: str | None = None) -> list[DoctorReport]:
+def examine(name: str, modality: str | None = None, **loading: Any) -> list[DoctorReport]:
     """A report for the tower of this modality; without one, for every tower of the model, as CLIP has two.
+
+    Args:
+        loading: As `doctor` takes it.
 
     Raises:
         ModelError: The model cannot be loaded.
     """
-    first = doctor(name, modality=modality)
+    first = doctor(name, modality=modality, **loading)
     others = [] if modality else [other for other in first.model.reads if other != first.model.modality]
-    reports = [first, *(doctor(name, modality=other) for other in others if other in ("text", "vision"))]
+    reports = [first, *(doctor(name, modality=other, **loading) for other in others if other in ("text", "vision"))]
     return sorted(reports, key=lambda report: report.model.modality)
 
 

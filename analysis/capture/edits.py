@@ -121,7 +121,7 @@ class Edit:
             if isinstance(change, Gate):
                 check_head(change.site, change.values.shape[-1] - 1, output.shape[2])
                 values = change.values.reshape(-1, 1, change.values.shape[-1], 1)
-                output = output * values.to(output.dtype)
+                output = output * values.to(output.device, output.dtype)
             elif isinstance(change, SetOutput):
                 check_head(change.site, change.head, output.shape[2])
                 _set(output, change)

@@ -22,6 +22,29 @@ def add_runs_dir(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="RUNS_DIR", help="folder of the runs (default: QK_ATLAS_RUNS or data/runs)")
 
 
+def add_loading(parser: argparse.ArgumentParser) -> None:
+    """``--dtype``, ``--load-in`` and ``--device-map``: how the model is loaded."""
+    parser.add_argument(
+        "--dtype", choices=("float32", "float16", "bfloat16"), default="float32",
+        help="numbers the model runs in (default: float32); the other two halve its memory, and attention is held to "
+        "what they can tell apart",
+    )  # fmt: skip
+    parser.add_argument(
+        "--load-in", choices=("8bit",),
+        help="the weights of linear layers in 8 bits, a quarter of the memory; needs the package bitsandbytes",
+    )  # fmt: skip
+    parser.add_argument(
+        "--device-map", metavar="auto|FILE|none", default="none",
+        help="spread a model that is too large for one device over GPUs, memory and disk: auto, or a JSON file that "
+        'names a device for each part, as {"embed_tokens": 0, "layers.0": 1, "norm": "cpu"} (default: none)',
+    )  # fmt: skip
+
+
+def loading(options: argparse.Namespace) -> dict[str, str | None]:
+    """What `add_loading` was given, as `analysis.extract` takes it."""
+    return {"dtype": options.dtype, "load_in": options.load_in, "device_map": options.device_map}
+
+
 def positive(text: str) -> int:
     """A whole number of 1 or more, as an argument's type."""
     if not text.isdigit() or int(text) < 1:

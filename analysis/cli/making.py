@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from analysis.cli.arguments import add_runs_dir, command, positive, reporting
+from analysis.cli.arguments import add_loading, add_runs_dir, command, loading, positive, reporting
 
 
 def add_extract(commands) -> None:
@@ -56,6 +56,7 @@ def add_extract(commands) -> None:
         help="let a decoder go on with every text for N tokens at most (always the likeliest) and capture the whole; "
         "the column written tells which tokens are its own",
     )  # fmt: skip
+    add_loading(parser)
     parser.add_argument("--engine", choices=("local", "ray"), default="local", help="where the work runs")
     parser.add_argument("--run-id", help="name of the run (default: made from model, data and settings)")
     parser.add_argument(
@@ -73,7 +74,7 @@ def _extract(options: argparse.Namespace) -> None:
         "layers": options.layers, "attention": options.attention, "states": options.states,
         "projection": options.projection, "seed": options.seed, "engine": options.engine, "run_id": options.run_id,
         "part": options.part, "target": options.target,
-        "generate": options.generate,
+        "generate": options.generate, **loading(options),
     }  # fmt: skip
     if options.dry_run:
         plan = plan_extraction(**call)

@@ -7,7 +7,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from analysis.cli.arguments import add_runs_dir, command, positive, print_table
+from analysis.cli.arguments import add_loading, add_runs_dir, command, loading, positive, print_table
 from analysis.errors import CaptureRefused, RunError
 
 KINDS = ("class", "position", "token", "learned")
@@ -169,13 +169,14 @@ def add_doctor(commands) -> None:
     )  # fmt: skip
     parser.add_argument("--model", required=True, help="hub id, local folder, demo-language or demo-vision")
     parser.add_argument("--modality", choices=("text", "vision"), help="tower of a two-tower model (default: both)")
+    add_loading(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _doctor(options: argparse.Namespace) -> None:
     from analysis.capture.doctor import examine
 
-    reports = examine(options.model, options.modality)
+    reports = examine(options.model, options.modality, **loading(options))
     found = [report.as_dict() for report in reports]
     as_json = json.dumps(found if len(found) > 1 else found[0], indent=2, default=str)
     print(as_json if options.json else "\n\n".join(report.as_text() for report in reports))

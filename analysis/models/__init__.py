@@ -8,6 +8,7 @@ from analysis.models.find import BUNDLED_MODELS, find_model, fingerprint
 from analysis.models.forward import forward_module
 from analysis.models.layout import ImageLayout
 from analysis.models.load import LoadedModel, load_model, modalities
+from analysis.models.placing import read_device_map
 from analysis.models.with_head import CLASS, MASKED_TOKEN, NEXT_TOKEN, HeadedModel, load_with_head
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "load_model",
     "load_with_head",
     "modalities",
+    "read_device_map",
 ]

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Int
 
 from analysis.errors import ModelError
+from analysis.models.placing import input_device
 
 MOST_WRITTEN = 64
 """Tokens that a model writes at most where the data has no text for its decoder."""
@@ -48,7 +49,7 @@ def read_in_training(module: Any, name: str, labels: Sequence[int]) -> list[int]
     import torch
 
     if hasattr(module, "prepare_decoder_input_ids_from_labels"):
-        moved = module.prepare_decoder_input_ids_from_labels(torch.tensor([list(labels)], device=module.device))
+        moved = module.prepare_decoder_input_ids_from_labels(torch.tensor([list(labels)], device=input_device(module)))
         return moved[0].tolist()
     return [first_decoder_token(module, name), *list(labels)[:-1]]
 
@@ -79,7 +80,7 @@ def write_greedily(
         size = max(1, WRITTEN_TOGETHER // (len(inputs[order[0]]) + MOST_WRITTEN))
         some, order = order[:size], order[size:]
         longest = len(inputs[some[0]])
-        ids = torch.full((len(some), longest), pad_id, device=writer.device)
+        ids = torch.full((len(some), longest), pad_id, device=input_device(writer))
         mask = torch.zeros_like(ids)
         for row, number in enumerate(some):
             ids[row, : len(inputs[number])] = torch.from_numpy(inputs[number].astype(np.int64))
@@ -121,7 +122,9 @@ def continue_greedily(
     for length, numbers in by_length.items():
         size = max(1, WRITTEN_TOGETHER // (length + n_new))
         for some in (numbers[first : first + size] for first in range(0, len(numbers), size)):
-            ids = torch.from_numpy(np.stack([inputs[number] for number in some]).astype(np.int64)).to(writer.device)
+            ids = torch.from_numpy(np.stack([inputs[number] for number in some]).astype(np.int64)).to(
+                input_device(writer)
+            )
             with torch.inference_mode():
                 found = writer.generate(
                     input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, num_beams=1,

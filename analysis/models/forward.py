@@ -6,6 +6,7 @@ import inspect
 from typing import Any
 
 from analysis.errors import ModelError
+from analysis.models.placing import input_device
 
 
 def forward_module(module: Any, inputs: dict[str, Any], *, gradients: bool = False, **options: Any) -> Any:
@@ -37,8 +38,10 @@ def count_image_tokens(module: Any, name: str, height: int, width: int) -> int:
     Raises:
         ModelError: The model does not take this size, or gives no sequence of tokens.
     """
-    weight = next(module.parameters())
-    pixels = weight.new_zeros(1, getattr(module.config, "num_channels", 3), height, width)
+    import torch
+
+    shape = (1, getattr(module.config, "num_channels", 3), height, width)
+    pixels = torch.zeros(shape, dtype=module.dtype, device=input_device(module))
     try:
         output = forward_module(module, {"pixel_values": pixels})
     except (ValueError, TypeError, RuntimeError) as error:

@@ -17,7 +17,16 @@ from analysis.models.decoding import continue_greedily, read_in_training, write_
 from analysis.models.find import find_model
 from analysis.models.forward import count_image_tokens
 from analysis.models.layout import ImageLayout, image_layout
-from analysis.types import DECODER, ENCODER, InputSequence
+from analysis.models.placing import (
+    DeviceMap,
+    devices_of,
+    input_device,
+    is_placed,
+    loading_options,
+    put_on,
+    read_device_map,
+)
+from analysis.types import DECODER, ENCODER, VISION_AND_TEXT, InputSequence
 
 PARTS = ("whole", "encoder")
 """What is run of an encoder-decoder of texts."""
@@ -48,6 +57,9 @@ class LoadedModel:
         part: One of `PARTS`; ``encoder`` where `module` is that of an encoder-decoder.
         sequences: The token lists that an input is made of, in the order of its token table; empty where it is one.
         writer: The model with the head that writes text, where its class has one; it holds `module`.
+        device: Where its inputs go.
+        devices: Every place that holds weights; more than one where a device map spreads them.
+        load_in: One of `analysis.models.placing.LOADS_IN`; None where weights are kept in the numbers of `dtype`.
     """
 
     module: Any
@@ -64,6 +76,14 @@ class LoadedModel:
     part: str = "whole"
     sequences: tuple[InputSequence, ...] = ()
     writer: Any = None
+    devices: tuple[str, ...] = ()
+    load_in: str | None = None
+
+    @property
+    def ran_as(self) -> str:
+        """``float16 on cuda:0``: in which numbers it runs and where, in words."""
+        in_bits = f"{self.dtype}, linear layers in 8 bits," if self.load_in else self.dtype
+        return f"{in_bits} on {' and '.join(self.devices or (self.device,))}"
 
     def decoder_reads(self, labels: Sequence[int]) -> list[int]:
         """What the decoder reads while it is taught a text, as many tokens as `labels`; see `read_in_training`."""
@@ -121,6 +141,8 @@ def load_model(
     revision: str | None = None,
     part: str = "whole",
     writes: bool = False,
+    load_in: str | None = None,
+    device_map: DeviceMap | str | None = None,
 ) -> LoadedModel:
     """Load a model for looking at its attention: no head on top, in eval mode.
 
@@ -132,22 +154,31 @@ def load_model(
         revision: Branch, tag or commit on the hub; not for folders.
         part: One of `PARTS`: an encoder-decoder of texts whole, or its encoder alone. Says nothing of other models.
         writes: A decoder comes with the head that it writes with, as `LoadedModel.writer`.
+        load_in: ``8bit``: weights of linear layers in 8 bits, where the package bitsandbytes is installed.
+        device_map: Spreads a model that is too large for one device: ``auto``, a JSON file, or a map as accelerate
+            takes it, from the names of parts to devices.
 
     Raises:
         ModelError: Nothing by that name, no safetensors, no fast tokenizer, own code needed, network away.
         InputError: The model does not read this modality, or has no such part.
     """
-    files = find_files(name, modality, dtype, revision)
+    files = find_files(name, modality, dtype, revision, load_in, device_map)
     if part not in PARTS:
         raise InputError(f"There is no part {part!r} of a model; known: {', '.join(PARTS)}.")
     if writes and not getattr(files.config, "is_encoder_decoder", False):
         return _that_writes(files, device)
     whole, lacking = load_weights(files, "AutoModelForSeq2SeqLM" if part == "whole" and _writes(files) else "AutoModel")
+    if modality == VISION_AND_TEXT:
+        from analysis.models.seeing import load_seeing, sees
+
+        if sees(whole, modalities(whole)):
+            return load_seeing(files, whole, device)
+        modality = "vision" if "vision" in modalities(whole) else None
     if part == "whole" and _has_decoder_of_texts(whole) and modality in (None, "text"):
         writer = whole if _writes(files) and not lacking else None
         loaded = ready(files, whole.base_model, "text", device, ("text",))
         texts = InputSequence(ENCODER, "text"), InputSequence(DECODER, "text")
-        return replace(loaded, sequences=texts, writer=None if writer is None else writer.to(loaded.device).eval())
+        return replace(loaded, sequences=texts, writer=None if writer is None else put_on(writer, loaded.device).eval())
     module, modality = _tower(whole, modality, files.name)
     is_pair = getattr(files.config, "is_encoder_decoder", False)
     loaded = ready(files, module, modality, device, modalities(whole))
@@ -171,7 +202,7 @@ def _that_writes(files: ModelFiles, device: str | None) -> LoadedModel:
             "leave --generate out, or give a folder that holds the whole language model."
         )
     loaded = ready(files, whole.base_model, "text", device, ("text",))
-    return replace(loaded, writer=whole.to(loaded.device).eval())
+    return replace(loaded, writer=put_on(whole, loaded.device).eval())
 
 
 @dataclass(frozen=True)
@@ -181,6 +212,8 @@ class ModelFiles:
     Attributes:
         config: The model's own.
         dtype: To load it in.
+        load_in: As `load_model` takes it.
+        device_map: Read already.
     """
 
     folder: Path
@@ -188,16 +221,26 @@ class ModelFiles:
     revision: str
     config: Any
     dtype: str
+    load_in: str | None = None
+    device_map: DeviceMap | str | None = None
 
 
-def find_files(name: str | Path, modality: str | None, dtype: str, revision: str | None) -> ModelFiles:
+def find_files(
+    name: str | Path,
+    modality: str | None,
+    dtype: str,
+    revision: str | None,
+    load_in: str | None = None,
+    device_map: DeviceMap | str | None = None,
+) -> ModelFiles:
     """Find a model and read its config; see `load_model`."""
     if dtype not in DTYPES:
         raise ModelError(f"There is no dtype {dtype!r} here; known: {', '.join(DTYPES)}.")
     if modality not in (None, "text", "vision"):
         raise InputError(f"There is no modality {modality!r}; known: text, vision.")
     folder, shown, found_revision = find_model(str(name), revision)
-    return ModelFiles(folder, shown, found_revision, _load_config(folder, shown), dtype)
+    config = _load_config(folder, shown)
+    return ModelFiles(folder, shown, found_revision, config, dtype, load_in, read_device_map(device_map))
 
 
 def ready(files: ModelFiles, module: Any, modality: str, device: str | None, reads: tuple[str, ...]) -> LoadedModel:
@@ -206,7 +249,8 @@ def ready(files: ModelFiles, module: Any, modality: str, device: str | None, rea
 
     folder, shown = files.folder, files.name
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    module = module.to(device).eval().requires_grad_(False)
+    device = input_device(module) if is_placed(module) else device
+    module = put_on(module, device).eval().requires_grad_(False)
     processor = _load_tokenizer(folder, shown) if modality == "text" else _load_image_processor(folder, shown)
     return LoadedModel(
         module=module,
@@ -220,6 +264,8 @@ def ready(files: ModelFiles, module: Any, modality: str, device: str | None, rea
         dtype=files.dtype,
         device=str(device),
         reads=reads,
+        devices=devices_of(module),
+        load_in=files.load_in,
     )
 
 
@@ -251,18 +297,21 @@ def load_weights(files: ModelFiles, auto: str = "AutoModel") -> tuple[Any, list[
     import transformers
     from safetensors import SafetensorError
 
+    options = loading_options(getattr(transformers, auto), files.config, files.device_map, files.load_in)
     try:
         with _quiet():
             model, found = getattr(transformers, auto).from_pretrained(
                 files.folder,
+                **options,
                 dtype=getattr(torch, files.dtype),
                 trust_remote_code=False,
                 use_safetensors=True,
                 local_files_only=True,
                 output_loading_info=True,
             )
-    except (ValueError, KeyError, OSError, RuntimeError, SafetensorError) as error:
-        raise ModelError(f"{files.name} does not load: {_first_line(error)}") from error
+    except (ValueError, KeyError, OSError, RuntimeError, ImportError, SafetensorError) as error:
+        in_bits = f" in {files.load_in}" if files.load_in else ""
+        raise ModelError(f"{files.name} does not load{in_bits}: {_first_line(error)}") from error
     head = [] if auto == "AutoModel" else sorted(key for key in found["missing_keys"] if _is_of_head(model, key))
     missing = sorted(key for key in found["missing_keys"] if key not in head and not HARMLESS_KEY.search(key))
     if missing:
@@ -297,15 +346,21 @@ def _has_decoder_of_texts(model: Any) -> bool:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """No progress bar and no report of unused weights while loading: what matters of it is checked."""
+    from logging import ERROR, getLogger
+
     from transformers.utils import logging
 
     level, shows_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    spreading = getLogger("accelerate.big_modeling")
+    before = spreading.level
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    spreading.setLevel(ERROR)
     try:
         yield
     finally:
         logging.set_verbosity(level)
+        spreading.setLevel(before)
         if shows_bar:
             logging.enable_progress_bar()
 
@@ -374,7 +429,8 @@ def _first_line(error: Exception) -> str:
 def _max_tokens(module: Any, tokenizer: Any) -> int | None:
     """The smallest limit that config, position table and tokenizer name; placeholders such as 1e30 do not count."""
     names = ("max_position_embeddings", "n_positions", "max_sequence_length", "n_ctx")
-    limits = [limit for name in names if isinstance(limit := getattr(module.config, name, None), int) and limit > 0]
+    config = module.config.get_text_config() if hasattr(module.config, "get_text_config") else module.config
+    limits = [limit for name in names if isinstance(limit := getattr(config, name, None), int) and limit > 0]
     for part_name, part in module.named_modules():
         if "position" in part_name and getattr(part, "padding_idx", None) is not None and part.num_embeddings in limits:
             limits.append(part.num_embeddings - part.padding_idx - 1)  # RoBERTa counts positions from padding_idx + 1

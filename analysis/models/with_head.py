@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.models.load import LoadedModel, find_files, load_model, load_weights, modalities, ready
+from analysis.models.placing import DeviceMap, put_on
 
 NEXT_TOKEN, MASKED_TOKEN, CLASS = "next token", "masked token", "class"
 """What a head predicts."""
@@ -45,6 +46,8 @@ def load_with_head(
     device: str | None = None,
     dtype: str = "float32",
     revision: str | None = None,
+    load_in: str | None = None,
+    device_map: DeviceMap | str | None = None,
 ) -> HeadedModel:
     """Load a model with its own head, as safely as `load_model` does; see there for the arguments.
 
@@ -56,7 +59,7 @@ def load_with_head(
         ModelError: As `load_model`.
         InputError: As `load_model`.
     """
-    files = find_files(name, modality, dtype, revision)
+    files = find_files(name, modality, dtype, revision, load_in, device_map)
     found, config = _head_of(files.config), files.config
     if found is None or getattr(config, "is_encoder_decoder", False):
         named = ", ".join(getattr(config, "architectures", None) or ["no class"])
@@ -68,14 +71,17 @@ def load_with_head(
         why = _unfit(files.name, whole, missing, predicts, modality)
         if not why:
             loaded = ready(files, tower, modalities(tower)[0], device, modalities(tower))
-            whole = whole.to(loaded.device).eval().requires_grad_(False)
+            whole = put_on(whole, loaded.device).eval().requires_grad_(False)
             why = _make_usable(whole, loaded, predicts)
         if not why:
             class_names = {int(number): str(name) for number, name in config.id2label.items()}
             return HeadedModel(
                 **vars(loaded), whole=whole, predicts=predicts, class_names=class_names if predicts == CLASS else {}
             )
-    loaded = load_model(name, modality=modality, device=device, dtype=dtype, revision=revision, part="encoder")
+    loaded = load_model(
+        name, modality=modality, device=device, dtype=dtype, revision=revision, part="encoder", load_in=load_in,
+        device_map=device_map,
+    )  # fmt: skip
     return HeadedModel(**vars(loaded), whole=loaded.module, no_head=why)
 
 

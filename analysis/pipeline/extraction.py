@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from analysis.pipeline.request import Request, checked
 from analysis.pipeline.samples import MapsOfSample
 from analysis.pipeline.sinks import measure_sinks, special_tokens
 from analysis.progress import Progress, Report, silent
+from analysis.types import VISION_AND_TEXT
 
 if TYPE_CHECKING:
     from analysis.capture import CapturePlan
@@ -61,6 +62,9 @@ def extract(
     part: str = "whole",
     target: str = "auto",
     generate: int = 0,
+    dtype: str = "float32",
+    load_in: str | None = None,
+    device_map: str | Path | Mapping[str, str | int] | None = None,
     report: Report = silent,
 ) -> Run:
     """Run a model over data and make a run; go on with it where an earlier call was stopped.
@@ -86,6 +90,9 @@ def extract(
             (what the model writes in any case) or ``same`` (the input text).
         generate: Let a decoder go on with every text for so many tokens at most, always the likeliest; the whole is
             captured in one pass, and the column ``written`` tells which tokens are its own.
+        dtype: Numbers that the model runs in: ``float32``, ``float16`` or ``bfloat16``.
+        load_in: ``8bit``: the weights of its linear layers in 8 bits, where bitsandbytes is installed.
+        device_map: Spreads a model that is too large for one device: ``auto``, a JSON file, or the map itself.
         report: Told how far the work has come.
 
     Returns:
@@ -99,8 +106,9 @@ def extract(
     from analysis.store.paths import partial_path
 
     request = checked(
-        model, data, limit, layers, attention, projection, seed, engine, run_id, states, part, target, generate
-    )
+        model, data, limit, layers, attention, projection, seed, engine, run_id, states, part, target, generate,
+        dtype, load_in, device_map,
+    )  # fmt: skip
     folder = Path(out_dir) if out_dir else runs_dir()
     prepared = _with_free_id(prepare(request, report), folder)
     finished = _finished(folder, prepared)
@@ -129,12 +137,21 @@ def prepare(request: Request, report: Report) -> Prepared:
         UserError: The data or the model cannot be read; the message says what to do.
     """
     from analysis.inputs import encode, read_data
-    from analysis.models import load_model
+    from analysis.models import load_model, read_device_map
 
     report(Progress("load", message=f"Reading {request.data}"))
     raw = read_data(request.data, limit=request.limit)
     report(Progress("load", message=f"Loading {request.model}"))
-    loaded = load_model(request.model, modality=raw.modality, part=request.part, writes=request.generate > 0)
+    loaded = load_model(
+        request.model,
+        modality=raw.modality if raw.texts is None else VISION_AND_TEXT,
+        part=request.part,
+        writes=request.generate > 0,
+        **request.loading,
+    )
+    if raw.texts is not None and loaded.modality == "text":
+        raw = read_data(request.data, limit=request.limit, modality="text")
+        raw.notes.append(f"{loaded.name} reads texts only: the images of the data are left out.")
     if request.generate and (loaded.sequences or loaded.modality != "text"):
         raise InputError(f"{loaded.name} is no decoder of texts, which alone goes on with one: leave --generate out.")
     if request.part == "encoder" and loaded.part != "encoder":
@@ -165,6 +182,10 @@ def prepare(request: Request, report: Report) -> Prepared:
         spec["target"] = request.target
     if request.generate:
         spec["generate"] = request.generate
+    if request.load_in:
+        spec["load_in"] = request.load_in
+    if placed := read_device_map(request.device_map):
+        spec["device_map"] = placed
     return Prepared(request, loaded, inputs, spec, request.run_id or _run_id(spec))
 
 
@@ -265,7 +286,7 @@ def _manifest(prepared: Prepared, plan: CapturePlan) -> dict[str, Any]:
         "model_revision": loaded.revision,
         "n_parameters": loaded.n_parameters,
         "dtype": loaded.dtype,
-        "device": loaded.device,
+        "device": " and ".join(loaded.devices),
         "data": inputs.data_name,
         "data_hash": inputs.data_hash,
         "modality": inputs.modality,

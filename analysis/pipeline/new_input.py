@@ -130,9 +130,11 @@ def load_run_model(run: Run, model: str | Path | None = None, *, with_head: bool
     load = load_with_head if with_head else load_model
     # Runs of one sequence may be of the encoder of a pair.
     part = {} if with_head else {"part": "whole" if len(run.sequences) > 1 else "encoder"}
+    spec = manifest.get("spec") or {}
     loaded = load(
-        chosen, modality=run.modality, dtype=str(manifest.get("dtype") or "float32"), revision=commit or None, **part
-    )
+        chosen, modality=run.modality, dtype=str(manifest.get("dtype") or "float32"), revision=commit or None,
+        load_in=spec.get("load_in"), device_map=spec.get("device_map"), **part,
+    )  # fmt: skip
     if revision and loaded.revision != revision:
         raise ModelError(
             f"{loaded.name} is not the model that run {run.run_id} was made with: its revision is "

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from analysis.errors import UserError
 
@@ -29,6 +30,14 @@ class Request:
     part: str = "whole"
     target: str = "auto"
     generate: int = 0
+    dtype: str = "float32"
+    load_in: str | None = None
+    device_map: Any = None
+
+    @property
+    def loading(self) -> dict[str, Any]:
+        """How the model is loaded, as `analysis.models.load_model` takes it."""
+        return {"dtype": self.dtype, "load_in": self.load_in, "device_map": self.device_map}
 
 
 def checked(
@@ -45,6 +54,9 @@ def checked(
     part: str = "whole",
     target: str = "auto",
     generate: int = 0,
+    dtype: str = "float32",
+    load_in: str | None = None,
+    device_map: Any = None,
 ) -> Request:
     """The request, when everything about it that can be known at once is right.
 
@@ -70,7 +82,7 @@ def checked(
         MapKind.parse(name)
     return Request(
         str(model), str(data), limit, parse_layers(layers), attention, names, seed, run_id, states, part, target,
-        generate,
+        generate, dtype, load_in, device_map,
     )  # fmt: skip
 
 

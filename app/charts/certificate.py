@@ -35,6 +35,7 @@ def certificate_sentences(certificate: Mapping[str, Any]) -> list[str]:
     if own is not None:
         said.append(
             f"The recorded attention weights differ from the model's own by at most {own:.1e} (weights are 0–1)."
+            + _of_rounding(certificate)
         )
     if eager != "compared":
         said.append(f"They could not be compared with the model's eager attention: {eager}.")
@@ -55,6 +56,17 @@ def certificate_sentences(certificate: Mapping[str, Any]) -> list[str]:
     if "left_out" in certificate and not certificate["left_out"]:
         said.append("No attention site was left out.")
     return [sentence for sentence in said if sentence]
+
+
+def _of_rounding(certificate: Mapping[str, Any]) -> str:
+    """What half precision adds to that; empty in full precision."""
+    rounding = _number(certificate.get("rounding"))
+    if not rounding or certificate.get("dtype", "float32") == "float32":
+        return ""
+    return (
+        f" It ran in {certificate.get('dtype')}: rounding its scores alone, as its own eager function does, moves "
+        f"weights by up to {rounding:.1e}."
+    )
 
 
 def _traced(certificate: Mapping[str, Any]) -> str:
@@ -79,7 +91,8 @@ def _of_implementations(certificate: Mapping[str, Any]) -> str:
         for key, site in _sites(certificate).items()
         if key not in missing and (figure := _number(site.get("between_implementations_max_abs_diff"))) is not None
     }
-    far = [label for label, figure in between.items() if figure > OTHERWISE]
+    rounding = _number(certificate.get("rounding")) or 0.0
+    far = [label for label, figure in between.items() if figure > max(OTHERWISE, 4 * rounding)]
     if not far:
         return ""
     return (
@@ -131,7 +144,11 @@ def made_by(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
         "Attention": spec.get("attention"),
         "Maps": ", ".join(spec["projection"]) or "none" if "projection" in spec else None,
         "Seed": spec.get("seed"),
-        "Ran as": _joined(manifest.get("dtype"), manifest.get("device") and f"on {manifest['device']}"),
+        "Ran as": _joined(
+            manifest.get("dtype"),
+            "linear layers in 8 bits" if spec.get("load_in") == "8bit" else None,
+            manifest.get("device") and f"on {manifest['device']}",
+        ),
         "Made": manifest.get("created") and f"{str(manifest['created'])[:19].replace('T', ' ')} UTC",
         "Versions": _joined(
             manifest.get("code_version") and f"QK Atlas {manifest['code_version']}",
