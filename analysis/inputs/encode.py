@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import InputError
-from analysis.inputs.records import TEXT, ColumnInfo, Inputs, RawData
+from analysis.inputs.records import AUDIO, TEXT, ColumnInfo, Inputs, RawData
 from analysis.inputs.user_columns import describe_user_column, rides_with_tokens
+from analysis.types import VISION_AND_TEXT
 
 if TYPE_CHECKING:
     from analysis.inputs.table import EncodedRows
@@ -42,8 +43,13 @@ def encode(
     Raises:
         InputError: Texts for a model of images or the other way round, or nothing can be encoded.
     """
+    if model.modality == VISION_AND_TEXT and raw.texts is not None:
+        from analysis.inputs.image_texts import encode_image_texts
+
+        limits = [limit for limit in (model.max_tokens, max_tokens) if limit is not None]
+        return _assemble(raw, encode_image_texts(raw, model, min(limits, default=None)), VISION_AND_TEXT)
     if raw.modality != model.modality:
-        words = {"text": "texts", "vision": "images"}
+        words = {"text": "texts", "vision": "images", "audio": "sounds"}
         reads = words.get(model.modality, model.modality)
         raise InputError(
             f"{raw.name} holds {words[raw.modality]} and {model.name} reads {reads}; "
@@ -63,6 +69,10 @@ def encode(
             encoded = encode_continued(raw, model, min(limits, default=None), generate, wrote)
         else:
             encoded = encode_texts(raw, model.processor, min(limits, default=None))
+    elif raw.modality == AUDIO:
+        from analysis.inputs.sound_tokens import encode_sounds
+
+        encoded = encode_sounds(raw, model)
     else:
         from analysis.inputs.image_tokens import encode_images
 
@@ -70,7 +80,7 @@ def encode(
     return _assemble(raw, encoded)
 
 
-def _assemble(raw: RawData, encoded: EncodedRows) -> Inputs:
+def _assemble(raw: RawData, encoded: EncodedRows, modality: str | None = None) -> Inputs:
     sizes = np.diff(encoded.starts)
     user = {
         f"user_{name}" if encoded.target and name.casefold() in ("sequence", "target") else name: [
@@ -96,7 +106,7 @@ def _assemble(raw: RawData, encoded: EncodedRows) -> Inputs:
         token_columns=_token_columns(tokens, encoded.columns, riding),
         skipped=[*raw.skipped, *encoded.skipped],
         notes=notes,
-        modality=raw.modality,
+        modality=modality or raw.modality,
         data_name=raw.name,
         data_hash=raw.data_hash,
         read_tensors=encoded.read_tensors,

@@ -22,7 +22,7 @@ RESERVED_COLUMNS = frozenset(
     """input_id text image audio name width height n_tokens n_cut position char_start char_end is_special segment row
     column position_share position_from_end length frequency word_class is_word_start hue saturation luminance
     edge_energy
-    object seconds duration loudness crossings centroid is_silence hertz
+    object seconds duration loudness crossings centroid level hertz is_padding
     site head kind metric value null x y z projection""".split()
 )
 """Names of the input, token and coordinate tables; a user column of such a name becomes ``user_<name>``."""

@@ -40,7 +40,7 @@ def image_layout(module: Any, height: int, width: int, n_tokens: int) -> ImageLa
             f"{type(module).__name__} makes {n_tokens} tokens of a {height} x {width} image, fewer than its {rows} x "
             f"{columns} patches: models that merge patches cannot be laid out as a grid."
         )
-    return ImageLayout(_prefix_names(module, n_prefix), rows, columns, patch_height, patch_width)
+    return ImageLayout(prefix_names(module, n_prefix), rows, columns, patch_height, patch_width)
 
 
 def _patch_grid(module: Any, height: int, width: int) -> tuple[tuple[int, int], int, int]:
@@ -62,7 +62,7 @@ def _patch_grid(module: Any, height: int, width: int) -> tuple[tuple[int, int], 
     return patch, height // patch[0], width // patch[1]
 
 
-def _prefix_names(module: Any, n_prefix: int) -> tuple[str, ...]:
+def prefix_names(module: Any, n_prefix: int) -> tuple[str, ...]:
     """Names of the tokens before the patches, from the model's learned tokens; numbered when those do not add up."""
     words = {"cls_token": "CLS", "class_embedding": "CLS", "distillation_token": "DIST"}
     names, n_registers = [], 0

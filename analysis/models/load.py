@@ -6,16 +6,18 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from analysis.errors import InputError, ModelError
 from analysis.models.decoding import continue_greedily, read_in_training, write_greedily
 from analysis.models.find import find_model
 from analysis.models.forward import count_image_tokens
+from analysis.models.hearing import Hearing, SoundLayout, hear, load_feature_extractor
 from analysis.models.layout import ImageLayout, image_layout
 from analysis.models.placing import (
     DeviceMap,
@@ -48,10 +50,10 @@ class LoadedModel:
 
     Attributes:
         module: The tower for the modality, in eval mode, on `device`.
-        processor: Fast tokenizer (text) or image processor (vision).
+        processor: Fast tokenizer (text), image processor (vision) or feature extractor (audio).
         name: Bundled name, hub id, or a folder's base name.
         revision: Commit of the hub, or ``sha256:...`` over a folder's files.
-        modality: ``text`` or ``vision``.
+        modality: ``text``, ``vision`` or ``audio``.
         max_tokens: Longest input in tokens; None when the model has no limit or takes images.
         reads: Every modality of the whole model, of which `module` may be one tower.
         part: One of `PARTS`; ``encoder`` where `module` is that of an encoder-decoder.
@@ -119,6 +121,18 @@ class LoadedModel:
         """
         return image_layout(self.module, height, width, n_tokens)
 
+    def hear(self, samples: Float[np.ndarray, " sample"]) -> dict[str, np.ndarray]:
+        """What the model reads of a sound at its own rate, without the batch axis; see `hear` of `hearing`."""
+        return hear(self.processor, samples)
+
+    def sound_layout(self, arrays: dict[str, np.ndarray]) -> SoundLayout:
+        """Which token of a processed sound is what; see `analysis.models.hearing.Hearing.layout`."""
+        return self._hearing.layout(arrays)
+
+    @cached_property
+    def _hearing(self) -> Hearing:
+        return Hearing(self.module, self.processor, self.name)
+
     def n_image_tokens(self, height: int, width: int) -> int:
         """How many tokens the model makes of one processed image, special ones included.
 
@@ -148,7 +162,8 @@ def load_model(
 
     Args:
         name: A bundled name (``demo-language``), a folder with ``config.json`` and safetensors, or a hub id.
-        modality: ``text`` or ``vision``; chooses the tower of a two-tower model. By default what the model reads.
+        modality: ``text``, ``vision`` or ``audio``; chooses the tower of a two-tower model. By default what the model
+            reads.
         device: As torch names it; by default the GPU where there is one.
         dtype: ``float32``, ``float16`` or ``bfloat16``.
         revision: Branch, tag or commit on the hub; not for folders.
@@ -236,8 +251,8 @@ def find_files(
     """Find a model and read its config; see `load_model`."""
     if dtype not in DTYPES:
         raise ModelError(f"There is no dtype {dtype!r} here; known: {', '.join(DTYPES)}.")
-    if modality not in (None, "text", "vision"):
-        raise InputError(f"There is no modality {modality!r}; known: text, vision.")
+    if modality not in (None, "text", "vision", "audio", VISION_AND_TEXT):
+        raise InputError(f"There is no modality {modality!r}; known: text, vision, audio.")
     folder, shown, found_revision = find_model(str(name), revision)
     config = _load_config(folder, shown)
     return ModelFiles(folder, shown, found_revision, config, dtype, load_in, read_device_map(device_map))
@@ -251,7 +266,8 @@ def ready(files: ModelFiles, module: Any, modality: str, device: str | None, rea
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     device = input_device(module) if is_placed(module) else device
     module = put_on(module, device).eval().requires_grad_(False)
-    processor = _load_tokenizer(folder, shown) if modality == "text" else _load_image_processor(folder, shown)
+    load = {"text": _load_tokenizer, "vision": _load_image_processor, "audio": load_feature_extractor}[modality]
+    processor = load(folder, shown)
     return LoadedModel(
         module=module,
         processor=processor,

@@ -60,7 +60,7 @@ def draw_sample(inputs: Inputs, n_heads: int, seed: int) -> Sample:
     lengths = inputs.lengths()
     if inputs.target:
         lengths = np.minimum(inputs.lengths(ENCODER), inputs.lengths(DECODER))
-    if inputs.modality == "text":
+    if "width" not in inputs.inputs:
         n_positions = int(min(MOST_POSITIONS, np.median(lengths)))
         able = np.flatnonzero(lengths >= n_positions)
     else:

@@ -29,7 +29,9 @@ def token_facts(inputs: Inputs, processor: Any) -> TokenFacts:
         inputs: The encoded data.
         processor: The model's tokenizer, or its image processor.
     """
-    names = {} if inputs.modality == "vision" else {"cls": processor.cls_token, "separator": processor.sep_token}
+    names = {}
+    if inputs.modality == "text":
+        names = {"cls": processor.cls_token, "separator": processor.sep_token}
     return facts_of_tables(inputs.inputs, inputs.tokens, names)
 
 
@@ -64,6 +66,8 @@ def _spans(tokens: pd.DataFrame, starts: np.ndarray) -> dict[str, tuple[np.ndarr
 
 
 def _of_images(tokens: pd.DataFrame) -> dict[str, np.ndarray | None]:
+    if not tokens["row"].notna().any():
+        return {}  # frames of a sound have no places on a grid
     cls = (tokens["text"] == "CLS").to_numpy(dtype=bool)
     fields = {name: tokens[name].fillna(-1).to_numpy(np.int32) for name in ("row", "column")}
     labels = tokens["object"].astype("category").cat.codes.to_numpy(np.int32) if "object" in tokens else None
