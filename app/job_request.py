@@ -32,6 +32,12 @@ class JobRequest:
         projections: Maps to make; none named = the command's default.
         run_id: Continue or name this run; None lets the command choose.
         attention: Whether attention is kept on disk: ``auto``, ``store`` or ``recompute``.
+        part: ``whole``, or ``encoder`` for that of an encoder-decoder alone.
+        target: What the decoder of an encoder-decoder reads: ``auto``, ``generate`` or ``same``.
+        generate: Tokens that a decoder writes behind each text, at most.
+        dtype: Numbers the model runs in.
+        load_in: ``8bit`` for weights in 8 bits.
+        device_map: ``auto`` to spread a model over devices.
     """
 
     model: str
@@ -42,6 +48,12 @@ class JobRequest:
     seed: int = 0
     run_id: str | None = None
     attention: str = "auto"
+    part: str = "whole"
+    target: str = "auto"
+    generate: int = 0
+    dtype: str = "float32"
+    load_in: str | None = None
+    device_map: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "projections", tuple(self.projections))
@@ -61,6 +73,12 @@ class JobRequest:
         said += [f"--limit={self.limit}"] if self.limit is not None else []
         said += [f"--layers={self.layers}"] if self.layers else []
         said += [f"--attention={self.attention}"] if self.attention != "auto" else []
+        said += [f"--part={self.part}"] if self.part != "whole" else []
+        said += [f"--target={self.target}"] if self.target != "auto" else []
+        said += [f"--generate={self.generate}"] if self.generate else []
+        said += [f"--dtype={self.dtype}"] if self.dtype != "float32" else []
+        said += [f"--load-in={self.load_in}"] if self.load_in else []
+        said += [f"--device-map={self.device_map}"] if self.device_map else []
         said += [f"--run-id={self.run_id}"] if self.run_id else []
         return said + (["--projection", *self.projections] if self.projections else [])
 
@@ -107,14 +125,21 @@ def request_of(spec: Mapping[str, Any], run_id: str) -> JobRequest:
         seed=int(spec.get("seed") or 0),
         run_id=run_id,
         attention=str(spec.get("attention") or "auto"),
+        part=str(spec.get("part") or "whole"),
+        target=str(spec.get("target") or "auto"),
+        generate=int(spec.get("generate") or 0),
+        dtype=str(spec.get("dtype") or "float32"),
+        load_in=spec.get("load_in"),
+        device_map="auto" if spec.get("device_map") == "auto" else None,
     )
 
 
 def is_repeatable(spec: Mapping[str, Any]) -> bool:
-    """Whether model and data are found by their names alone: bundled data, and a bundled model or one of the hub.
+    """Whether model and data are found by their names alone: bundled data, and a bundled model or one of the hub; and
+    no device map of a file is needed.
 
     A folder's model is told by its revision, a fingerprint of the files instead of a commit.
     """
     model, revision = spec.get("model"), str(spec.get("model_revision") or "sha256:")
     is_named = model in BUNDLED_MODELS or (isinstance(model, str) and not revision.startswith("sha256:"))
-    return is_named and spec.get("data") in BUNDLED_DATA
+    return is_named and spec.get("data") in BUNDLED_DATA and not isinstance(spec.get("device_map"), Mapping)

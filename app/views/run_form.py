@@ -17,6 +17,7 @@ from analysis.store import runs_dir
 from app import jobs, widgets
 from app.glossary import meaning
 from app.job_request import HUB_ID, JobRequest
+from app.model_kind import PAIR, UNKNOWN, WRITES, model_kind
 from app.views.run_plan import forget_plan, render_plan, start_plan
 
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -41,6 +42,7 @@ def render_form(runs: pd.DataFrame) -> None:
             data = _pick_data(model)
         with third:
             limits = _pick_limits()
+            limits |= _pick_more(model)
             with st.container(horizontal=True):
                 wants_plan = st.button(
                     "Estimate", key="form_plan", help="A dry run on the longest input. Writes no run."
@@ -142,6 +144,53 @@ def _pick_limits() -> dict:
         help=meaning("map", "More can be added later."),
     )
     return {"limit": limit, "layers": chosen or None, "projections": tuple(maps) or ("none",)}
+
+
+_NUMBERS = {
+    "float32": "float32, exact",
+    "float16": "float16, half the memory",
+    "bfloat16": "bfloat16, half the memory",
+}
+_READS = {
+    "auto": "the column target, else what the model writes",
+    "generate": "what the model writes",
+    "same": "the input text itself",
+}
+_PARTS = {"whole": "encoder, decoder and cross-attention", "encoder": "the encoder alone"}
+
+
+def _pick_more(model: str) -> dict:
+    """What few runs need: as much of it as makes sense for the model."""
+    kind = model_kind(model)
+    more: dict = {}
+    with st.expander("More"):
+        if kind in (WRITES, UNKNOWN):
+            more["generate"] = st.number_input(
+                "Tokens to write behind each text, at most", min_value=0, max_value=512, value=0, key="form_generate",
+                help="A language model goes on with every text, always with the likeliest token, and the whole is "
+                "captured: the Input page then goes through it step by step. 0: the texts as they are. Not for models "
+                "of images, or without the head that writes.",
+            )  # fmt: skip
+        if kind in (PAIR, UNKNOWN):
+            more["part"] = st.selectbox(
+                "Part of an encoder-decoder", list(_PARTS), key="form_part", format_func=_PARTS.get,
+                help="Such a model reads the input with its encoder, and a second text with its decoder. Says nothing "
+                "of other models.",
+            )  # fmt: skip
+            more["target"] = st.selectbox(
+                "The decoder reads", list(_READS), key="form_target", format_func=_READS.get,
+                disabled=more["part"] == "encoder",
+                help="The text of the second sequence: a column target of the data, or up to 64 tokens that the model "
+                "writes by itself.",
+            )  # fmt: skip
+        more["dtype"] = st.selectbox(
+            "Numbers", list(_NUMBERS), key="form_dtype", format_func=_NUMBERS.get,
+            help="What the model computes in. In half precision its attention is exact to 3 digits (float16) or 2 "
+            "(bfloat16); the certificate says by how much.",
+        )  # fmt: skip
+    if more.get("part") == "encoder":
+        more["target"] = "auto"
+    return more
 
 
 def _materialise(data: str | list[tuple[str, bytes]]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.job_request import JobRequest, is_repeatable, request_of
+from app.model_kind import OTHER, PAIR, UNKNOWN, WRITES, model_kind
 
 SPEC = {
     "model": "demo-language", "model_revision": "sha256:77", "data": "demo-sentences", "limit": 40, "layers": [0, 2, 3],
@@ -28,6 +29,30 @@ def test_what_the_command_reads_is_the_same_spec():
     assert (options.limit, options.layers, options.attention, options.seed) == (40, "0,2,3", "store", 5)
     assert list(options.projection) == ["atlas", "linear"]
     assert options.run_id == "half"
+
+
+def test_how_a_model_is_loaded_and_what_it_writes_is_in_the_command():
+    from analysis.cli import make_parser
+
+    spec = {
+        **SPEC, "part": "encoder", "target": "same", "generate": 7, "dtype": "bfloat16", "load_in": "8bit",
+        "device_map": "auto",
+    }  # fmt: skip
+    options = make_parser().parse_args(request_of(spec, "half").arguments())
+    assert (options.part, options.target, options.generate) == ("encoder", "same", 7)
+    assert (options.dtype, options.load_in, options.device_map) == ("bfloat16", "8bit", "auto")
+    assert not is_repeatable({**SPEC, "device_map": {"h": "disk"}})  # the file of the map is not known
+
+
+def test_settings_are_asked_for_where_they_make_sense(tmp_path):
+    import json
+
+    kinds = [model_kind(name) for name in ("demo-language", "demo-vision", "owner/name", "")]
+    assert kinds == [WRITES, OTHER, UNKNOWN, UNKNOWN]
+    (tmp_path / "config.json").write_text(json.dumps({"is_encoder_decoder": True}), encoding="utf-8")
+    assert model_kind(str(tmp_path)) == PAIR
+    (tmp_path / "config.json").write_text("[]", encoding="utf-8")
+    assert model_kind(str(tmp_path)) == UNKNOWN
 
 
 def test_only_names_that_lead_back_are_repeatable():
