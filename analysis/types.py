@@ -26,6 +26,9 @@ model, among which images take their place."""
 
 class InputSequence(NamedTuple):
     """One of the token lists that an input of a model is made of.
+VISION_AND_TEXT = "vision and text"
+"""The modality of a language model that sees, and of its runs."""
+
 
     Attributes:
         name: As in the column ``sequence`` of the token table: `ENCODER`, `DECODER`, `IMAGE_PART`, `TEXT_PART` ...

@@ -69,7 +69,7 @@ def save_tiny_bart(folder: Path, with_head: bool = True) -> Path:
     """A random BART of 2 + 2 layers of 4 heads, sharp enough to see, with a byte-level tokenizer of its own."""
     from transformers import BartConfig, BartForConditionalGeneration, BartModel
 
-    tokenizer = _byte_tokenizer()
+    tokenizer = byte_tokenizer()
     config = BartConfig(
         vocab_size=len(tokenizer), d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4,
         decoder_attention_heads=4, encoder_ffn_dim=48, decoder_ffn_dim=48, max_position_embeddings=128,
@@ -83,7 +83,7 @@ def save_tiny_t5(folder: Path) -> Path:
     """A random T5 of 2 + 2 layers of 4 heads with relative position biases, with the same tokenizer."""
     from transformers import T5Config, T5ForConditionalGeneration
 
-    tokenizer = _byte_tokenizer()
+    tokenizer = byte_tokenizer()
     config = T5Config(
         vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=48, num_layers=2, num_decoder_layers=2, num_heads=4,
         pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id,
@@ -92,7 +92,7 @@ def save_tiny_t5(folder: Path) -> Path:
     return _save_sharp(T5ForConditionalGeneration(config), tokenizer, folder)
 
 
-def _byte_tokenizer():
+def byte_tokenizer():
     """Bytes and a few words, ``<s>`` in front and ``</s>`` behind."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast

@@ -81,7 +81,7 @@ def capture_into(
 
     def keeps_all(site: Site, batch: list[int]) -> bool:
         # Where an input is one sequence the first of a batch is the longest, and speaks for the others.
-        members = batch if inputs.target else batch[:1]
+        members = batch if inputs.is_in_parts else batch[:1]
         sides = (inputs.lengths(name)[members].tolist() for name in (site.query_sequence, site.key_sequence))
         return all(keeps_attention(site, *shape, attention) for shape in set(zip(*sides, strict=True)))
 

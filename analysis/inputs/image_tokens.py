@@ -55,7 +55,6 @@ def encode_images(raw: RawData, model: LoadedModel) -> EncodedRows:
     """
     kept, skipped, problems = [], [], []
     inputs, tokens, layouts = [], [], {}
-    thumbnail_pixels = THUMBNAIL_PIXELS if len(raw) <= MANY_IMAGES else SMALL_THUMBNAIL_PIXELS
     for index, source in enumerate(raw.rows):
         try:
             seen = see(source, model.processor)
@@ -71,7 +70,7 @@ def encode_images(raw: RawData, model: LoadedModel) -> EncodedRows:
             skipped.append(Skipped(source.name, str(layouts[size])))
             continue
         kept.append(index)
-        inputs.append(_describe_input(source, seen, thumbnail_pixels))
+        inputs.append(_describe_input(source, seen, len(raw)))
         tokens.append(_describe_tokens(seen, source, layouts[size]))
     if not kept:
         if refusals := [layout for layout in layouts.values() if isinstance(layout, ModelError)]:
@@ -162,13 +161,20 @@ def _layout(model: LoadedModel, size: tuple[int, int]) -> ImageLayout | ModelErr
         return refusal
 
 
-def _describe_input(source: ImageSource, seen: SeenImage, side: int) -> dict[str, object]:
-    height, width, _ = seen.pixels.shape
-    picture = Image.fromarray(np.rint(seen.pixels * 255).astype(np.uint8))
+def picture_bytes(picture: Image.Image, n_images: int) -> bytes:
+    """A thumbnail as PNG, smaller where a run has many images."""
+    side = THUMBNAIL_PIXELS if n_images <= MANY_IMAGES else SMALL_THUMBNAIL_PIXELS
+    picture = picture.copy()
     picture.thumbnail((side, side))
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG")
-    return {"name": source.name, "image": buffer.getvalue(), "width": width, "height": height}
+    return buffer.getvalue()
+
+
+def _describe_input(source: ImageSource, seen: SeenImage, n_images: int) -> dict[str, object]:
+    height, width, _ = seen.pixels.shape
+    picture = Image.fromarray(np.rint(seen.pixels * 255).astype(np.uint8))
+    return {"name": source.name, "image": picture_bytes(picture, n_images), "width": width, "height": height}
 
 
 def _describe_tokens(seen: SeenImage, source: ImageSource, layout: ImageLayout) -> dict[str, np.ndarray]:

@@ -40,7 +40,8 @@ def read_data(
             the sounds.
 
     Returns:
-        The readable rows; rows and files that cannot be read are listed in `skipped`.
+        The readable rows; rows and files that cannot be read are listed in `skipped`. Of a table with a column
+        ``image`` and a column ``text`` the images, with the texts beside them (`RawData.texts`).
 
     Raises:
         InputError: There is no such data, it has no such column, or not one row can be read.
@@ -115,7 +116,8 @@ def _read_table(name: str, path: Path, table: Table, limit: int | None, modality
     modality, column = _pick_column(name, columns, table, modality)
     known = {spelled.casefold(): spelled for spelled in columns}
     mask, mask_labels = known.get("mask"), known.get("mask_labels")
-    kept, names, cells_kept, prints = [], [], [], []
+    beside = known.get("text") if modality == VISION else None
+    kept, names, cells_kept, prints, texts = [], [], [], [], []
     n_blank = n_replaced = 0
     for row_name, cells in rows:
         if limit is not None and len(kept) == limit:
@@ -135,6 +137,8 @@ def _read_table(name: str, path: Path, table: Table, limit: int | None, modality
             else:
                 item = _image_cell(path.parent, row_name, value, cells.get(mask), cells.get(mask_labels))
                 fingerprint = _fingerprint(item)
+                if beside is not None:
+                    texts.append(_text_cell("" if cells.get(beside) is None else cells[beside])[0])
         except Unreadable as reason:
             table.skipped.append(Skipped(_row_label(row_name, value), str(reason)))
             continue
@@ -149,7 +153,9 @@ def _read_table(name: str, path: Path, table: Table, limit: int | None, modality
         notes.append(f"{n_blank:,} blank {'line was' if n_blank == 1 else 'lines were'} left out.")
     if n_replaced:
         notes.append(f"{n_replaced:,} of {len(kept):,} texts held bytes that are not UTF-8, shown as \ufffd.")
-    return RawData(name, modality, kept, names, user, table.skipped, notes, _hash(prints, user))
+    return RawData(
+        name, modality, kept, names, user, table.skipped, notes, _hash(prints, user), None if beside is None else texts
+    )
 
 
 def _peek(table: Table) -> tuple[list[str], Iterator[Row]]:

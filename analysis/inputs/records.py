@@ -23,6 +23,7 @@ RESERVED_COLUMNS = frozenset(
     column position_share position_from_end length frequency word_class is_word_start hue saturation luminance
     edge_energy
     object seconds duration loudness crossings centroid level hertz is_padding
+    span crop left top right bottom
     site head kind metric value null x y z projection""".split()
 )
 """Names of the input, token and coordinate tables; a user column of such a name becomes ``user_<name>``."""
@@ -101,6 +102,7 @@ class RawData:
         skipped: Rows and files left out, with the reason.
         notes: Sentences on what was changed or left out in bulk (blank lines, replaced bytes).
         data_hash: ``sha256:...`` over the rows read and their user columns, whatever file format held them.
+        texts: Of images, the text beside each, where the data has a column ``text`` too; it is a user column as well.
     """
 
     name: str
@@ -111,6 +113,7 @@ class RawData:
     skipped: list[Skipped]
     notes: list[str]
     data_hash: str
+    texts: list[str] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -144,6 +147,11 @@ class Inputs:
 
     def __len__(self) -> int:
         return len(self.inputs)
+
+    @property
+    def is_in_parts(self) -> bool:
+        """An input is several sequences, as the column ``sequence`` of its tokens says."""
+        return "sequence" in self.tokens
 
     def lengths(self, sequence: str = "") -> Int[np.ndarray, " input"]:
         """Tokens of every input that are of a sequence (`Site.query_sequence`); all of them for ``""``."""

@@ -50,14 +50,18 @@ class TokenFacts:
     Attributes:
         fields: By the names of `Tokens`, those that are known.
         spans: Where an input is several sequences: the first token of each input in each, and the one behind its last.
+        parts: Facts of single sequences, where other things are known of each: patches of pictures, words of texts.
     """
 
     starts: Int[np.ndarray, " input_and_one"]
     fields: dict[str, np.ndarray]
     spans: dict[str, tuple[Int[np.ndarray, " input"], Int[np.ndarray, " input"]]] = field(default_factory=dict)
+    parts: dict[str, TokenFacts] = field(default_factory=dict)
 
     def batch(self, inputs: Sequence[int] | Int[np.ndarray, " input"], n_tokens: int, sequence: str = "") -> Tokens:
         """The tokens of some inputs, or those of one sequence of them, padded to one length: with -1, or False."""
+        if sequence in self.parts:
+            return self.parts[sequence].batch(inputs, n_tokens)
         firsts, ends = self.spans[sequence] if sequence else (self.starts[:-1], self.starts[1:])
         places = firsts[np.asarray(inputs)][:, None] + np.arange(n_tokens)
         inside = places < ends[np.asarray(inputs)][:, None]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis.metrics.tokens import TokenFacts
-from analysis.types import DECODER, ENCODER
+from analysis.types import DECODER, ENCODER, IMAGE_PART, TEXT_PART, VISION_AND_TEXT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +30,7 @@ def token_facts(inputs: Inputs, processor: Any) -> TokenFacts:
         processor: The model's tokenizer, or its image processor.
     """
     names = {}
-    if inputs.modality == "text":
+    if inputs.modality in ("text", VISION_AND_TEXT):
         names = {"cls": processor.cls_token, "separator": processor.sep_token}
     return facts_of_tables(inputs.inputs, inputs.tokens, names)
 
@@ -47,6 +47,9 @@ def facts_of_tables(inputs: pd.DataFrame, tokens: pd.DataFrame, names: dict[str,
     special = tokens["is_special"].to_numpy(dtype=bool)
     fields = {"special": special} if special.any() else {}
     spans = _spans(tokens, starts)
+    if "sequence" in tokens and set(tokens["sequence"]) == {IMAGE_PART, TEXT_PART}:
+        parts = {name: _of_part(inputs, tokens[tokens["sequence"] == name], names) for name in (IMAGE_PART, TEXT_PART)}
+        return TokenFacts(starts, fields, parts=parts)
     if spans:
         texts = [text for pair in zip(inputs["text"], inputs["target"], strict=True) for text in pair]
         bounds = np.append(np.stack([spans[name][0] for name in (ENCODER, DECODER)], axis=1).ravel(), starts[-1])
@@ -54,6 +57,21 @@ def facts_of_tables(inputs: pd.DataFrame, tokens: pd.DataFrame, names: dict[str,
     else:
         fields |= _of_texts(inputs["text"].tolist(), tokens, starts, names) if "text" in inputs else _of_images(tokens)
     return TokenFacts(starts, {name: values for name, values in fields.items() if values is not None}, spans)
+
+
+def _of_part(inputs: pd.DataFrame, tokens: pd.DataFrame, names: dict[str, str | None]) -> TokenFacts:
+    """Facts of the tokens of the vision tower, which lie on a grid, or of the language model, which are a text: there
+    the places of a picture's tokens count in the text, as those of its words do."""
+    counts = tokens.groupby("input_id", sort=False).size().reindex(inputs["input_id"]).to_numpy()
+    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    special = tokens["is_special"].to_numpy(dtype=bool)
+    if (tokens["sequence"] == TEXT_PART).all():
+        fields = _of_texts(inputs["text"].tolist(), tokens, starts, names)
+        fields["identity"] = np.where(tokens["span"] == "image", -1, fields["identity"]).astype(np.int32)
+    else:
+        fields = _of_images(tokens)
+    fields = {**fields, "special": special if special.any() else None}
+    return TokenFacts(starts, {name: values for name, values in fields.items() if values is not None})
 
 
 def _spans(tokens: pd.DataFrame, starts: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
