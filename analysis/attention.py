@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float
 
+from analysis.types import Site
+
 
 def recompute(
     queries: Float[np.ndarray, "head query d_head"],
@@ -49,6 +51,22 @@ def recompute(
         total += np.exp(sink_logits[:, None, None].astype(np.float32) - top)
     weights /= np.where(total == 0, np.float32(1), total)
     return weights
+
+
+def shares_of(site: Site, weights: Float[np.ndarray, "*lead query key"]) -> Float[np.ndarray, "*lead query key"]:
+    """Attention as measures take it: weights in 0..1 whose rows sum to 1 at most.
+
+    Those of a softmax are that already. Of signed ones (`Site.is_signed`) it is the absolute value, each row divided by
+    its sum: how much of what a token takes in comes from each token, whichever way it pushes. Ours.
+
+    Args:
+        weights: Of some heads of the site; not changed.
+    """
+    if not site.is_signed:
+        return weights
+    size = np.abs(weights)
+    total = size.sum(axis=-1, keepdims=True)
+    return (size / np.where(total > 0, total, np.float32(1))).astype(np.float32, copy=False)
 
 
 def score_parts(

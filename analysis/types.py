@@ -12,6 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
+IMPLICIT, RETURNED = "implicit", "output_attentions"
+"""Routes by which attention is reached without queries and keys; see `Site.route`."""
+
 QUERY, KEY = "query", "key"
 """The two kinds of point. No other words (source, target, ...) are used for them anywhere."""
 
@@ -23,12 +26,12 @@ IMAGE_PART, TEXT_PART = "image", "text"
 """The sequences of an input of a language model that sees: the tokens of the vision tower, and those of the language
 model, among which images take their place."""
 
-
-class InputSequence(NamedTuple):
-    """One of the token lists that an input of a model is made of.
 VISION_AND_TEXT = "vision and text"
 """The modality of a language model that sees, and of its runs."""
 
+
+class InputSequence(NamedTuple):
+    """One of the token lists that an input of a model is made of.
 
     Attributes:
         name: As in the column ``sequence`` of the token table: `ENCODER`, `DECODER`, `IMAGE_PART`, `TEXT_PART` ...
@@ -83,12 +86,14 @@ class Site:
         key: Qualified module name and call ordinal, as in ``encoder.layer.3.attention.self#0``.
         label: ``modality.stack.role.depth``, as in ``text.enc.self.3``; unique in a model.
         n_kv_heads: Key heads; smaller than `n_heads` when queries share keys (grouped queries).
+        d_head: Width of a query and of a key; 0 where attention was reached without them, see `has_vectors`.
         d_value: Width of a value; may differ from `d_head`.
         scale: Factor on q·k before the softmax.
         band: Who may attend to whom. None when no band describes the mask: attention is then stored.
         softcap: ``c`` of ``c * tanh(score / c)`` before the softmax, or None.
         has_sink_logits: The softmax has a learned extra column, so rows sum to less than 1.
-        route: How the call was reached: ``interface``, ``optrace`` or ``output_attentions``.
+        route: How the call was reached: ``interface``, ``optrace``, ``output_attentions`` (the model returns the
+            attention and no queries and keys) or ``implicit`` (computed from a state-space layer, see `is_signed`).
         recomputable: Attention computed from the stored q and k is within 2e-3 of the model's own.
         query_sequence: Which sequence of the input its queries are the tokens of, as in `InputSequence.name`; empty
             where an input is one sequence.
@@ -122,6 +127,17 @@ class Site:
     def is_cross(self) -> bool:
         """True when the keys are tokens of another sequence than the queries."""
         return self.query_sequence != self.key_sequence
+
+    @property
+    def has_vectors(self) -> bool:
+        """False where attention is all there is: no queries and keys, and so no joint map."""
+        return self.d_head > 0
+
+    @property
+    def is_signed(self) -> bool:
+        """True for the implicit attention of a state-space layer: weights of both signs, whose rows need not sum to 1.
+        Measures are taken of `analysis.attention.shares_of` them."""
+        return self.route == IMPLICIT
 
     @property
     def stack_label(self) -> str:
@@ -160,7 +176,7 @@ class SiteCapture:
             subtracted, where only what is stored was asked for.
         value_norms: Euclidean norm of each value vector.
         allowed: True where the query may attend to the key.
-        attention: After the softmax, in fp32. None when nobody asked for it.
+        attention: After the softmax, in fp32; signed where `Site.is_signed`. None when nobody asked for it.
         must_store: The stored q and k would not give this attention back (irregular mask, position bias, ...).
     """
 

@@ -11,12 +11,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from analysis.capture.alone import returned_calls
 from analysis.capture.folding import block_diagonal, folded, n_blocks
 from analysis.capture.interface import Call, Capture
 from analysis.capture.rounding import CLOSE, survives_rounding
 from analysis.errors import CaptureRefused, InputError
 from analysis.models import LoadedModel, forward_module
-from analysis.types import DECODER, ENCODER, Site, SiteCapture
+from analysis.types import DECODER, ENCODER, IMPLICIT, RETURNED, Site, SiteCapture
 
 if TYPE_CHECKING:
     from analysis.capture.plan import CapturePlan
@@ -146,9 +147,16 @@ def _run_padded(
             split = _split(call, site, offset, masks, lengths, asked, blocks if is_folded else 1)
             fields[site.key] = split
 
-    is_traced = any(site.route == "optrace" for site in plan.sites)
-    with Capture(loaded.module, on_call=take, trace=is_traced):
-        forward(loaded, inputs)
+    routes = {site.route for site in plan.sites}
+    if RETURNED in routes:
+        returned, reason = returned_calls(loaded, inputs)
+        if reason:
+            raise CaptureRefused(f"{loaded.name} gave its attention in the dry run, but not here: {reason}.")
+        for call in returned:
+            take(call)
+    else:
+        with Capture(loaded.module, on_call=take, trace="optrace" in routes, implicit=IMPLICIT in routes):
+            forward(loaded, inputs)
     for site in plan.sites:
         if site.key not in fields:
             raise CaptureRefused(f"{site.label} made no attention call on this input, though it did in the dry run.")
@@ -167,7 +175,8 @@ def _split(
     """The fields of a `SiteCapture` for each input of the batch."""
     n_queries, n_keys = lengths.get(site.query_sequence), lengths.get(site.key_sequence)
     with torch.inference_mode():
-        queries, keys = (_rounded(call, offset) if wanted.rounded else None) or (_numpy(call.q), _numpy(call.k))
+        halves = _rounded(call, offset) if wanted.rounded and site.has_vectors else None
+        queries, keys = halves or (_numpy(call.q), _numpy(call.k))
         value_norms = _numpy(torch.linalg.vector_norm(call.v, dim=-1, dtype=torch.float32))
         allowed, must_store = masks.of(call, site)
         weights = call.attention() if wanted.attention or blocks > 1 or any(must_store) else None

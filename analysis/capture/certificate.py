@@ -23,14 +23,14 @@ import torch
 from torch import Tensor
 
 from analysis.attention import recompute
-from analysis.capture.batch import forward
+from analysis.capture.alone import judge_alone, returned_calls
 from analysis.capture.folding import n_blocks
 from analysis.capture.interface import Call, Capture
 from analysis.capture.rounding import STORED_TOLERANCE
 from analysis.capture.sites import placed
 from analysis.errors import UserError
 from analysis.models import LoadedModel, forward_module
-from analysis.types import Site
+from analysis.types import RETURNED, Site
 
 EXACT = {"float32": 1e-5, "float16": 5e-3, "bfloat16": 4e-2}
 """Largest difference between our weights and the model's own for the same arguments, by the model's dtype; large scores
@@ -59,12 +59,13 @@ def certify(
         The sites that hold, `recomputable` and `band` settled; and the certificate as plain values.
     """
     own, eager_reason = own_eager(loaded.module, inputs)
+    again = _returned_again(loaded, inputs, calls)
     sites, verdicts, left_out = [], {}, _unreached(loaded.module, calls)
     blocks = n_blocks(inputs, 1)
     for key, call in calls.items():
         site = placed(call.site, loaded.sequences) if loaded.sequences else call.site
         wrong = _wrong_tokens(call, site, n_tokens, blocks)
-        verdict = judge_call(call, own.get(key), EXACT[loaded.dtype], offsets[key], wrong)
+        verdict = judge_call(call, own.get(key), EXACT[loaded.dtype], offsets[key], wrong, again.get(key))
         verdicts[key] = verdict
         if verdict["reason"]:
             left_out[key] = verdict["reason"]
@@ -102,23 +103,16 @@ def largest_difference(first: Any, second: Any) -> float:
     return max(float(difference) for difference in differences)
 
 
-def explain_no_calls(loaded: LoadedModel, inputs: dict[str, Tensor]) -> str:
-    """Why a model is refused whose attention can neither be passed on nor followed, and what was tried."""
-    kind = type(loaded.module).__name__
-    tried = (
-        f"{loaded.name} ({kind}) cannot be captured: no attention call went through transformers' attention interface, "
-        "and none was found among its operations"
-    )
-    try:
-        with eager(loaded.module):
-            attentions = getattr(forward(loaded, inputs, output_attentions=True), "attentions", None)
-    except (TypeError, ValueError, RuntimeError, AttributeError, NotImplementedError) as error:
-        return f"{tried}, and it does not take output_attentions ({type(error).__name__}): use another model."
-    if not attentions or all(layer is None for layer in attentions):
-        return f"{tried}, and it returns nothing for output_attentions: use another model."
+def explain_no_calls(loaded: LoadedModel, reason: str) -> str:
+    """Why a model is refused whose attention can neither be passed on nor followed, and what was tried.
+
+    Args:
+        reason: Why what it returns of itself is not taken; see `analysis.capture.alone.returned_calls`.
+    """
     return (
-        f"{tried}; output_attentions gives the attention of {len(attentions)} layers but no queries and keys, "
-        "without which there is no map: use another model."
+        f"{loaded.name} ({type(loaded.module).__name__}) cannot be captured: no attention call went through "
+        "transformers' attention interface, none was found among its operations, and "
+        f"{reason}: use another model."
     )
 
 
@@ -147,6 +141,12 @@ def own_eager(module: torch.nn.Module, inputs: dict[str, Tensor]) -> tuple[dict[
     return own, "" if own else "the model's eager attention returns no weights"
 
 
+def _returned_again(loaded: LoadedModel, inputs: dict[str, Tensor], calls: dict[str, Call]) -> dict[str, Tensor]:
+    if not any(call.route == RETURNED for call in calls.values()):
+        return {}
+    return {call.key: call.attention() for call in returned_calls(loaded, inputs)[0]}
+
+
 def _unreached(model: torch.nn.Module, calls: dict[str, Call]) -> dict[str, str]:
     """Attention modules of torch that did not run on this input, or not in a way that could be followed."""
     reached = {call.module_name for call in calls.values()}
@@ -158,7 +158,12 @@ def _unreached(model: torch.nn.Module, calls: dict[str, Call]) -> dict[str, str]
 
 
 def judge_call(
-    call: Call, own: Call | None, exact: float, offset: np.ndarray | None = None, wrong_tokens: str = ""
+    call: Call,
+    own: Call | None,
+    exact: float,
+    offset: np.ndarray | None = None,
+    wrong_tokens: str = "",
+    again: Tensor | None = None,
 ) -> dict[str, Any]:
     """The verdict on one captured call: its largest differences, and the reason why it does not hold, if any.
 
@@ -167,6 +172,7 @@ def judge_call(
         exact: Largest difference of the attention from the model's own.
         offset: What is subtracted from its keys before they are rounded, [kv_head, d_head].
         wrong_tokens: Why its tokens are not those of the input; then nothing is compared.
+        again: The attention that the model returns for it in another pass, where that is how it was reached.
     """
     verdict: dict[str, Any] = {
         "label": call.site.label,
@@ -181,6 +187,8 @@ def judge_call(
     }
     if reason := wrong_tokens or _unfit(call):
         return {**verdict, "reason": reason}
+    if call.alone is not None:
+        return {**verdict, **judge_alone(call, again)}
     try:
         weights = call.attention()
     except (UserError, RuntimeError) as error:

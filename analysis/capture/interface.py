@@ -22,7 +22,10 @@ from torch import Tensor
 from transformers.modeling_utils import AttentionInterface
 
 from analysis.capture import attention as formula
+from analysis.capture.alone import Alone, call_of_scan
+from analysis.capture.implicit import Scan
 from analysis.capture.optrace import OpTrace
+from analysis.capture.scans import listening
 from analysis.capture.sites import CallNames, name_sites
 from analysis.capture.traced import Observed, TracedCall, call_fields, count_heads
 from analysis.errors import CaptureRefused
@@ -54,8 +57,10 @@ class Call:
         implementation: The model's own attention implementation, as in ``sdpa``.
         output: What the model's own function returned, [batch, query, head, d_value]; kept on request.
         own_weights: The weights it returned with it, if it does and they were asked for.
-        route: ``interface`` or ``optrace``.
+        route: As in `Site.route`.
         observed: The scores and weights that the model computed, where the operations were traced.
+        alone: The attention, where there are no queries and keys: `q`, `k` and `v` then have no width. For a scan it is
+            a `Scan`, which also gives the matrix of any channel.
     """
 
     module_name: str
@@ -77,6 +82,7 @@ class Call:
     own_weights: Tensor | None = None
     route: str = "interface"
     observed: Observed | None = None
+    alone: Alone | None = None
     site: Site = field(default=None, repr=False)  # type: ignore[assignment]  # named when `Capture.calls` is read
 
     @property
@@ -87,8 +93,10 @@ class Call:
     def attention(self) -> Tensor:
         """Weights after the softmax, [batch, head, query, key], fp32, in 0..1; computed when called.
 
-        Rows sum to 1; with learned sinks to less, the rest being the sink's mass.
+        Rows sum to 1; with learned sinks to less, the rest being the sink's mass. That of a scan is signed.
         """
+        if self.alone is not None:
+            return self.alone.attention()
         if self.observed is not None:
             return self.observed.weights.float()
         return self.recomputed()
@@ -149,6 +157,8 @@ class Capture:
             their memory is free for the next layer.
         trace: Also follow the model's operations, for attention that goes round the interface. Costs a few
             microseconds an operation; without it only calls of the interface are seen.
+        implicit: Also record the scans of state-space layers, as calls whose attention is the implicit one; see
+            `analysis.capture.implicit`.
 
     Example:
         >>> with Capture(model) as capture:
@@ -162,8 +172,11 @@ class Capture:
         keep_outputs: bool = False,
         on_call: Callable[[Call], None] | None = None,
         trace: bool = True,
+        implicit: bool = False,
     ) -> None:
         self.model = model
+        self._implicit = implicit
+        self._listening = ExitStack()
         self.keep_outputs = keep_outputs
         self.recorded: list[Call] = []
         self._take = self.recorded.append if on_call is None else on_call
@@ -192,11 +205,14 @@ class Capture:
                 if (position := _other_sequence(type(module))) is not None:
                     note = functools.partial(self._note_cross, *position)
                     self._hooks.append(module.register_forward_pre_hook(note, with_kwargs=True))
-                if self._trace is not None:
+                if self._trace is not None or self._implicit:
                     self._hooks.append(module.register_forward_pre_hook(self._begin_module))
                     self._hooks.append(module.register_forward_hook(self._end_module, always_call=True))
+            if self._implicit:
+                self._listening.enter_context(listening(self.model, self._record_scan, self.keep_outputs))
             install()
         except BaseException:
+            self._listening.close()
             self._remove_hooks()
             raise
         self._token = _open.set((*_open.get(), self))
@@ -208,6 +224,7 @@ class Capture:
         if self._trace is not None:
             self._trace.__exit__(*error)
         _open.reset(self._token)
+        self._listening.close()
         uninstall()
         self._remove_hooks()
 
@@ -246,6 +263,13 @@ class Capture:
                 **call_fields(traced, count_heads(self._running), self.keep_outputs),
             )
         )
+
+    def _record_scan(self, scan: Scan) -> None:
+        if _in_backward() or not self._running:
+            return
+        name, ordinal = self._names.next_call(self._running[-1])
+        passes = max(self._names.n_passes - 1, 0)
+        self._take(Call(module_name=name, ordinal=ordinal, forward_pass=passes, **call_of_scan(scan)))
 
     def _note_cross(self, name: str, position: int, module: torch.nn.Module, args: tuple, kwargs: dict) -> None:
         if self in _open.get():

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from analysis.capture.alone import find_returned
 from analysis.capture.batch import Encoded, forward, pad
 from analysis.capture.certificate import certify, explain_no_calls
 from analysis.capture.folding import n_blocks
@@ -87,10 +88,13 @@ def make_plan(loaded: LoadedModel, dry_input: Encoded, lengths: Mapping[str, int
     loaded.module.eval()
     inputs, of_texts = pad(loaded, [dry_input])
     plain = _first_pass(loaded, inputs)
-    with Capture(loaded.module, keep_outputs=True) as capture:
+    with Capture(loaded.module, keep_outputs=True, implicit=True) as capture:
         captured = forward(loaded, inputs)
     if not capture.recorded:
-        raise CaptureRefused(explain_no_calls(loaded, inputs))
+        found, reason = find_returned(loaded, inputs)
+        if not found:
+            raise CaptureRefused(explain_no_calls(loaded, reason))
+        capture.recorded.extend(found)
     calls = {call.key: call for call in capture.calls}
     n_tokens = {name: of_inputs[0] for name, of_inputs in of_texts.items()} | dict(lengths or {})
     if loaded.sequences:
@@ -108,7 +112,7 @@ def make_plan(loaded: LoadedModel, dry_input: Encoded, lengths: Mapping[str, int
         raise CaptureRefused(
             f"{loaded.name} cannot be captured: none of its {len(calls)} attention calls holds up ({reasons})."
         )
-    if loaded.modality == "vision" and not loaded.sequences:
+    if loaded.modality == "vision" and not loaded.sequences and sites[0].has_vectors:
         certificate["no_grid"] = check_layout(loaded, inputs, sites[0].key, n_tokens[""])
     return CapturePlan(
         sites=sites,

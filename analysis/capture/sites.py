@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool
 
 from analysis.models import modalities
-from analysis.types import DECODER, ENCODER, Band, InputSequence, Site
+from analysis.types import DECODER, ENCODER, IMPLICIT, Band, InputSequence, Site
 
 if TYPE_CHECKING:
     from analysis.capture.interface import Call
@@ -60,7 +60,7 @@ def name_sites(calls: list[Call], model: torch.nn.Module) -> list[Site]:
         band = None if mask is None else find_band(mask)
         is_biased = has_bias or call.position_bias is not None
         modality = _modality(owner)
-        role = "cross" if call.is_cross else "self"
+        role = "cross" if call.is_cross else IMPLICIT if call.route == IMPLICIT else "self"
         stack = "dec" if call.is_cross else _stack(call.module_name, owner, mask)
         owners = towers.setdefault((modality, stack, role), [])
         if owner_name not in owners:
@@ -87,7 +87,7 @@ def name_sites(calls: list[Call], model: torch.nn.Module) -> list[Site]:
                 softcap=call.softcap,
                 has_sink_logits=call.sink_logits is not None,
                 route=call.route,
-                recomputable=band is not None and not is_biased and not _sinks_vary(call),
+                recomputable=call.alone is None and band is not None and not is_biased and not _sinks_vary(call),
                 has_position_bias=is_biased,
             )
         )

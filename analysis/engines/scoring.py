@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.attention import recompute
+from analysis.attention import recompute, shares_of
 from analysis.engines.sink_figures import ReceivedSums, figures_of
 from analysis.metrics import METRICS, UNKNOWN, AttentionMap, Tokens
 from analysis.metrics.over_inputs import score_batch
@@ -126,7 +126,7 @@ def _padded(captures: Sequence[SiteCapture], facts: TokenFacts | None) -> Attent
     allowed = np.zeros((len(captures), *longest), dtype=bool)
     for row, capture in enumerate(captures):
         n_queries, n_keys = capture.allowed.shape
-        attention[row, :, :n_queries, :n_keys] = capture.attention
+        attention[row, :, :n_queries, :n_keys] = shares_of(site, capture.attention)
         allowed[row, :n_queries, :n_keys] = capture.allowed
     tokens = _tokens(facts, [capture.input_id for capture in captures], longest[1], site)
     return AttentionMap(attention, allowed, tokens, is_cross=site.is_cross)

@@ -18,7 +18,8 @@ TOGETHER_CELLS = 50_000_000
 def attention_in_parts(
     run: Reader, input_id: int, n_tokens: int, sites: Sequence[Site] | None = None
 ) -> Iterator[tuple[Site, int, np.ndarray]]:
-    """Attention on one input: of all heads of a site, or of a long input of one head after the other.
+    """Attention on one input as measures take it: of all heads of a site, or of a long input of one head after the
+    other.
 
     Args:
         run: A run.
@@ -31,8 +32,8 @@ def attention_in_parts(
     """
     chosen = run.sites if sites is None else sites
     if n_tokens**2 * sum(site.n_heads for site in run.sites) <= TOGETHER_CELLS:
-        everything = run.attention_all(input_id)
+        everything = run.shares_all(input_id)
         yield from ((site, 0, everything[site.key]) for site in chosen)
         return
     for site in chosen:
-        yield from ((site, head, run.attention(site, head, input_id)[None]) for head in range(site.n_heads))
+        yield from ((site, head, run.shares(site, head, input_id)[None]) for head in range(site.n_heads))

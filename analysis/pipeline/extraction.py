@@ -122,7 +122,7 @@ def extract(
         _capture(writer, prepared, plan, maps, report)
         score_heads(writer, prepared.loaded, plan, prepared.inputs, seed=seed, maps=maps, report=report)
         measure_sinks(writer, special_tokens(prepared.loaded.processor), seed=seed, report=report)
-        for name in request.projection:
+        for name in request.projection if any(site.has_vectors for site in plan.sites) else ():
             make_map(writer, writer.reader(), MapKind.parse(name), seed=seed, report=report)
         report(Progress("publish", message="Writing the manifest", run_id=prepared.run_id))
         path = writer.publish(_manifest(prepared, plan))

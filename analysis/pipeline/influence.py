@@ -63,12 +63,12 @@ def token_influence(
 
     def each_head() -> Iterator[np.ndarray]:
         if len(of_input) <= TOGETHER_TOKENS:
-            everything = run.attention_all(input_id)
+            everything = run.shares_all(input_id)
             for site in sites:
                 yield from everything[site.key]
         else:
             for site in sites:
-                yield from (run.attention(site, head, input_id) for head in range(site.n_heads))
+                yield from (run.shares(site, head, input_id) for head in range(site.n_heads))
 
     found = influence(each_head, windows)
     names = [head_name(site.depth, head) for site in sites for head in range(site.n_heads)]

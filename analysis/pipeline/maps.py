@@ -96,7 +96,9 @@ def make_map(
     from analysis.projection.fit import fit_heads
     from analysis.projection.problem import Layout
 
-    sites = reader.sites
+    sites = reader.mapped_sites
+    if not sites:
+        raise RunError("The run has attention alone, without queries and keys: there is nothing to map.")
     parameters = {**PROJECTIONS[kind.method].parameters(kind.target), "code_version": __version__}
     parameters |= {"aligned": True} if kind.aligned else {}
     projection_id = writer.put_projection("", kind.method, kind.target, kind.dims, seed, parameters)

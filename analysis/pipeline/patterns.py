@@ -163,7 +163,7 @@ def _maps_by_input(
     run: Reader, sites: list[Site], chosen: np.ndarray
 ) -> Iterator[tuple[int, Float[np.ndarray, "head query key"]]]:
     for input_id in chosen.tolist():
-        attention = run.attention_all(input_id)
+        attention = run.shares_all(input_id)
         yield input_id, np.concatenate([attention[site.key] for site in sites])
 
 

@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int
 
+from analysis.attention import shares_of
+from analysis.errors import CaptureRefused
+from analysis.types import RETURNED
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -112,8 +116,13 @@ def score_probes(loaded: LoadedModel, plan: CapturePlan, seed: int) -> pd.DataFr
         begins = loaded.decoder_reads([0]) if loaded.sequences else None
         for both_ways, keys in ((False, backwards), (True, others)):
             probes = make_probes(loaded, seed, both_ways=both_ways, lead=None if both_ways else begins) if keys else []
-            for number, (probe, captures) in enumerate(zip(probes, _captures(loaded, plan, probes), strict=True)):
-                tables += [table.assign(input_id=number) for table in _scores(probe, captures, keys)]
+            try:
+                for number, (probe, captures) in enumerate(zip(probes, _captures(loaded, plan, probes), strict=True)):
+                    tables += [table.assign(input_id=number) for table in _scores(probe, captures, keys)]
+            except CaptureRefused:
+                if not any(site.route == RETURNED for site in sites):
+                    raise
+                return pd.DataFrame(columns=COLUMNS)  # it returns matrices for texts as long as the data's alone
     if not tables:
         return pd.DataFrame(columns=COLUMNS)
     return over_inputs(pd.concat(tables, ignore_index=True), seed=seed)
@@ -150,7 +159,8 @@ def _scores(
     for n_heads in sorted({repeated.site.n_heads for repeated, _ in pairs}):
         alike = [pair for pair in pairs if pair[0].site.n_heads == n_heads]
         both = [*(pair[0] for pair in alike), *(pair[1] for pair in alike)]
-        attention, allowed = (np.stack([getattr(one, name) for one in both]) for name in ("attention", "allowed"))
+        attention = np.stack([shares_of(one.site, one.attention) for one in both])
+        allowed = np.stack([one.allowed for one in both])
         tokens = Tokens(special=np.broadcast_to(probe.special, allowed.shape[:2]))
         attended = AttentionMap(attention, allowed, tokens, probe.period)
         sites = np.repeat([repeated.site.key for repeated, _ in alike], n_heads)

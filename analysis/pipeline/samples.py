@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from analysis.attention import recompute
+from analysis.attention import recompute, shares_of
 from analysis.types import DECODER, ENCODER
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ def _rows(
     """The rows of the sampled queries on the compared positions, scaled to their old sum where keys were left out."""
     n, queries = sample.n_positions, sample.queries
     if capture.attention is not None:
-        rows = capture.attention[:, queries]
+        rows = shares_of(capture.site, capture.attention[:, queries])
     else:
         site = capture.site
         rows = recompute(

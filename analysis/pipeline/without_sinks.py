@@ -144,7 +144,7 @@ def _special_name(run: Reader, tokens: pd.DataFrame, kind: str) -> str | None:
     own = tokens[tokens["input_id"] == input_id]
     measured = stored[stored["input_id"] == input_id].sort_values("head")
     heads = measured["head"].tolist()
-    weights, allowed = np.stack([run.attention(site, head, input_id) for head in heads]), run.allowed(site, input_id)
+    weights, allowed = np.stack([run.shares(site, head, input_id) for head in heads]), run.allowed(site, input_id)
     away = {}
     for text in texts:
         such = (own["is_special"].astype(bool) & (own["text"] == text)).to_numpy()[None]

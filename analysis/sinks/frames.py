@@ -129,7 +129,7 @@ def frames(run: Any, tower: Tower, rule: FrameRule | None = None, seed: int = 0)
     ids = run.inputs()["input_id"].to_numpy()[chosen]
     found: list[tuple] = []
     for input_id in ids.tolist():
-        everything = run.attention_all(input_id)
+        everything = run.shares_all(input_id)
         layers = [everything[site.key].mean(axis=0, dtype=np.float64) for site in tower.sites]
         for layer, attention in [*enumerate(layers), (-1, np.mean(layers, axis=0))]:
             found.append((layer, *frame_of(attention, rule)))

@@ -47,7 +47,7 @@ def head_geometry(run: Any, tower: Tower, seed: int = 0) -> pd.DataFrame:
     inputs = np.searchsorted(chosen, tower.inputs[rows])
     is_sink = np.isin(rows, tower.primary[chosen])
     tables = []
-    for site in tower.sites if len(chosen) else ():
+    for site in (site for site in tower.sites if site.has_vectors) if len(chosen) else ():
         for head in range(site.n_heads):
             queries, keys = run.queries(site, head, ids), run.keys(site, head, ids)
             figures = _figures(queries, keys, run.value_norms(site, head)[rows], inputs, is_sink)

@@ -33,6 +33,8 @@ sinks           which tokens swallow attention, one row a site, head and positio
 sink_cuts       what each measure was on an input before and after sinks were cut, one row a cut, input and measure
 coordinates, fidelity, projections   the maps, as in the app
 {vectors}
+Sites whose d_head is 0 have attention alone: in attention/ (parquet) or in their own file (safetensors). Where their
+route is implicit it is that of a state-space layer: signed, and rows do not sum to 1.
 Queries and keys are after rotary embedding. From every key the head's key_offset was subtracted, which leaves the
 softmax as it is: add it back for the keys themselves. Heads that share keys (n_kv_heads < n_heads) have theirs once.
 """
@@ -81,8 +83,16 @@ def _write_parquet(run: Run, folder: Path) -> None:
         parquet.write_table(rows, folder / f"{name}.parquet", compression="zstd")
 
     _write_tables(run, write)
-    write(pa.Table.from_pylist([row for site in run.sites for row in _offset_rows(run, site)]), "key_offsets")
+    if offsets := [row for site in run.mapped_sites for row in _offset_rows(run, site)]:
+        write(pa.Table.from_pylist(offsets), "key_offsets")
     for site in run.sites:
+        if not site.has_vectors:
+            part = folder / "attention" / f"site={site.index}"
+            part.mkdir(parents=True)
+            with parquet.ParquetWriter(part / "part-0.parquet", _ATTENTION, compression="zstd") as writer:
+                for rows in _attention_rows(run, site):
+                    writer.write_table(rows)
+            continue
         part = folder / "vectors" / f"site={site.index}"
         part.mkdir(parents=True)
         with parquet.ParquetWriter(part / "part-0.parquet", _vector_schema(run, site), compression="zstd") as writer:
@@ -104,6 +114,11 @@ def _write_safetensors(run: Run, folder: Path) -> None:
 
     _write_tables(run, lambda rows, name: parquet.write_table(rows, folder / f"{name}.parquet", compression="zstd"))
     for site in run.sites:
+        words = {name: json.dumps(value) for name, value in site.as_dict().items()}
+        if not site.has_vectors:
+            whole = {f"attention.{input_id}": every for input_id, every in _attention_of(run, site)}
+            save_file(whole, folder / f"site-{site.index:03d}.safetensors", metadata=words)
+            continue
         queries, keys = _all_heads(run, site)
         norms = np.stack([run.value_norms(site, head) for head in _first_heads(site)])
         tensors = {
@@ -113,7 +128,6 @@ def _write_safetensors(run: Run, folder: Path) -> None:
             "value_norms": norms,
             **({"sink_logits": run.sink_logits(site)} if run.sink_logits(site) is not None else {}),
         }
-        words = {name: json.dumps(value) for name, value in site.as_dict().items()}
         save_file(tensors, folder / f"site-{site.index:03d}.safetensors", metadata=words)
     _write_words(run, folder, "site-*.safetensors   q [head, token, d_head], k [kv_head, token, d_head], key_offset\n")
 
@@ -189,6 +203,26 @@ def _vector_rows(run: Run, site: Site) -> Iterator[pa.Table]:
             pa.array(run.value_norms(site, head)).take(at[1]) if is_first else nothing.cast(pa.float32()),
         ]
         yield pa.table(columns, schema=schema)
+
+
+_ATTENTION = pa.schema(
+    [("head", pa.int16()), ("input_id", pa.int32()), ("position", pa.int32()), ("weights", pa.list_(pa.float32()))]
+)
+"""A row a head and query: its weight on every key of the input, in order of position."""
+
+
+def _attention_of(run: Run, site: Site) -> Iterator[tuple[int, Float[np.ndarray, "head query key"]]]:
+    for input_id in run.inputs()["input_id"].tolist():
+        yield input_id, np.stack([run.attention(site, head, input_id) for head in range(site.n_heads)])
+
+
+def _attention_rows(run: Run, site: Site) -> Iterator[pa.Table]:
+    for input_id, every in _attention_of(run, site):
+        positions = run.query_positions(site, input_id)
+        for head, weights in enumerate(every):
+            n = len(weights)
+            columns = [np.full(n, head, np.int16), np.full(n, input_id, np.int32), positions.astype(np.int32)]
+            yield pa.table([*columns, _lists(weights, pa.float32())], schema=_ATTENTION)
 
 
 def _places(rows: np.ndarray, side: np.ndarray) -> pa.Array:

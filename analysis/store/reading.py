@@ -8,7 +8,7 @@ import duckdb
 import numpy as np
 from jaxtyping import Bool, Float
 
-from analysis.attention import recompute, score_parts
+from analysis.attention import recompute, score_parts, shares_of
 from analysis.errors import RunError
 from analysis.store.packing import unpack_attention, unpack_rows
 from analysis.store.sink_tables import SinkTables
@@ -27,6 +27,11 @@ class Reader(SinkTables):
         super().__init__(cursor)
         self._is_frozen = is_frozen
         self._sites_with: dict[str, frozenset[int]] = {}
+
+    @property
+    def mapped_sites(self) -> list[Site]:
+        """Sites with queries and keys, which a joint map can be made of."""
+        return [site for site in self.sites if site.has_vectors]
 
     def queries(
         self, site: Site | str, head: int, inputs: Sequence[int] | None = None
@@ -72,7 +77,7 @@ class Reader(SinkTables):
         Returns:
             Weights in 0..1, [query, key]: queries are the tokens at `query_positions`, keys those at `key_positions`,
             other tokens at a site of cross-attention. A row sums to 1, to less with a learned sink, to 0 where a query
-            may attend to nothing.
+            may attend to nothing. Signed at sites of implicit attention (`Site.is_signed`); `shares` are not.
 
         Raises:
             UnknownName: No such site, head or input.
@@ -91,6 +96,15 @@ class Reader(SinkTables):
         else:
             (q,), (k,) = self._one(query.format("q"), where), self._one(query.format("k"), [*where[:2], first])
         return self._recompute(found, [q], [k], allowed, [head])[0]
+
+    def shares(self, site: Site | str, head: int, input_id: int) -> Float[np.ndarray, "query key"]:
+        """`attention` as measures take it, in 0..1; see `analysis.attention.shares_of`."""
+        return shares_of(self.site(site), self.attention(site, head, input_id))
+
+    def shares_all(self, input_id: int) -> dict[str, Float[np.ndarray, "head query key"]]:
+        """`attention_all` as measures take it."""
+        everything = self.attention_all(input_id)
+        return {site.key: shares_of(site, everything[site.key]) for site in self.sites}
 
     def score_parts(
         self, site: Site | str, head: int, input_id: int
@@ -214,6 +228,8 @@ class Reader(SinkTables):
     ) -> Float[np.ndarray, "point width"]:
         only = _only(inputs)
         query = f"SELECT input_id, {column} FROM vectors WHERE site = ? AND head = ?{only} ORDER BY input_id"
+        if not site.has_vectors:
+            raise RunError(f"{site.label} has attention alone ({site.route}): there are no queries, keys or values.")
         sequence = site.query_sequence if column == "q" else site.key_sequence
         rows, lengths = self._rows(query, [site.index, head, *_listed(inputs)]), self.lengths_of(sequence, inputs)
         if [row[0] for row in rows] != list(lengths):

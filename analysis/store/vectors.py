@@ -16,12 +16,16 @@ from analysis.types import Band, SiteCapture
 
 def vector_rows(
     captures: Sequence[SiteCapture], key_offsets: Mapping[str, Float[np.ndarray, "kv_head d_head"]]
-) -> pa.Table:
-    """One row per input, site and head: q on every row, k and value norms on the first head of each group.
+) -> pa.Table | None:
+    """One row per input, site and head: q on every row, k and value norms on the first head of each group; none for
+    sites that have attention alone.
 
     Raises:
         RunError: NaN or infinity, with the site and the input.
     """
+    captures = [capture for capture in captures if capture.site.has_vectors]
+    if not captures:
+        return None
     groups = [capture.site.n_heads // capture.site.n_kv_heads for capture in captures]
     offsets = [key_offsets[capture.site.key] for capture in captures]
     norms = _packed([capture.value_norms[:, :, None] for capture in captures], "value norms", captures, groups)

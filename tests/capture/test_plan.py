@@ -115,7 +115,7 @@ def test_a_model_whose_eager_weights_differ_is_left_out(monkeypatch: pytest.Monk
 def test_attention_that_is_neither_passed_nor_followed_is_refused_with_what_was_tried() -> None:
     torch.manual_seed(0)
     model = hf.LongformerModel(hf.LongformerConfig(**zoo._BERT, attention_window=4)).eval()
-    words = "none was found among its operations; output_attentions gives the attention of 2 layers but no q"
+    words = "none was found among its operations, and what it returns for output_attentions is no matrix of tokens"
     with pytest.raises(CaptureRefused, match=words):
         make_plan(wrap(model), zoo.make_input("bert"))
 
