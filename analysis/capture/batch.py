@@ -14,6 +14,7 @@ from torch import Tensor
 from analysis.capture.alone import returned_calls
 from analysis.capture.folding import block_diagonal, folded, n_blocks
 from analysis.capture.interface import Call, Capture
+from analysis.capture.joining import joined_calls, n_patches
 from analysis.capture.rounding import CLOSE, survives_rounding
 from analysis.errors import CaptureRefused, InputError
 from analysis.models import LoadedModel, forward_module
@@ -155,13 +156,22 @@ def _run_padded(
         for call in returned:
             take(call)
     else:
-        with Capture(loaded.module, on_call=take, trace="optrace" in routes, implicit=IMPLICIT in routes):
+        parts: list[Call] = []
+        whole = n_patches(inputs)
+
+        def take_whole(call: Call) -> None:
+            parts.append(call) if whole is not None and call.q.shape[2] < whole else take(call)
+
+        with Capture(loaded.module, on_call=take_whole, trace="optrace" in routes, implicit=IMPLICIT in routes):
             forward(loaded, inputs)
+        for call in joined_calls(parts, whole):
+            take(call)
     for site in plan.sites:
         if site.key not in fields:
             raise CaptureRefused(f"{site.label} made no attention call on this input, though it did in the dry run.")
     if residuals is not None:
-        n_tokens = lengths or {"": [len(of_input["allowed"]) for of_input in fields[plan.sites[0].key]]}
+        seen = {site.query_sequence: [len(each["allowed"]) for each in fields[site.key]] for site in plan.sites}
+        n_tokens = seen | lengths
         residuals.end_pass([input_id for input_id, _ in batch], n_tokens)
     return {
         input_id: [SiteCapture(site=site, input_id=input_id, **fields[site.key][row]) for site in plan.sites]
@@ -284,6 +294,8 @@ def _equal_shapes(loaded: LoadedModel, batch: list[tuple[int, Encoded]]) -> list
     groups: dict[tuple, list[tuple[int, Encoded]]] = {}
     for input_id, encoded in batch:
         shape = tuple((name, np.shape(value)) for name, value in encoded.items() if not TOKEN_ARRAYS.match(name))
+        if np.ndim(encoded.get("pixel_values", 0)) == 2:  # a list of patches, which the model lays end to end
+            shape = (*shape, input_id)
         groups.setdefault(shape, []).append((input_id, encoded))
     return list(groups.values())
 

@@ -26,6 +26,7 @@ from analysis.attention import recompute
 from analysis.capture.alone import judge_alone, returned_calls
 from analysis.capture.folding import n_blocks
 from analysis.capture.interface import Call, Capture
+from analysis.capture.joining import joined_calls, n_patches
 from analysis.capture.rounding import STORED_TOLERANCE
 from analysis.capture.sites import placed
 from analysis.errors import UserError
@@ -137,7 +138,8 @@ def own_eager(module: torch.nn.Module, inputs: dict[str, Tensor]) -> tuple[dict[
             forward_module(module, inputs)
     except (TypeError, ValueError, RuntimeError, KeyError, AttributeError, NotImplementedError) as error:
         return {}, f"the model does not run with eager attention ({type(error).__name__}: {error})"
-    own = {call.key: call for call in capture.recorded if call.own_weights is not None}
+    calls = joined_calls(capture.recorded, n_patches(inputs))
+    own = {call.key: call for call in calls if call.own_weights is not None}
     return own, "" if own else "the model's eager attention returns no weights"
 
 

@@ -1,12 +1,18 @@
-"""Is a patch where the layout says it is? Change its pixels and see which token's key moves in the first layer."""
+"""Is a patch where the layout says it is? Change its pixels and see which token's key moves in the first layer.
+
+Where pixels come as a list of patches, some models put them in another order before they attend: which is found so.
+"""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
-from analysis.capture.batch import forward
+from analysis.capture.batch import Encoded, forward, pad
 from analysis.capture.interface import Capture
+from analysis.capture.joining import joined_calls, n_patches
 from analysis.errors import CaptureRefused, ModelError
 from analysis.models import LoadedModel
 
@@ -50,3 +56,39 @@ def _first_keys(loaded: LoadedModel, inputs: dict[str, Tensor], site_key: str) -
     with Capture(loaded.module) as capture, torch.inference_mode():
         forward(loaded, inputs)
     return next(call.k.float() for call in capture.recorded if call.key == site_key)
+
+
+def patch_order(loaded: LoadedModel, encoded: Encoded) -> Int[np.ndarray, " token"]:
+    """Which patch of the list that the processor made each token of the vision tower is.
+
+    Patches are numbered in binary, and all that have one digit are changed at once: as many passes as digits.
+
+    Args:
+        encoded: One input whose pixels are a list of patches, without batch axis.
+
+    Raises:
+        ModelError: The tower's tokens are not the patches, each once.
+    """
+    inputs, _ = pad(loaded, [encoded])
+    n, pixels = n_patches(inputs), inputs["pixel_values"]
+    noise = torch.randn(pixels.shape[-1], generator=torch.Generator().manual_seed(0)).to(pixels) * 3
+    before, numbers = _tower_keys(loaded, inputs, n), torch.arange(n, device=pixels.device)
+    order = np.zeros(n, dtype=np.int64)
+    for digit in range(max(n - 1, 1).bit_length()):
+        has_digit = (numbers >> digit & 1).bool()
+        changed = pixels + noise * has_digit[None, :, None]
+        moved = (_tower_keys(loaded, {**inputs, "pixel_values": changed}, n) - before).abs().sum(dim=(0, 2))
+        order += (moved > 1e-3 * moved.max()).cpu().numpy() * (1 << digit)
+    if not np.array_equal(np.sort(order), np.arange(n)):
+        raise ModelError(f"{loaded.name} does not make one token of each patch of a picture.")
+    return order
+
+
+def _tower_keys(loaded: LoadedModel, inputs: dict[str, Tensor], n: int) -> Tensor:
+    """Keys of the first attention over all patches, or over all windows of them, ``[head, token, d_head]``."""
+    with Capture(loaded.module) as capture, torch.inference_mode():
+        forward(loaded, inputs)
+    for call in joined_calls(capture.recorded, n):
+        if call.k.shape[2] == n:
+            return call.k[0].float()
+    raise ModelError(f"{loaded.name} attends nowhere over the {n} patches of a picture.")

@@ -16,6 +16,7 @@ from analysis.capture.batch import Encoded, forward, pad
 from analysis.capture.certificate import certify, explain_no_calls
 from analysis.capture.folding import n_blocks
 from analysis.capture.interface import Call, Capture
+from analysis.capture.joining import joined_calls, n_patches
 from analysis.capture.layout_probe import check_layout
 from analysis.capture.optrace import Unfused
 from analysis.capture.sites import placed
@@ -95,6 +96,7 @@ def make_plan(loaded: LoadedModel, dry_input: Encoded, lengths: Mapping[str, int
         if not found:
             raise CaptureRefused(explain_no_calls(loaded, reason))
         capture.recorded.extend(found)
+    capture.recorded[:] = joined_calls(capture.recorded, n_patches(inputs))
     calls = {call.key: call for call in capture.calls}
     n_tokens = {name: of_inputs[0] for name, of_inputs in of_texts.items()} | dict(lengths or {})
     if loaded.sequences:

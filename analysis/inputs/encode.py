@@ -28,6 +28,7 @@ def encode(
     target: str = "auto",
     generate: int = 0,
     wrote: Callable[[int], None] = lambda done: None,
+    order: Callable[[dict[str, np.ndarray]], np.ndarray] | None = None,
 ) -> Inputs:
     """Turn rows into model inputs and the token table.
 
@@ -39,6 +40,8 @@ def encode(
         target: What the decoder of an encoder-decoder reads; see `analysis.inputs.two_sequences.TARGETS`.
         generate: Tokens at most that a decoder goes on with behind every text, all of them captured together.
         wrote: Told for how many inputs the model has written.
+        order: Of an input whose pixels are a list of patches, which of them each token of the vision tower is; see
+            `analysis.capture.patch_order`. Without it they are taken to keep their order.
 
     Raises:
         InputError: Texts for a model of images or the other way round, or nothing can be encoded.
@@ -47,7 +50,7 @@ def encode(
         from analysis.inputs.image_texts import encode_image_texts
 
         limits = [limit for limit in (model.max_tokens, max_tokens) if limit is not None]
-        return _assemble(raw, encode_image_texts(raw, model, min(limits, default=None)), VISION_AND_TEXT)
+        return _assemble(raw, encode_image_texts(raw, model, min(limits, default=None), order), VISION_AND_TEXT)
     if raw.modality != model.modality:
         words = {"text": "texts", "vision": "images", "audio": "sounds"}
         reads = words.get(model.modality, model.modality)

@@ -70,7 +70,12 @@ class _Row:
     picture: Image.Image
 
 
-def encode_image_texts(raw: RawData, model: LoadedModel, max_tokens: int | None) -> EncodedRows:
+Order = Callable[[dict[str, np.ndarray]], np.ndarray]
+
+
+def encode_image_texts(
+    raw: RawData, model: LoadedModel, max_tokens: int | None, order: Order | None = None
+) -> EncodedRows:
     """Describe every row as a language model that sees is given it.
 
     With a chat template a row is a turn of the user: the picture and the words of the column ``text``; the column
@@ -81,18 +86,20 @@ def encode_image_texts(raw: RawData, model: LoadedModel, max_tokens: int | None)
         raw: Rows of images with their texts.
         model: A language model that sees.
         max_tokens: Longest text in tokens, the picture's counted; longer rows are left out.
+        order: See `analysis.inputs.encode`.
 
     Raises:
         InputError: No row can be used.
     """
     columns = {name.casefold(): name for name in raw.user_columns}
     rows, kept, skipped = [], [], []
+    order = None if order is None else _by_grid(order)
     for index, source in enumerate(raw.rows):
         said = Said(
             raw.texts[index], *(_cell(raw, columns.get(name), index) for name in ("system", "target"))
         )  # fmt: skip
         try:
-            row = _read(source, said, model)
+            row = _read(source, said, model, order)
             if max_tokens is not None and len(row.ids) > max_tokens:
                 raise Unreadable(f"{len(row.ids):,} tokens with its picture; the model reads at most {max_tokens:,}")
         except (Unreadable, ModelError) as reason:
@@ -130,7 +137,20 @@ def _cell(raw: RawData, column: str | None, index: int) -> str:
     return "" if value is None else str(value)
 
 
-def _read(source: ImageSource, said: Said, model: LoadedModel) -> _Row:
+def _by_grid(order: Order) -> Order:
+    """The same, asked once for every grid of patches."""
+    known: dict[tuple[int, ...], np.ndarray] = {}
+
+    def of(arrays: dict[str, np.ndarray]) -> np.ndarray:
+        grid = tuple(np.ravel(arrays["image_grid_thw"]).tolist())
+        if grid not in known:
+            known[grid] = order(arrays)
+        return known[grid]
+
+    return of
+
+
+def _read(source: ImageSource, said: Said, model: LoadedModel, order: Order | None) -> _Row:
     """One row through the processor.
 
     Raises:
@@ -161,10 +181,13 @@ def _read(source: ImageSource, said: Said, model: LoadedModel) -> _Row:
     start, end = (np.where(at >= new[1], at - removed, np.minimum(at, new[0])) for at in (start, end))
     no_place = inside | (end <= start)
     seen = see_crops(image, arrays, processor.image_processor, model.tower_layout)
+    tower = tower_tokens(seen, model.n_tower_tokens(arrays))
+    if order is not None and "image_grid_thw" in arrays:
+        tower = tower.iloc[order(arrays)].reset_index(drop=True)
     return _Row(
         source, prompt, prompt.text[: old[0]] + prompt.text[old[1] :], ids, np.where(no_place, -1, start),
         np.where(no_place, -1, end), special & ~is_image, names, is_image,
-        tower_tokens(seen, model.n_tower_tokens(arrays)), language_tokens(seen, int(is_image.sum())), seen.shown,
+        tower, language_tokens(seen, int(is_image.sum())), seen.shown,
     )  # fmt: skip
 
 

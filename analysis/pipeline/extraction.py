@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,6 +137,7 @@ def prepare(request: Request, report: Report) -> Prepared:
     Raises:
         UserError: The data or the model cannot be read; the message says what to do.
     """
+    from analysis.capture import patch_order
     from analysis.inputs import encode, read_data
     from analysis.models import load_model, read_device_map
 
@@ -161,7 +163,8 @@ def prepare(request: Request, report: Report) -> Prepared:
     def wrote(done: int) -> None:
         report(Progress("encode", done, len(raw), "inputs", message="The model writes"))
 
-    inputs = encode(raw, loaded, target=request.target, generate=request.generate, wrote=wrote)
+    order = partial(patch_order, loaded) if loaded.modality == VISION_AND_TEXT else None
+    inputs = encode(raw, loaded, target=request.target, generate=request.generate, wrote=wrote, order=order)
     spec = {
         "model": loaded.name,
         "model_revision": loaded.revision,
