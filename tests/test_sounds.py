@@ -68,7 +68,7 @@ def test_frames_have_times_and_measures(runs):
     assert len(tokens) == (round(0.62 * RATE) - 400) // 320 + 1  # the convolutions of wav2vec 2, by its paper
     assert np.allclose(tokens["seconds"], 0.02 * np.arange(len(tokens)), atol=1e-6)
     assert np.allclose(tokens["duration"], 0.02)
-    assert tokens["text"].iloc[17] == "0.34 s"
+    assert tokens["text"].iloc[17] == "0.34s"
     assert not tokens["is_padding"].any()
     assert not tokens["is_special"].any()
     heard = tokens[tokens["seconds"] < 0.34]

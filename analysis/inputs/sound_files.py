@@ -106,3 +106,12 @@ def at_rate(sound: Sound, rate: int) -> Float[np.ndarray, " sample"]:
     if len(samples) < MIN_SAMPLES:
         raise Unreadable(f"{len(samples)} samples at {rate:,} a second; a sound of at least {MIN_SAMPLES} is needed")
     return samples
+
+
+def wav_of(samples: Float[np.ndarray, " sample"], rate: int) -> bytes:
+    """A WAV of 16 bits, one channel, for whoever wants to hear what the model heard."""
+    from scipy.io import wavfile
+
+    buffer = io.BytesIO()
+    wavfile.write(buffer, rate, np.rint(np.clip(samples, -1, 1) * 32767).astype(np.int16))
+    return buffer.getvalue()

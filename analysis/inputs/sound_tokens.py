@@ -13,7 +13,7 @@ from PIL import Image
 
 from analysis.errors import InputError, ModelError
 from analysis.inputs.records import CATEGORICAL, SEQUENTIAL, ColumnInfo, RawData, Skipped, SoundSource, Unreadable
-from analysis.inputs.sound_files import MAX_SECONDS, at_rate, open_sound, read_sound_bytes
+from analysis.inputs.sound_files import MAX_SECONDS, at_rate, open_sound, read_sound_bytes, wav_of
 from analysis.inputs.table import EncodedRows, nullable, position_columns
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ def encode_sounds(raw: RawData, model: LoadedModel) -> EncodedRows:
         described = describe_sound(samples, rate, layout, arrays, getattr(model.processor, "mel_filters", None))
         lost = max(round((seconds - MAX_SECONDS) / frame_seconds), 0) if seconds > MAX_SECONDS else 0
         n_cut += lost > 0
-        inputs.append({"name": source.name, "seconds": seconds, "n_cut": lost} | _picture(arrays, layout))
+        described_input = {"name": source.name, "seconds": seconds, "n_cut": lost, "audio": wav_of(samples, rate)}
+        inputs.append(described_input | _picture(arrays, layout))
         tokens.append(described)
     if not kept:
         if refusal is not None:
@@ -122,7 +123,7 @@ def describe_sound(
     heard |= {"seconds": begin.astype(np.float32), "duration": np.full(len(begin), layout.frame_seconds, np.float32)}
     n_rows = max(layout.rows, 1)
     columns = {name: np.tile(values, n_rows) for name, values in heard.items()}
-    text = [f"{second:.2f} s" for second in begin]
+    text = [f"{second:.2f}s" for second in begin]
     if layout.rows:
         band, column = (places.ravel() for places in np.indices((layout.rows, layout.columns)))
         columns |= {"row": layout.rows - 1 - band, "column": column, "level": _levels(arrays, layout)}
@@ -131,9 +132,9 @@ def describe_sound(
             peaks = mel_filters.argmax(axis=0) * (rate / 2) / (len(mel_filters) - 1)
             centre = peaks[np.arange(layout.rows) * layout.row_bands]
             columns["hertz"] = centre[band].astype(np.float32)
-            named = [f" {hertz:.0f} Hz" for hertz in centre]
+            named = [f"·{hertz:.0f}Hz" for hertz in centre]
         text = [
-            f"{text[c]}{named[b]}" if named[b] else f"{text[c]} r{layout.rows - 1 - b}" for b, c in zip(band, column)
+            f"{text[c]}{named[b]}" if named[b] else f"{text[c]}·r{layout.rows - 1 - b}" for b, c in zip(band, column)
         ]
     n_prefix = len(layout.prefix)
     return {

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 PLURALS = {
     "word": "words", "number": "numbers", "newline": "line breaks", "punctuation": "punctuation marks",
     "patch": "patches", "background patch": "patches of the background", "register": "registers",
+    "frame": "frames",
 }  # fmt: skip
 
 CONSTANT_SHARE = 0.9

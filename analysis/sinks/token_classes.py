@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 BOS, CLS, SEP, EOS, SPECIAL = "BOS", "CLS", "SEP", "EOS", "other special token"
 PUNCTUATION, NEWLINE, NUMBER, WORD, OTHER = "punctuation", "newline", "number", "word", "other text"
 REGISTER, PATCH, BACKGROUND = "register", "patch", "background patch"
+FRAME, PADDING = "frame", "padding"
 
 _BY_WORD_CLASS = {"punctuation": PUNCTUATION, "number": NUMBER, "word": WORD}
 
@@ -21,7 +22,8 @@ def token_classes(tokens: pd.DataFrame, special_tokens: Mapping[str, str | None]
     """The class of every token of a run.
 
     Args:
-        tokens: The token table: position, text, is_special, and word_class (texts) or row and object (images).
+        tokens: The token table: position, text, is_special, and word_class (texts), row and object (images), or
+            seconds and is_padding (sounds).
         special_tokens: What the tokenizer writes for ``cls``, ``bos``, ``sep`` and ``eos``. Without it they are told by
             their text and place.
 
@@ -40,6 +42,10 @@ def token_classes(tokens: pd.DataFrame, special_tokens: Mapping[str, str | None]
             words[(tokens["object"] == "background").fillna(False).to_numpy(dtype=bool)] = BACKGROUND
         text = tokens["text"].astype(str)
         names = np.select([text == "CLS", text.str.startswith("REG")], [CLS, REGISTER], SPECIAL).astype(object)
+    if "seconds" in tokens:
+        is_frame = (tokens["seconds"].notna() & tokens["row"].isna()).to_numpy(dtype=bool)
+        is_padding = tokens["is_padding"].fillna(False).to_numpy(dtype=bool)
+        words[is_frame], names[is_padding] = FRAME, PADDING
     return np.where(special, names, words)
 
 

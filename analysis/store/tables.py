@@ -64,8 +64,8 @@ class TableReader:
         raise UnknownName(f"There is no site {str(key)[:100]!r}; known: {', '.join(s.label for s in self.sites)}.")
 
     def inputs(self) -> pd.DataFrame:
-        """One row an input, without the bytes of images (see `image`)."""
-        columns = [name for name in self._columns("inputs") if name.lower() not in ("image", "thumbnail")]
+        """One row an input, without the bytes of images and sounds (see `image`, `sound`)."""
+        columns = [name for name in self._columns("inputs") if name.lower() not in ("image", "thumbnail", "audio")]
         return self._frame(f"SELECT {', '.join(map(_name, columns))} FROM inputs ORDER BY input_id")
 
     def image(self, input_id: int) -> bytes:
@@ -80,6 +80,17 @@ class TableReader:
         if not found:
             raise RunError("The inputs of this run are texts: there is no image.")
         return bytes(self._one(f"SELECT {_name(found[0])} FROM inputs WHERE input_id = ?", [input_id])[0])
+
+    def sound(self, input_id: int) -> bytes:
+        """The WAV of an input, at the rate at which the model heard it; empty where the run holds none.
+
+        Raises:
+            UnknownName: No such input.
+        """
+        self._n_tokens(input_id)
+        if "audio" not in self._columns("inputs"):
+            return b""
+        return bytes(self._one("SELECT audio FROM inputs WHERE input_id = ?", [input_id])[0])
 
     def tokens(self) -> pd.DataFrame:
         """One row a token, in the order of every ``[point, ...]`` array of the run."""

@@ -19,7 +19,7 @@ import streamlit as st
 from analysis.errors import UnknownName
 from analysis.store.run import Run, list_runs, open_run, runs_dir
 from analysis.types import KEY, QUERY
-from app.cache import two_texts, whole
+from app.cache import spelled, two_texts, whole
 from app.charts.head_table import head_table
 from app.map_request import kind_of, without_sinks
 from app.state import RunFacts
@@ -95,14 +95,21 @@ def _facts(run_id: str, folder: str, stamp: str) -> RunFacts:
 
 def tokens(run_id: str) -> pd.DataFrame:
     """The token table, one row a token, in the order of every vector of the run."""
-    return _tokens(run_id, str(runs_dir()), stamp(run_id)).copy(deep=False)
+    return _read(run_id, str(runs_dir()), stamp(run_id))[0].copy(deep=False)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _tokens(run_id: str, folder: str, stamp: str) -> pd.DataFrame:
+def _read(run_id: str, folder: str, stamp: str) -> tuple[pd.DataFrame, dict[int, str]]:
+    """The tokens, and the texts that they are of."""
     opened = _run(run_id, folder, stamp)
-    tokens = opened.tokens()
-    return two_texts.moved_on(tokens, opened.inputs()) if len(opened.sequences) > 1 else tokens
+    tokens, inputs = opened.tokens(), opened.inputs()
+    if spelled.has_frames(tokens, opened.modality):
+        tokens, inputs = spelled.as_text(tokens, inputs)
+    if "text" not in inputs:
+        return tokens, {}
+    if len(opened.sequences) > 1:
+        return two_texts.moved_on(tokens, inputs), two_texts.joined(inputs)
+    return tokens, dict(zip(inputs["input_id"].tolist(), inputs["text"].tolist()))
 
 
 def inputs(run_id: str) -> pd.DataFrame:
@@ -232,11 +239,9 @@ def methods() -> dict[str, dict[str, Any]]:
 
 
 def input_texts(run_id: str) -> dict[int, str]:
-    """The texts of a run by input id, that of the decoder behind that of the encoder; empty for images."""
-    table = inputs(run_id)
-    if len(run(run_id).sequences) > 1:
-        return two_texts.joined(table)
-    return dict(zip(table["input_id"].tolist(), table["text"].tolist())) if "text" in table else {}
+    """The texts of a run by input id, that of the decoder behind that of the encoder; of sounds what their frames are
+    called; empty for pictures."""
+    return _read(run_id, str(runs_dir()), stamp(run_id))[1]
 
 
 def image(run_id: str, input_id: int) -> bytes:

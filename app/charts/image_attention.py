@@ -18,6 +18,9 @@ from app.palette import QUIET, SELECTED
 PICTURE_PIXELS = 310
 """Longer side of each of the two pictures on the page."""
 
+WIDEST = 2.0
+"""A picture that is wider for its height, as a spectrogram, is drawn with tall patches."""
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -45,10 +48,12 @@ def patch_table(weights: Float[np.ndarray, " token"], tokens: pd.DataFrame) -> p
     n_rows, n_columns = int(row.max()) + 1, int(column.max()) + 1
     side = max(n_rows, n_columns) * _SQUARE
     order = np.cumsum(~is_patch) - 1
+    high = side / max(1.0, n_columns / n_rows / WIDEST)
     left = np.where(is_patch, column, -1.5 * side).astype(float)
-    top = np.where(is_patch, row, order * 1.6 * side + 0.35 * side).astype(float)
+    top = np.where(is_patch, row, (order * 1.6 + 0.35) * high).astype(float)
     places = zip(is_patch, row, column, tokens["text"])
-    names = [f"patch {r}, {c}" if patch else str(text) for patch, r, c, text in places]
+    has_times = "seconds" in tokens and tokens["seconds"].notna().any()
+    names = [f"patch {r}, {c}" if patch and not has_times else str(text) for patch, r, c, text in places]
     size = np.where(is_patch, 1.0, side)
     return pd.DataFrame(
         {
@@ -61,7 +66,7 @@ def patch_table(weights: Float[np.ndarray, " token"], tokens: pd.DataFrame) -> p
             "left": left,
             "right": left + size,
             "top": top,
-            "bottom": top + size,
+            "bottom": top + np.where(is_patch, 1.0, high),
         }
     )
 
@@ -111,9 +116,10 @@ def make_overlay(
     told = table.assign(share=scale.share(table["weight"].to_numpy()), value=_told(table["weight"], blank))
     both = _in_both(told, shift, is_shaded=not smooth and arrows is None, marked=marked)
     pixels = PICTURE_PIXELS / max(n_rows, n_columns)
+    tall = pixels * max(1.0, n_columns / n_rows / WIDEST)
     x = alt.X("left:Q", axis=None, scale=alt.Scale(domain=[shift, n_columns], nice=False, zero=False))
     y = alt.Y("top:Q", axis=None, scale=alt.Scale(domain=[n_rows, 0], nice=False, zero=False))
-    size = (n_columns * pixels, n_rows * pixels)
+    size = (n_columns * pixels, n_rows * tall)
     layers = [
         _picture(picture, shift + n_columns / 2, n_rows / 2, size, x, y),
         _picture(_grey(picture), n_columns / 2, n_rows / 2, size, x, y),
@@ -132,7 +138,7 @@ def make_overlay(
     description = describe_overlay(table, picked, kind) if arrows is None else describe_arrows(arrows)
     return (
         alt.layer(*layers)
-        .properties(width=(n_columns - shift) * pixels, height=n_rows * pixels, description=description, autosize="pad")
+        .properties(width=(n_columns - shift) * pixels, height=n_rows * tall, description=description, autosize="pad")
         .configure_view(strokeWidth=0)
     )
 

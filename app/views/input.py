@@ -20,6 +20,7 @@ from app.views.input_parts.input_picker import averaged_with, pick_row
 from app.views.input_parts.looks import looks_popover
 from app.views.input_parts.one_input import OneInput, read_one
 from app.views.input_parts.over_all import over_all
+from app.views.input_parts.sound_pictures import sound_strip
 from app.views.input_parts.sources import leaves_new, source_of
 from app.views.input_parts.strip import strip
 from app.views.input_parts.windowed import rhythm
@@ -68,6 +69,8 @@ def _view(run_id: str) -> None:
     if not one.is_image:
         text_pictures.text_sentence(one)
     shown = selection.option("show", part.PICTURES)
+    if one.is_sound:
+        sound_strip(one)
     n_rows = len(one.labels) if shown == "map" and not one.is_image else 0
     st.html(f"<style>html {{ --input-rows: {n_rows}; }}</style>")
     with st.container(key="input_two_image" if one.is_image else "input_two_text"):
@@ -109,7 +112,7 @@ def _summary(one: OneInput) -> str:
     ]
     if not one.is_image:
         parts.append(f"{percent(np.trace(attention, offset=-1) / max(n - 1, 1))} on the previous token")
-    what = "image" if one.is_image else "text"
+    what = one.what
     new = "new " if asked_for(one.selection) is not None else ""
     means = "means" if one.sinks is None else "means, sinks counted in"
     side = one.site.query_sequence

@@ -131,7 +131,10 @@ def _try_own(selection: Selection) -> None:
     """A text or an image of one's own, through the model of the run."""
     if not new_input.is_offered():
         return
-    is_text = cache.run(selection.run).modality == "text"
+    modality = cache.run(selection.run).modality
+    if modality == "audio":
+        return
+    is_text = modality == "text"
     what = "text" if is_text else "image"
     with st.popover("", icon=":material/edit:", help=f"Try {'a text' if is_text else 'an image'} of your own"):
         if new_input.lacks_model(selection.run):
@@ -205,4 +208,6 @@ def _input_name(row: dict) -> str:
         told = [str(row[name]) for name in ("name", "label", "class") if isinstance(row.get(name), str)]
         text = " · ".join(told) or f"{row.get('width')} × {row.get('height')} pixels"
     text = " ".join(text[:400].split()) or "(empty)"
+        if isinstance(row.get("seconds"), float):
+            told.append(f"{row['seconds']:.2f} s")
     return f"{row['input_id']} · {text if len(text) <= 110 else text[:109] + '…'}"

@@ -37,7 +37,7 @@ def looks_popover(one: OneInput) -> None:
         if one.site.has_position_bias and asked_for(one.selection) is None:
             _choice("Score", PART, PARTS, one.part or "whole", help=_PART_HELP)
         _choice("Colour scale", SCALE, SCALES, scale, help=_SCALE_HELP)
-        if not one.is_image:
+        if one.what == "text":
             _switch("Merge sub-words into words", WORDS, help=_WORDS_HELP)
         _hide(one)
         _switch("Weigh by value norm", WEIGH, "norm", help=meaning("value norm", _NORM_MORE))

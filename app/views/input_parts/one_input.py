@@ -83,6 +83,22 @@ class OneInput:
     def title(self) -> str:
         """What the weights are."""
         if self.part is not None:
+    @property
+    def is_sound(self) -> bool:
+        """True when some tokens are frames of a sound."""
+        return not self.is_image and self._has_times
+
+    @property
+    def _has_times(self) -> bool:
+        return "seconds" in self.tokens and bool(self.tokens["seconds"].notna().any())
+
+    @property
+    def what(self) -> str:
+        """``image``, ``spectrogram``, ``sound`` or ``text``."""
+        if self.is_image:
+            return "spectrogram" if self._has_times else "image"
+        return "sound" if self.is_sound else "text"
+
             return f"weight by {PARTS[self.part]}"
         return "weight × value norm" if self.is_weighed else "weight"
 

@@ -34,6 +34,10 @@ class Source(Protocol):
 
     def image(self) -> bytes: ...
 
+    def sound(self) -> bytes:
+        """The sound as WAV; empty where there is none to play."""
+        ...
+
     def query_positions(self, site: Site) -> np.ndarray:
         """Positions of the tokens that a site's queries are of."""
         ...
@@ -105,6 +109,9 @@ class StoredInput:
         return cache.run(self.run_id).query_positions(site, self.input_id)
 
     def key_positions(self, site: Site) -> np.ndarray:
+    def sound(self) -> bytes:
+        return cache.run(self.run_id).sound(self.input_id)
+
         return cache.run(self.run_id).key_positions(site, self.input_id)
 
     def attention(self, site: str, head: int) -> np.ndarray:
@@ -157,6 +164,9 @@ class TypedInput:
         return self._made.key_positions(site)
 
     def attention(self, site: str, head: int) -> np.ndarray:
+    def sound(self) -> bytes:
+        return b""
+
         return self._whole(site, self._made.attention(site, head))
 
     def allowed(self, site: str) -> np.ndarray:

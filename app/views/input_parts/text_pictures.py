@@ -22,9 +22,15 @@ PICTURES = {"map": "Heat map", "lines": "Lines", "table": "Table", "all": "Over 
 
 
 def text_sentence(one: OneInput) -> None:
-    """The text itself, shaded."""
+    """The text itself, shaded; of a sound nothing, for its frames are drawn in time."""
+    pieces = one.pieces()
+    if one.is_sound:
+        is_frame = one.tokens["seconds"].notna().to_numpy()
+        pieces = [piece for piece in pieces if not is_frame[piece.position]]
+    if not pieces:
+        return
     sentence(
-        one.pieces(), one.shown, one.strongest, one.weights(), one.picked, one.selection.kind,
+        pieces, one.shown, one.strongest, one.weights(), one.picked, one.selection.kind,
         one.scale.name if one.selection.options.get(SCALE) else "linear", one.title,
         one.pick, key="input_sentence",
     )  # fmt: skip
