@@ -10,7 +10,13 @@ import streamlit as st
 from app.glossary import find_terms
 from app.palette import VIRIDIS
 
-_STACK_WORDS = {"enc": "encoder", "dec": "decoder", "self": "self-attention", "cross": "cross-attention"}
+_STACK_WORDS = {
+    "enc": "encoder",
+    "dec": "decoder",
+    "self": "self-attention",
+    "cross": "cross-attention",
+    "implicit": "implicit attention",
+}
 
 
 def say(text: str, *, quiet: bool = False) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Float32, Int
 
+from analysis.attention import shares_of
 from analysis.errors import InputError, ModelError, RunError, UnknownName, UserError
 
 if TYPE_CHECKING:
@@ -58,6 +59,10 @@ class NewInput:
     def attention(self, site: Site | str, head: int) -> Float[np.ndarray, "query key"]:
         """Attention of one head after the softmax, the model's own in fp32, as `Run.attention` of a run's input."""
         return self._head(site, head).attention[head]
+
+    def shares(self, site: Site | str, head: int) -> Float[np.ndarray, "query key"]:
+        """`attention` as measures take it, as `Run.shares`."""
+        return shares_of(self._site(site).site, self.attention(site, head))
 
     def allowed(self, site: Site | str) -> Bool[np.ndarray, "query key"]:
         """True where the query may attend to the key."""

@@ -106,6 +106,10 @@ class Reader(SinkTables):
         everything = self.attention_all(input_id)
         return {site.key: shares_of(site, everything[site.key]) for site in self.sites}
 
+    def shares_by_input(self, site: Site | str, head: int) -> list[Float[np.ndarray, "query key"]]:
+        """`attention_by_input` as measures take it."""
+        return [shares_of(self.site(site), weights) for weights in self.attention_by_input(site, head)]
+
     def score_parts(
         self, site: Site | str, head: int, input_id: int
     ) -> tuple[Float[np.ndarray, "query key"], Float[np.ndarray, "query key"]]:

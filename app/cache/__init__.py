@@ -107,7 +107,7 @@ def _read(run_id: str, folder: str, stamp: str) -> tuple[pd.DataFrame, dict[int,
         tokens, inputs = spelled.as_text(tokens, inputs)
     if "text" not in inputs:
         return tokens, {}
-    if len(opened.sequences) > 1:
+    if len(opened.sequences) > 1 and "target" in inputs:
         return two_texts.moved_on(tokens, inputs), two_texts.joined(inputs)
     return tokens, dict(zip(inputs["input_id"].tolist(), inputs["text"].tolist()))
 
@@ -123,8 +123,8 @@ def _inputs(run_id: str, folder: str, stamp: str) -> pd.DataFrame:
 
 
 def attention(run_id: str, site: str, head: int, input_id: int) -> np.ndarray:
-    """Attention of one head on one input, ``[query, key]`` over all its tokens; the run recomputes it where it is not
-    stored."""
+    """Attention of one head on one input, ``[query, key]`` over all its tokens, as measures take it (`Reader.shares`);
+    the run recomputes it where it is not stored."""
     read = _long_attention if facts(run_id).n_tokens.get(input_id, 0) > LONG_TOKENS else _attention
     return read(run_id, str(runs_dir()), stamp(run_id), site, head, input_id)
 
@@ -132,11 +132,22 @@ def attention(run_id: str, site: str, head: int, input_id: int) -> np.ndarray:
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _long_attention(run_id: str, folder: str, stamp: str, site: str, head: int, input_id: int) -> np.ndarray:
     opened = _run(run_id, folder, stamp)
-    return frozen(whole.matrix(opened, site, input_id, opened.attention(site, head, input_id)))
+    return frozen(whole.matrix(opened, site, input_id, opened.shares(site, head, input_id)))
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _attention(run_id: str, folder: str, stamp: str, site: str, head: int, input_id: int) -> np.ndarray:
+    opened = _run(run_id, folder, stamp)
+    return frozen(whole.matrix(opened, site, input_id, opened.shares(site, head, input_id)))
+
+
+def signed_attention(run_id: str, site: str, head: int, input_id: int) -> np.ndarray:
+    """The implicit attention of a state-space layer as it is, ``[query, key]`` over all tokens of the input."""
+    return _signed_attention(run_id, str(runs_dir()), stamp(run_id), site, head, input_id)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _signed_attention(run_id: str, folder: str, stamp: str, site: str, head: int, input_id: int) -> np.ndarray:
     opened = _run(run_id, folder, stamp)
     return frozen(whole.matrix(opened, site, input_id, opened.attention(site, head, input_id)))
 

@@ -29,7 +29,7 @@ def by_input(run_id: str, site: str, head: int) -> Iterator[tuple[slice, np.ndar
         run = cache.run(run_id)
 
         def read(each: int) -> list[np.ndarray]:
-            blocks = run.attention(site, head, each), run.allowed(site, each)
+            blocks = run.shares(site, head, each), run.allowed(site, each)
             return [whole.matrix(run, site, each, block) for block in blocks]
 
         pairs = map(read, cache.facts(run_id).n_tokens)
@@ -48,7 +48,7 @@ def norms(run_id: str, site: str, head: int) -> dict[str, np.ndarray]:
 @st.cache_resource(max_entries=2, show_spinner=False)
 def _all(run_id: str, folder: str, stamp: str, site: str, head: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
     run = cache.run(run_id)
-    ids, both = run.lengths_of(""), (run.attention_by_input(site, head), run.allowed_by_input(site))
+    ids, both = run.lengths_of(""), (run.shares_by_input(site, head), run.allowed_by_input(site))
     return tuple([whole.matrix(run, site, each, one) for each, one in zip(ids, of_inputs)] for of_inputs in both)
 
 

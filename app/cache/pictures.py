@@ -80,7 +80,7 @@ def _long_allowed(run_id: str, folder: str, stamp: str, site: str, input_id: int
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _all_heads(run_id: str, folder: str, stamp: str, stack: str, input_id: int) -> list[np.ndarray]:
     run = cache.run(run_id)
-    attention = run.attention_all(input_id)
+    attention = run.shares_all(input_id)
     stack_sites = [site for site in run.sites if site.stack_label == stack]
     return [whole.matrix(run, site, input_id, attention[site.key]) for site in stack_sites]
 
@@ -106,9 +106,9 @@ def _averages(run_id: str, folder: str, stamp: str, site: str, head: int, n_posi
     ids = np.array(list(lengths))
     chosen = ids[sample_inputs(np.array(list(lengths.values())))].tolist()
     if len(chosen) == len(ids):
-        maps = zip(run.attention_by_input(site, head), run.allowed_by_input(site))
+        maps = zip(run.shares_by_input(site, head), run.allowed_by_input(site))
     else:
-        maps = ((run.attention(site, head, input_id), run.allowed(site, input_id)) for input_id in chosen)
+        maps = ((run.shares(site, head, input_id), run.allowed(site, input_id)) for input_id in chosen)
     if hides:
         rule = USUAL.at(run.site(site))
         maps = ((hide_sinks(weights, mask, rule).weights, mask) for weights, mask in maps)

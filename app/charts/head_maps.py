@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from app.charts.ramps import viridis
 from app.charts.scales import ColourScale, make_scale
+from app.palette import VIRIDIS
 
 TILE_PIXELS = 48
 """Longer side of a small map at most; larger matrices are reduced so that the strongest weight of a block stays."""
@@ -47,9 +48,13 @@ def tile_shape(sprite: bytes, n_rows: int, n_columns: int) -> tuple[int, int]:
 def make_overview(attention: Float[np.ndarray, "query key"], scale: ColourScale) -> bytes:
     """The whole matrix as a PNG in the colours of the window beside it, the strongest weight of a block kept."""
     blocks = reduce_to(attention, OVERVIEW_PIXELS)
+    if scale.is_signed:
+        low = -reduce_to(-attention, OVERVIEW_PIXELS)
+        blocks = np.where(np.abs(low) > np.abs(blocks), low, blocks)
     # Nearly every block has a weight that ranks high among single weights: blocks are ranked among blocks.
     shares = (make_scale(blocks, scale.name) if scale.name == "rank" else scale).share(blocks)
-    return _png(np.where(np.isnan(shares), 0, 1 + np.round(np.nan_to_num(shares) * 254)).astype(np.uint8))
+    levels = np.where(np.isnan(shares), 0, 1 + np.round(np.nan_to_num(shares) * 254)).astype(np.uint8)
+    return _png(levels, scale.ramp)
 
 
 def reduce_to(matrix: Float[np.ndarray, "row column"], pixels: int) -> Float[np.ndarray, "pixel_row pixel_column"]:
@@ -71,11 +76,11 @@ def _levels(tile: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(tile), 0, 1 + np.round(share * 254)).astype(np.uint8)
 
 
-def _png(levels: np.ndarray) -> bytes:
+def _png(levels: np.ndarray, ramp: tuple[str, ...] = VIRIDIS) -> bytes:
     from PIL import Image
 
     image = Image.fromarray(levels, mode="P")
-    image.putpalette([0, 0, 0, *viridis(np.linspace(0, 1, 255)).ravel().tolist()])
+    image.putpalette([0, 0, 0, *viridis(np.linspace(0, 1, 255), ramp).ravel().tolist()])
     written = io.BytesIO()
     image.save(written, "PNG", transparency=0)
     return written.getvalue()

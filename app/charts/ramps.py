@@ -12,9 +12,9 @@ from app.palette import VIRIDIS
 N_TICKS = 5
 
 
-def viridis(shares: Float[np.ndarray, ...]) -> UInt8[np.ndarray, "... 3"]:
-    """Red, green and blue at places 0..1 of the ramp."""
-    stops = np.array([[int(colour[at : at + 2], 16) for at in (1, 3, 5)] for colour in VIRIDIS], dtype=float)
+def viridis(shares: Float[np.ndarray, ...], ramp: tuple[str, ...] = VIRIDIS) -> UInt8[np.ndarray, "... 3"]:
+    """Red, green and blue at places 0..1 of a ramp, by default viridis."""
+    stops = np.array([[int(colour[at : at + 2], 16) for at in (1, 3, 5)] for colour in ramp], dtype=float)
     at = np.linspace(0, 1, len(stops))
     return np.stack([np.round(np.interp(shares, at, part)) for part in stops.T], axis=-1).astype(np.uint8)
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from app.palette import RDBU, VIRIDIS
+
 SCALES = {"linear": "Linear", "log": "Log", "rank": "Rank"}
 """Name in the link and on the page."""
 
@@ -25,11 +27,18 @@ class ColourScale:
         name: ``linear``, ``log`` or ``rank``.
         weights: Of the knots, strictly ascending.
         shares: Of the knots, 0..1: 0 the bottom of the ramp, 1 the top.
+        is_signed: Zero is the middle of the ramp, and a weight and its negative lie as far from it.
     """
 
     name: str
     weights: Float[np.ndarray, " knot"]
     shares: Float[np.ndarray, " knot"]
+    is_signed: bool = False
+
+    @property
+    def ramp(self) -> tuple[str, ...]:
+        """The colours, from the bottom up."""
+        return RDBU if self.is_signed else VIRIDIS
 
     def share(self, weights: Float[np.ndarray, ...]) -> Float[np.ndarray, ...]:
         """The place of each weight on the ramp, 0..1; NaN stays NaN."""
@@ -43,6 +52,9 @@ class ColourScale:
     def ticks(self, n: int = 5) -> list[str]:
         """Weights at `n` places evenly up the ramp, as words; the lowest of a log scale stands for all below it."""
         words = [weight_words(self.weight(share)) for share in np.linspace(0, 1, n)]
+        if self.is_signed:  # about zero a log scale ends
+            words[n // 2] = "0"
+            return words
         return [f"≤ {words[0]}", *words[1:]] if self.name == "log" else words
 
 
@@ -50,12 +62,15 @@ def make_scale(weights: Float[np.ndarray, ...], name: str = "linear") -> ColourS
     """The scale for a picture.
 
     Args:
-        weights: All that the picture may show, 0 or more; NaN where there is nothing.
+        weights: All that the picture may show; NaN where there is nothing. With negative ones among them the scale is
+            that of their sizes, once upwards and once downwards from zero.
         name: ``linear``: from 0 to the largest; ``log``: `DECADES` powers of ten up to the largest; ``rank``: the
             share of weights that are no larger, so that every colour is used equally often.
     """
     known = np.asarray(weights, dtype=np.float64)
     known = known[np.isfinite(known)]
+    if known.size and float(known.min()) < 0:
+        return _both_ways(make_scale(np.abs(known), name))
     top = float(known.max()) if known.size else 1.0
     top = top if top > 0 else 1.0
     if name == "log":
@@ -63,6 +78,14 @@ def make_scale(weights: Float[np.ndarray, ...], name: str = "linear") -> ColourS
     if name == "rank" and known.size > 1:
         return _by_rank(known, top)
     return ColourScale("linear", np.array([0.0, top]), np.array([0.0, 1.0]))
+
+
+def _both_ways(sizes: ColourScale) -> ColourScale:
+    weights, shares = sizes.weights, sizes.shares
+    if weights[0] <= 0:
+        weights, shares = weights[1:], shares[1:]
+    weights, shares = (np.concatenate([-part[::-1], [0.0], part]) for part in (weights, shares))
+    return ColourScale(sizes.name, weights, 0.5 + shares / 2, is_signed=True)
 
 
 def _by_rank(known: np.ndarray, top: float) -> ColourScale:

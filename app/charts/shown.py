@@ -72,6 +72,7 @@ def show_attention(
     hidden: Bool[np.ndarray, " token"],
     group: Int[np.ndarray, " token"],
     sinks: Bool[np.ndarray, " token"] | None = None,
+    scales: bool = True,
 ) -> Shown:
     """Hide tokens, then merge groups.
 
@@ -83,6 +84,7 @@ def show_attention(
         allowed: True where the query may attend to the key.
         hidden: Tokens to take away.
         group: Number of each token's group, ascending by one at each first token of a group.
+        scales: Scale rows up to their old sum; of signed weights, whose sum means nothing, they stay as they are.
         sinks: Keys that are hidden already, as `analysis.sinks.hide_sinks` does it: their weights are 0.
 
     Raises:
@@ -102,7 +104,7 @@ def show_attention(
         is_left = left > LEAST_LEFT * total
         n_emptied = int((~is_left & (total > 0)).sum())
         mass = np.clip(1 - left / np.where(total > 0, total, 1), 0, 1) * (total > 0)
-        factor = np.where(is_left, total / np.where(is_left, left, 1), 0)
+        factor = np.where(is_left, total / np.where(is_left, left, 1), 0) if scales else np.ones(len(kept))
         weights = (weights * factor[:, None]).astype(np.float32)
     starts = np.flatnonzero(np.diff(group[kept], prepend=-1))
     unit = np.cumsum(np.isin(np.arange(len(kept)), starts)) - 1
@@ -160,11 +162,13 @@ def strongest_both_ways(shown: Shown, n: int = 3) -> Strongest:
 def strongest(
     weights: Float[np.ndarray, "query key"], allowed: Bool[np.ndarray, "query key"], n: int = 3
 ) -> tuple[Int[np.ndarray, "query n"], Float[np.ndarray, "query n"]]:
-    """For each query the `n` keys with the largest weights, largest first; -1 and 0 where it may attend to fewer."""
-    seen = np.where(allowed, weights, -1).astype(np.float32)
+    """For each query the `n` keys with the largest weights, by their size where they are signed, largest first; -1 and
+    0 where it may attend to fewer."""
+    seen = np.where(allowed, np.abs(weights), -1).astype(np.float32)
     n = min(n, seen.shape[1])
     some = np.argpartition(-seen, n - 1, axis=1)[:, :n]
     values = np.take_along_axis(seen, some, axis=1)
     order = np.argsort(-values, axis=1, kind="stable")
     keys, values = np.take_along_axis(some, order, axis=1), np.take_along_axis(values, order, axis=1)
-    return np.where(values < 0, -1, keys).astype(np.int32), np.maximum(values, 0).astype(np.float32)
+    own = np.where(values < 0, 0, np.take_along_axis(np.asarray(weights), keys, axis=1))
+    return np.where(values < 0, -1, keys).astype(np.int32), own.astype(np.float32)

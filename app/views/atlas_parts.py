@@ -20,6 +20,7 @@ from app.views.atlas_sinks import SinksOfHeads
 
 FIDELITY = {"title": "Map explains", "unit": "share of the head's attention; 0 = no better than uniform", "high": ""}
 NO_TINT = "none"
+NO_VECTORS = ": attention without queries and keys, so no map; Input, Heads and Sinks show it"
 
 
 def matrix_message(
@@ -96,7 +97,8 @@ def _stack(
         sprite, px = atlas.thumbnails(selection.run, selection.map, stack, selection.colour)
     subtitle = f"{len(depths)} layers × {n_columns} heads"
     if not sprite:
-        subtitle += ", not in this map" if selection.map else ", no map yet"
+        has_vectors = any(site.has_vectors for site in cache.facts(selection.run).sites if site.stack_label == stack)
+        subtitle += NO_VECTORS if not has_vectors else ", not in this map" if selection.map else ", no map yet"
     is_named = order in ("heads", "both", "rank")
     return Stack(widgets.stack_title(stack), subtitle, n_columns, cells, lines, is_named, sprite, px)
 

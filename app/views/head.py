@@ -20,7 +20,7 @@ from app.views import View
 from app.views.head_parts import lasso, picks, render_top
 from app.views.head_parts.compare import BESIDE, beside, render_compare, walk_beside
 from app.views.head_parts.fidelity import under_picture
-from app.views.head_parts.map_choice import say_no_map
+from app.views.head_parts.map_choice import no_vectors, say_no_map
 from app.views.head_parts.names import say_names
 from app.views.head_parts.new_points import points_of_new
 from app.views.head_parts.picture import extra_message, map_message, patches_message, view_of
@@ -62,6 +62,10 @@ def draw(selection: Selection, site: Site) -> None:
     """The sentence, the picture with what belongs to it, and the panel."""
     facts = cache.facts(selection.run)
     name = head_name(site.depth, selection.head)
+    if not site.has_vectors:
+        st.markdown(f"##### {name} is in no map")
+        st.markdown(no_vectors(site))
+        return
     counted = " (sinks counted in)" if selection.hides_sinks else ""
     sentence = f"{name} of {widgets.stack_title(site.stack_label)}: {head_sentence(figures_of(selection), counted)}"
     right = beside(selection, facts)

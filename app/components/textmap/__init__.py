@@ -10,7 +10,6 @@ import streamlit as st
 from app.charts.scales import ColourScale
 from app.charts.shown import Shown, strongest
 from app.components import pack, register
-from app.palette import VIRIDIS
 
 WINDOW = (30, 40)
 """Rows and columns of the window into a long text."""
@@ -74,7 +73,7 @@ def textmap(
         "knots": [scale.weights.tolist(), scale.shares.tolist()],
         "ticks": scale.ticks(),
         "title": f"{title}, {scale.name} scale",
-        "ramp": VIRIDIS,
+        "ramp": scale.ramp,
         "picked": picked,
         "kind": kind,
     }

@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from analysis.projection.naming import MapKind
+from analysis.types import Site
 from app import cache, jobs, widgets
 from app.glossary import BY_NAME, meaning
 from app.map_request import WHOLE, WITHOUT_SINKS, MapRequest, about, in_words, kind_of, read_kind, seconds_to_make
@@ -82,6 +83,10 @@ def say_hidden(sentence: str, selection: Selection, facts: RunFacts) -> None:
 
 def say_no_map(selection: Selection, facts: RunFacts) -> None:
     """In place of the picture, for a run without any map: the offer to make one."""
+    if not any(site.has_vectors for site in facts.sites):
+        st.markdown("##### No map")
+        st.markdown(no_vectors(facts.site(selection.site)))
+        return
     st.markdown("##### No map yet")
     st.markdown(
         "Here you will see all queries and keys of a head as points, near where one attends to the other. This run was "
@@ -90,6 +95,20 @@ def say_no_map(selection: Selection, facts: RunFacts) -> None:
     if _wanted(selection) is None:
         selection = selection.having(**{WANT: MapKind("atlas").name})
     say_map(selection, facts)
+
+
+def no_vectors(site: Site) -> str:
+    """Why heads of a site are in no map, in one sentence."""
+    what = (
+        "a state-space layer, whose attention is implicit: computed from its scan"
+        if site.is_signed
+        else "a model that returns its attention and nothing more"
+    )
+    name = widgets.plain(widgets.stack_title(site.stack_label))
+    return (
+        f"A map is made of queries and keys, and {name} has none: it is {what}. "
+        "Input, Heads and Sinks show its attention."
+    )
 
 
 def _meaning(method: str) -> str:

@@ -28,8 +28,8 @@ def details(one: OneInput, labels: list[str]) -> None:
         on_change=lambda: widgets.select(kind=st.session_state["input_kind"]), label_visibility="collapsed",
         width="stretch",
     )  # fmt: skip
-    weights = one.weights()
-    order = np.argsort(-np.nan_to_num(weights, nan=-1), kind="stable")[:LISTED]
+    weights = one.drawn_weights()
+    order = np.argsort(-np.nan_to_num(np.abs(weights), nan=-1), kind="stable")[:LISTED]
     order = order[np.isfinite(weights[order])]
     if picked is None:
         st.caption(f"No token picked: the {LISTED} largest means over queries")

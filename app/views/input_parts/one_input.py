@@ -49,6 +49,8 @@ class OneInput:
         is_weighed: Weights are multiplied by the length of the key's value vector.
         sinks: What is hidden with the sinks of each head; None while sinks are shown.
         notes: Sentences for the reader.
+        signed: Of a state-space layer, whose implicit attention has both signs: what heat map and tables draw, while
+            `shown` has its absolute weights with rows of sum 1.
     """
 
     selection: Selection
@@ -59,6 +61,12 @@ class OneInput:
     is_weighed: bool
     sinks: HiddenHere | None
     notes: tuple[str, ...]
+    signed: Shown | None = None
+
+    @property
+    def drawn(self) -> Shown:
+        """What heat map and tables draw."""
+        return self.shown if self.signed is None else self.signed
 
     @property
     def run_id(self) -> str:
@@ -73,16 +81,6 @@ class OneInput:
         """True when the tokens are patches."""
         return self.source.text is None
 
-    @property
-    def names(self) -> str:
-        """``L3H5``, or the mean of several."""
-        names = [head_name(site.depth, head) for site, head in self.heads]
-        return names[0] if len(names) == 1 else f"the mean of {', '.join(names)}"
-
-    @property
-    def title(self) -> str:
-        """What the weights are."""
-        if self.part is not None:
     @property
     def is_sound(self) -> bool:
         """True when some tokens are frames of a sound."""
@@ -99,6 +97,18 @@ class OneInput:
             return "spectrogram" if self._has_times else "image"
         return "sound" if self.is_sound else "text"
 
+    @property
+    def names(self) -> str:
+        """``L3H5``, or the mean of several."""
+        names = [head_name(site.depth, head) for site, head in self.heads]
+        return names[0] if len(names) == 1 else f"the mean of {', '.join(names)}"
+
+    @property
+    def title(self) -> str:
+        """What the weights are."""
+        if self.signed is not None:
+            return "signed weight"
+        if self.part is not None:
             return f"weight by {PARTS[self.part]}"
         return "weight × value norm" if self.is_weighed else "weight"
 
@@ -207,15 +217,22 @@ class OneInput:
     def weights(self) -> np.ndarray:
         """Of every unit for the picked one, NaN where they may not attend; the mean over queries with none picked, NaN
         at hidden sinks."""
+        return self._weights_in(self.shown)
+
+    def drawn_weights(self) -> np.ndarray:
+        """`weights` of what heat map and tables draw."""
+        return self._weights_in(self.drawn)
+
+    def _weights_in(self, shown: Shown) -> np.ndarray:
         unit = self.picked
         if unit is None:
             queries, keys = self.spans
-            is_key = np.isin(np.arange(len(self.shown)), keys)
-            mean = self.shown.weights[queries.start : queries.stop].mean(axis=0)
-            return np.where(self.shown.sinks | ~is_key, np.nan, mean)
+            is_key = np.isin(np.arange(len(shown)), keys)
+            mean = shown.weights[queries.start : queries.stop].mean(axis=0)
+            return np.where(shown.sinks | ~is_key, np.nan, mean)
         if self.selection.kind == QUERY:
-            return np.where(self.shown.allowed[unit], self.shown.weights[unit], np.nan)
-        return np.where(self.shown.allowed[:, unit], self.shown.weights[:, unit], np.nan)
+            return np.where(shown.allowed[unit], shown.weights[unit], np.nan)
+        return np.where(shown.allowed[:, unit], shown.weights[:, unit], np.nan)
 
     def by_token(self, weights: np.ndarray) -> np.ndarray:
         """Weights of units as weights of tokens, NaN where hidden; along every axis."""
@@ -236,11 +253,11 @@ class OneInput:
         name = self.selection.option(SCALE, SCALES)
 
         def make() -> bytes:
-            made = make_scale(self.shown.seen(), name)
+            made = make_scale(self.drawn.seen(), name)
             return np.stack([made.weights, made.shares]).astype(np.float64).tobytes()
 
         knots = np.frombuffer(cache.message(f"scale {name} {self.view_key}", self.run_id, make)).reshape(2, -1)
-        return ColourScale(name, knots[0], knots[1])
+        return ColourScale(name, knots[0], knots[1], is_signed=bool(knots[0, 0] < 0))
 
     @cached_property
     def strongest(self) -> Strongest:
@@ -318,8 +335,26 @@ def read_one(selection: Selection, source: Source, heads: list[tuple[Site, int]]
     hidden = hidden_tokens(selection.options.get(HIDE, ""), source.tokens["is_special"].to_numpy(dtype=bool))
     columns = None if sinks is None else sinks.columns
     shown = show_attention(drawn, allowed, hidden, groups(selection, source), columns)
-    one = OneInput(selection, heads, source, attention, shown, is_weighed, sinks, ())
+    signed = None
+    if heads[0][0].is_signed:
+        notes.append(implicit_note(selection.run, heads[0][0], is_drawn=sinks is None and not is_weighed))
+        if sinks is None and not is_weighed:
+            raw = np.mean([source.signed(site.label, head) for site, head in heads], axis=0)
+            signed = show_attention(raw, allowed, hidden, groups(selection, source), scales=False)
+    one = OneInput(selection, heads, source, attention, shown, is_weighed, sinks, (), signed)
     return replace(one, notes=(*notes, *_says(one, hidden)))
+
+
+def implicit_note(run_id: str, site: Site, is_drawn: bool) -> str:
+    """What is shown of a state-space layer, in words."""
+    verdict = cache.run(run_id).certificate.get("sites", {}).get(site.key, {})
+    n = int(verdict.get("matrices_per_head") or 1)
+    of = f" (mean of {n} channels)" if n > 1 else ""
+    where = "the heat map and the tables show signed weights; elsewhere" if is_drawn else "shown"
+    return (
+        f"Implicit attention of a state-space layer{of}, no softmax: {where} their absolute values count, each row "
+        "brought to a sum of 1."
+    )
 
 
 _PART_SAYS = {

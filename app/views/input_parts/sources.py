@@ -48,6 +48,10 @@ class Source(Protocol):
 
     def attention(self, site: str, head: int) -> np.ndarray: ...
 
+    def signed(self, site: str, head: int) -> np.ndarray:
+        """The implicit attention of a state-space layer as it is, where `attention` is that as measures take it."""
+        ...
+
     def allowed(self, site: str) -> np.ndarray: ...
 
     def hidden(self, site: str, head: int) -> Hidden:
@@ -105,17 +109,20 @@ class StoredInput:
     def image(self) -> bytes:
         return cache.image(self.run_id, self.input_id)
 
+    def sound(self) -> bytes:
+        return cache.run(self.run_id).sound(self.input_id)
+
     def query_positions(self, site: Site) -> np.ndarray:
         return cache.run(self.run_id).query_positions(site, self.input_id)
 
     def key_positions(self, site: Site) -> np.ndarray:
-    def sound(self) -> bytes:
-        return cache.run(self.run_id).sound(self.input_id)
-
         return cache.run(self.run_id).key_positions(site, self.input_id)
 
     def attention(self, site: str, head: int) -> np.ndarray:
         return cache.attention(self.run_id, site, head, self.input_id)
+
+    def signed(self, site: str, head: int) -> np.ndarray:
+        return cache.signed_attention(self.run_id, site, head, self.input_id)
 
     def allowed(self, site: str) -> np.ndarray:
         return pictures.allowed(self.run_id, site, self.input_id)
@@ -157,6 +164,9 @@ class TypedInput:
     def image(self) -> bytes:
         return self._made.image
 
+    def sound(self) -> bytes:
+        return b""
+
     def query_positions(self, site: Site) -> np.ndarray:
         return self._made.query_positions(site)
 
@@ -164,9 +174,9 @@ class TypedInput:
         return self._made.key_positions(site)
 
     def attention(self, site: str, head: int) -> np.ndarray:
-    def sound(self) -> bytes:
-        return b""
+        return self._whole(site, self._made.shares(site, head))
 
+    def signed(self, site: str, head: int) -> np.ndarray:
         return self._whole(site, self._made.attention(site, head))
 
     def allowed(self, site: str) -> np.ndarray:
@@ -197,7 +207,7 @@ class TypedInput:
         for site in stack:
             if site.is_cross and not METRICS[metric].on_cross:
                 continue
-            attention = np.stack([self._made.attention(site.label, head) for head in range(site.n_heads)])
+            attention = np.stack([self._made.shares(site.label, head) for head in range(site.n_heads)])
             attended = AttentionMap.of_one(attention, self._made.allowed(site.label), is_cross=site.is_cross)
             values = score_input(attended, [metric])[metric][0]
             found |= {(site.label, head): float(value) for head, value in enumerate(values) if np.isfinite(value)}

@@ -17,18 +17,18 @@ LISTED_PAIRS = 20_000
 def pair_table(one: OneInput, labels: list[str] | None = None) -> None:
     """All pairs, or of a long input the strongest ones: millions of rows would only stop the browser."""
     labels = labels or one.labels
-    weights, allowed = one.shown.weights, one.shown.allowed
+    weights, allowed = one.drawn.weights, one.drawn.allowed
     n_pairs = int(allowed.sum())
     said = f"All {n_pairs:,} pairs."
     keep = allowed
     if n_pairs > LISTED_PAIRS:
         keep = np.zeros(weights.size, dtype=bool)
-        keep[np.argpartition(-np.where(allowed, weights, -1).ravel(), LISTED_PAIRS)[:LISTED_PAIRS]] = True
+        keep[np.argpartition(-np.where(allowed, np.abs(weights), -1).ravel(), LISTED_PAIRS)[:LISTED_PAIRS]] = True
         keep = keep.reshape(weights.shape)
         said = f"The {LISTED_PAIRS:,} strongest of {n_pairs:,} pairs; the file and the picture have all of them."
     table = attention_table(weights, labels, one.places, keep)
     if n_pairs > LISTED_PAIRS:
-        table = table.sort_values("weight", ascending=False)
+        table = table.sort_values("weight", ascending=False, key=abs)
     show_table(_named(table))
 
     def everything() -> str:

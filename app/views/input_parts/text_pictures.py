@@ -31,7 +31,8 @@ def text_sentence(one: OneInput) -> None:
         return
     sentence(
         pieces, one.shown, one.strongest, one.weights(), one.picked, one.selection.kind,
-        one.scale.name if one.selection.options.get(SCALE) else "linear", one.title,
+        one.scale.name if one.selection.options.get(SCALE) else "linear",
+        one.title if one.signed is None else "absolute weight",
         one.pick, key="input_sentence",
     )  # fmt: skip
 
@@ -49,10 +50,10 @@ def heat_map(one: OneInput) -> None:
     if max(map(len, spans)) > WHOLE_UNITS:
         overview = cache.message(
             f"overview {one.scale.name} {one.view_key}", one.run_id,
-            lambda: make_overview(one.cut(one.shown.seen()), one.scale),
+            lambda: make_overview(one.cut(one.drawn.seen()), one.scale),
         )  # fmt: skip
     textmap(
-        one.labels, one.shown, spans, first, one.scale, one.title, overview, one.picked, kind, one.marked(),
+        one.labels, one.drawn, spans, first, one.scale, one.title, overview, one.picked, kind, one.marked(),
         lambda query, key: one.pick(query if kind == QUERY else key),
         lambda query, key: widgets.select(at=f"{query}.{key}"), key="input_window",
     )  # fmt: skip
