@@ -22,6 +22,7 @@ from app.views.input_parts.one_input import OneInput, read_one
 from app.views.input_parts.over_all import over_all
 from app.views.input_parts.sound_pictures import sound_strip
 from app.views.input_parts.sources import leaves_new, source_of
+from app.views.input_parts.steps import at_step, steps
 from app.views.input_parts.strip import strip
 from app.views.input_parts.windowed import rhythm
 
@@ -62,9 +63,11 @@ def _view(run_id: str) -> None:
     site = facts.site(selection.site)
     stack = [each for each in facts.sites if each.stack_label == site.stack_label]
     pick_row(selection, inputs, site, stack, facts)
-    one = read_one(selection, source_of(selection), _averaged(selection, stack))
+    source = source_of(selection)
+    one = read_one(at_step(selection, source), source, _averaged(selection, stack))
     with st.container(key="input_said"):
         widgets.say(_summary(one) + _hidden(one), quiet=True)
+    steps(one)
     part = image_pictures if one.is_image else text_pictures
     if not one.is_image:
         text_pictures.text_sentence(one)

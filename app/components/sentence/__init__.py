@@ -30,6 +30,7 @@ class Piece:
         unit: Its place in the matrix; -1 where it is hidden.
         is_special: Added by the tokenizer.
         is_marked: Found by the search or picked elsewhere; None where nothing is looked for.
+        ahead: ``next`` for the token that is written at the step shown, ``later`` for those behind it.
     """
 
     text: str
@@ -38,6 +39,7 @@ class Piece:
     unit: int
     is_special: bool
     is_marked: bool | None = None
+    ahead: str = ""
 
 
 def sentence(
@@ -67,7 +69,9 @@ def sentence(
     """
     is_whole = len(shown) <= WHOLE_MATRIX
     header = {
-        "pieces": [[one.text, one.gap, one.position, one.unit, one.is_special, one.is_marked] for one in pieces],
+        "pieces": [
+            [one.text, one.gap, one.position, one.unit, one.is_special, one.is_marked, one.ahead] for one in pieces
+        ],
         "picked": picked,
         "kind": kind,
         "whole": is_whole,

@@ -56,10 +56,11 @@ function told(place, unit) {
 function fill(place) {
   const {header} = place;
   place.byUnit = [];
-  place.made = header.pieces.map(([text, , position, unit, special, marked]) => {
-    const kinds = ["token", special && "special", text.trim() === "" && "blank", unit < 0 && "hidden", marked === true && "marked", marked === false && "dim"];
+  place.made = header.pieces.map(([text, , position, unit, special, marked, ahead]) => {
+    const kinds = ["token", special && "special", text.trim() === "" && "blank", unit < 0 && (ahead || "hidden"), marked === true && "marked", marked === false && "dim"];
     const made = element("span", {class: kinds.filter(Boolean).join(" "), role: "button", tabindex: -1, "data-position": position, "data-unit": unit,
       "aria-disabled": unit < 0}, shown(text));
+    if (ahead) made.title = ahead === "next" ? "written at this step" : "not written yet";
     if (unit >= 0) place.byUnit[unit] = {made, text, position};
     return made;
   });

@@ -9,13 +9,13 @@ import pandas as pd
 import streamlit as st
 
 from analysis.errors import UserError
-from analysis.types import Site, head_name
+from analysis.types import VISION_AND_TEXT, Site, head_name
 from app import cache, marks, widgets
 from app.cache import new_input, pictures
 from app.charts.scales import weight_words
 from app.charts.words import within
 from app.state import RunFacts, Selection
-from app.views.input_parts.one_input import HIDE
+from app.views.input_parts.one_input import HIDE, STEP
 from app.views.input_parts.sources import leaves_new
 
 LISTED_INPUTS = 2000
@@ -132,7 +132,7 @@ def _try_own(selection: Selection) -> None:
     if not new_input.is_offered():
         return
     modality = cache.run(selection.run).modality
-    if modality == "audio":
+    if modality in ("audio", VISION_AND_TEXT):
         return
     is_text = modality == "text"
     what = "text" if is_text else "image"
@@ -162,7 +162,9 @@ def _try_own(selection: Selection) -> None:
 
 def _show_new(said: str) -> None:
     if said:
-        widgets.select(**{new_input.NEW: said, "spot": None, "token": None, "at": None, HIDE: _without_places()})
+        widgets.select(
+            **{new_input.NEW: said, "spot": None, "token": None, "at": None, STEP: None, HIDE: _without_places()}
+        )
 
 
 def _pick_average(selection: Selection, stack: list[Site]) -> None:
@@ -183,7 +185,7 @@ def averaged_with(selection: Selection) -> list[str]:
 
 
 def _go_to(input_id: int) -> None:
-    widgets.select(input=input_id, token=None, at=None, **{HIDE: _without_places()}, **leaves_new())
+    widgets.select(input=input_id, token=None, at=None, **{HIDE: _without_places(), STEP: None}, **leaves_new())
 
 
 def _without_places() -> str | None:
@@ -206,8 +208,8 @@ def _input_name(row: dict) -> str:
     text = row.get("text")
     if not isinstance(text, str):
         told = [str(row[name]) for name in ("name", "label", "class") if isinstance(row.get(name), str)]
-        text = " · ".join(told) or f"{row.get('width')} × {row.get('height')} pixels"
-    text = " ".join(text[:400].split()) or "(empty)"
         if isinstance(row.get("seconds"), float):
             told.append(f"{row['seconds']:.2f} s")
+        text = " · ".join(told) or f"{row.get('width')} × {row.get('height')} pixels"
+    text = " ".join(text[:400].split()) or "(empty)"
     return f"{row['input_id']} · {text if len(text) <= 110 else text[:109] + '…'}"

@@ -23,6 +23,7 @@ from app.charts.shown import (
     strongest_both_ways,
     word_groups,
 )
+from app.charts.steps import Step, not_yet, step_of
 from app.charts.text_attention import token_gaps, visible_token
 from app.charts.words import percent
 from app.components.sentence import Piece
@@ -30,8 +31,9 @@ from app.state import SINKS, Selection
 from app.views.input_parts.hiding import HiddenHere, hide_here
 from app.views.input_parts.sources import Source
 
-WORDS, HIDE, WEIGH, SCALE, PART = "words", "hide", "weigh", "scale", "part"
-"""Words of the link: ``words=1``, ``hide=special,3,7``, ``weigh=norm``, ``scale=log``, ``part=content``, and the token
+WORDS, HIDE, WEIGH, SCALE, PART, STEP = "words", "hide", "weigh", "scale", "part", "step"
+"""Words of the link: ``words=1``, ``hide=special,3,7``, ``weigh=norm``, ``scale=log``, ``part=content``, ``step=3`` of
+what the model wrote, and the token
 picked in a new input, which the run's own checks of ``token`` would refuse."""
 
 PARTS = {"whole": "whole", "content": "content alone", "position": "position alone"}
@@ -165,6 +167,16 @@ class OneInput:
         is_place = said.isascii() and said.isdigit() and len(said) < 9 and int(said) < len(self.tokens)
         return int(said) if is_place else None
 
+    @cached_property
+    def written(self) -> np.ndarray | None:
+        """Tokens that the model wrote; None where it wrote none of this input."""
+        return written_tokens(self.selection, self.source)
+
+    @property
+    def step(self) -> Step | None:
+        """The step of the writing that is shown; None for the whole text."""
+        return None if self.written is None else step_of(self.selection.options.get(STEP), self.written)
+
     @property
     def picked(self) -> int | None:
         """The unit of the picked token."""
@@ -283,10 +295,12 @@ class OneInput:
             gaps[first] = gaps[first].removeprefix(BETWEEN)
             gaps[begin] = "\n" + gaps[begin]
         marked = self.marked_tokens
+        ahead = not_yet(self.step, len(self.tokens))
         return [
             Piece(
                 self.text_of(a, b), gaps[a], a, int(self.shown.unit_of[a : b + 1].max()), special[a],
                 None if marked is None else bool(marked[a : b + 1].any()),
+                "" if not ahead[a] else "next" if self.step.written in range(a, b + 1) else "later",
             )
             for a, b in zip(firsts.tolist(), lasts.tolist())
         ]  # fmt: skip
@@ -294,7 +308,15 @@ class OneInput:
 
 def look_key(selection: Selection) -> str:
     """The words of the link that change what is shown of the same attention."""
-    return "|".join(selection.options.get(name, "") for name in (WORDS, HIDE, WEIGH, PART, SINKS))
+    return "|".join(selection.options.get(name, "") for name in (WORDS, HIDE, WEIGH, PART, SINKS, STEP))
+
+
+def written_tokens(selection: Selection, source: Source) -> np.ndarray | None:
+    """Tokens of this input that the model wrote; None where it wrote none, or the input is new."""
+    if "written" not in source.tokens or asked_for(selection) is not None:
+        return None
+    written = source.tokens["written"].fillna(False).to_numpy(dtype=bool)
+    return written if written.any() else None
 
 
 def part_of(selection: Selection, site: Site) -> str | None:
@@ -334,15 +356,20 @@ def read_one(selection: Selection, source: Source, heads: list[tuple[Site, int]]
             notes.append("This run holds no value vectors of this head, so weights are not multiplied by their norm.")
     hidden = hidden_tokens(selection.options.get(HIDE, ""), source.tokens["is_special"].to_numpy(dtype=bool))
     columns = None if sinks is None else sinks.columns
-    shown = show_attention(drawn, allowed, hidden, groups(selection, source), columns)
+    written = written_tokens(selection, source)
+    step = None if written is None else step_of(selection.options.get(STEP), written)
+    ahead = not_yet(step, len(source.tokens))
+    shown = show_attention(drawn, allowed, hidden | ahead, groups(selection, source), columns)
     signed = None
     if heads[0][0].is_signed:
         notes.append(implicit_note(selection.run, heads[0][0], is_drawn=sinks is None and not is_weighed))
         if sinks is None and not is_weighed:
             raw = np.mean([source.signed(site.label, head) for site, head in heads], axis=0)
-            signed = show_attention(raw, allowed, hidden, groups(selection, source), scales=False)
+            signed = show_attention(raw, allowed, hidden | ahead, groups(selection, source), scales=False)
     one = OneInput(selection, heads, source, attention, shown, is_weighed, sinks, (), signed)
-    return replace(one, notes=(*notes, *_says(one, hidden)))
+    if step is not None and one.token is not None and ahead[one.token]:
+        notes.append("The picked token is not written yet at this step.")
+    return replace(one, notes=(*notes, *_says(one, hidden & ~ahead)))
 
 
 def implicit_note(run_id: str, site: Site, is_drawn: bool) -> str:
