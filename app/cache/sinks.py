@@ -226,7 +226,7 @@ def _places(
     run_id: str, folder: str, stamp: str, stack: str, threshold: float, min_queries: int, counts_own: bool
 ) -> pd.DataFrame:
     found = _tower(run_id, folder, stamp, stack, threshold, min_queries, counts_own)
-    return place_table(found.share, cache.tokens(run_id))
+    return place_table(found.share, tokens(run_id, stack))
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -240,7 +240,7 @@ def _massive_patches(
     if not measured:
         return none, none
     rule = VisualSinkRule(ratio, first_layer, norm)
-    is_patch = (cache.tokens(run_id)["row"].fillna(-1) >= 0).to_numpy()
+    is_patch = (tokens(run_id, stack)["row"].fillna(-1) >= 0).to_numpy()
     visual = visual_sinks(measured, is_patch, width(run_id, stack), rule)[:n_layers]
     large = large_norms(measured["norm"], is_patch, found, rule)[:n_layers]
     return cache.frozen(visual), cache.frozen(large)

@@ -30,45 +30,66 @@ _SMOOTH = 16
 _SQUARE = 0.105
 """Side of a square beside the picture, as a share of the picture's longer side."""
 
+_SMALL = 0.4
+"""Size of the whole picture made small, as a share of the picture's."""
+
 
 def patch_table(weights: Float[np.ndarray, " token"], tokens: pd.DataFrame) -> pd.DataFrame:
     """Where every token of one image is drawn, in units of patches, with its weight.
 
     Args:
         weights: Of each token, by position; NaN where the token is hidden.
-        tokens: The input's rows of the token table, by position: text, row, column; CLS and registers have no row.
+        tokens: The input's rows of the token table, by position: text, row, column; CLS and registers have no row. Nor
+            have parts of the whole picture made small beside its crops (``crop``), whose boxes are left, top, right
+            and bottom.
 
     Returns:
-        Columns position, name, weight, is_patch, row, column, left, right, top, bottom. The picture covers 0 to its
-        number of columns and of rows; CLS and registers are squares in a column to its left.
+        Columns position, name, weight, is_patch, is_small, row, column, left, right, top, bottom. The picture covers 0
+        to its number of columns and of rows; CLS and registers are squares in a column to its left, or the small
+        picture stands there.
     """
     is_patch = tokens["row"].notna().to_numpy() & (tokens["row"].fillna(-1).to_numpy() >= 0)
     row = tokens["row"].fillna(-1).to_numpy(dtype=int)
     column = tokens["column"].fillna(-1).to_numpy(dtype=int)
     n_rows, n_columns = int(row.max()) + 1, int(column.max()) + 1
     side = max(n_rows, n_columns) * _SQUARE
-    order = np.cumsum(~is_patch) - 1
+    is_small = ~is_patch & _is_of_whole(tokens)
+    order = np.cumsum(~is_patch & ~is_small) - 1
     high = side / max(1.0, n_columns / n_rows / WIDEST)
     left = np.where(is_patch, column, -1.5 * side).astype(float)
     top = np.where(is_patch, row, (order * 1.6 + 0.35) * high).astype(float)
     places = zip(is_patch, row, column, tokens["text"])
     has_times = "seconds" in tokens and tokens["seconds"].notna().any()
     names = [f"patch {r}, {c}" if patch and not has_times else str(text) for patch, r, c, text in places]
-    size = np.where(is_patch, 1.0, side)
+    right = left + np.where(is_patch, 1.0, side)
+    bottom = top + np.where(is_patch, 1.0, high)
+    if is_small.any():
+        boxes = tokens[["left", "top", "right", "bottom"]].to_numpy(dtype=float)[is_small]
+        wide, tall = _SMALL * n_columns, _SMALL * n_rows
+        left[is_small], right[is_small] = (wide * (boxes[:, at] - 1.15) for at in (0, 2))
+        top[is_small], bottom[is_small] = (tall * boxes[:, at] for at in (1, 3))
     return pd.DataFrame(
         {
             "position": np.arange(len(tokens)),
             "name": names,
             "weight": np.asarray(weights, dtype=float),
             "is_patch": is_patch,
+            "is_small": is_small,
             "row": row,
             "column": column,
             "left": left,
-            "right": left + size,
+            "right": right,
             "top": top,
-            "bottom": top + np.where(is_patch, 1.0, high),
+            "bottom": bottom,
         }
     )
+
+
+def _is_of_whole(tokens: pd.DataFrame) -> np.ndarray:
+    """Parts of the whole picture made small, beside the crops of it."""
+    if "crop" not in tokens:
+        return np.zeros(len(tokens), dtype=bool)
+    return ((tokens["crop"] == "whole") & tokens["left"].notna()).to_numpy(dtype=bool)
 
 
 def strongest_patch(table: pd.DataFrame) -> int:
@@ -149,7 +170,7 @@ def _in_both(told: pd.DataFrame, shift: float, is_shaded: bool, marked: list[boo
     plain = plain.assign(left=plain["left"] + shift, right=plain["right"] + shift)
     shades = (0.3 + 0.6 * told["share"].fillna(0)) * told["weight"].notna() if is_shaded else 0.0
     if marked is not None:
-        shades = shades * np.where(np.array(marked), 1, 0.4)
+        shades = shades * np.where(np.array(marked)[told["position"]], 1, 0.4)
     return pd.concat([plain, told.assign(shade=shades)])
 
 
@@ -176,7 +197,8 @@ def describe_overlay(table: pd.DataFrame, picked: int | None, kind: str) -> str:
     """The alternative text: whose attention is drawn and where it is strongest."""
     top = table.nlargest(3, "weight")
     words = "; ".join(f"{name} {weight:.2g}" for name, weight in zip(top["name"], top["weight"]))
-    whose = f" of {kind} {table['name'].iloc[picked]}" if picked is not None else ""
+    own = table.loc[table["position"] == picked, "name"]
+    whose = f" of {kind} {own.iloc[0]}" if len(own) else ""
     return f"Picture with {int(table['is_patch'].sum())} patches shaded by attention{whose}. Strongest: {words}."
 
 
@@ -236,7 +258,7 @@ def _shades(
 
 
 def _names(table: pd.DataFrame, x: alt.X, y: alt.Y) -> alt.Chart:
-    beside = table[~table["is_patch"]]
+    beside = table[~table["is_patch"] & ~table["is_small"]]
     marks = alt.Chart(beside).mark_text(baseline="bottom", align="left", dy=-3, fontSize=12, color=QUIET)
     return marks.encode(x=x, y=y, text="name:N")
 

@@ -20,6 +20,8 @@ from app.views.input_parts.input_picker import averaged_with, pick_row
 from app.views.input_parts.looks import looks_popover
 from app.views.input_parts.one_input import OneInput, read_one
 from app.views.input_parts.over_all import over_all
+from app.views.input_parts.part_of_input import shown_part
+from app.views.input_parts.picture_of_text import PICTURE, picture_of_text, pictures_of_text
 from app.views.input_parts.sound_pictures import sound_strip
 from app.views.input_parts.sources import leaves_new, source_of
 from app.views.input_parts.steps import at_step, steps
@@ -63,17 +65,17 @@ def _view(run_id: str) -> None:
     site = facts.site(selection.site)
     stack = [each for each in facts.sites if each.stack_label == site.stack_label]
     pick_row(selection, inputs, site, stack, facts)
-    source = source_of(selection)
+    source = shown_part(source_of(selection), site)
     one = read_one(at_step(selection, source), source, _averaged(selection, stack))
     with st.container(key="input_said"):
         widgets.say(_summary(one) + _hidden(one), quiet=True)
     steps(one)
-    part = image_pictures if one.is_image else text_pictures
-    if not one.is_image:
-        text_pictures.text_sentence(one)
-    shown = selection.option("show", part.PICTURES)
+    pictures = image_pictures.PICTURES if one.is_image else pictures_of_text(one)
     if one.is_sound:
         sound_strip(one)
+    if not one.is_image:
+        text_pictures.text_sentence(one)
+    shown = selection.option("show", pictures)
     n_rows = len(one.labels) if shown == "map" and not one.is_image else 0
     st.html(f"<style>html {{ --input-rows: {n_rows}; }}</style>")
     with st.container(key="input_two_image" if one.is_image else "input_two_text"):
@@ -82,13 +84,15 @@ def _view(run_id: str) -> None:
         looks_popover(one)
         details(one, image_pictures.unit_names(one) if one.is_image else one.labels)
     with picture:
-        choose("show", part.PICTURES, shown)
+        choose("show", pictures, shown)
         if one.notes:
             st.caption(widgets.plain(" ".join(one.notes)))
         if shown == "all":
             over_all(one)
         elif one.is_image:
             image_pictures.image_picture(one, shown)
+        elif shown == PICTURE:
+            picture_of_text(one)
         else:
             text_pictures.text_picture(one, shown)
     if shown != "all":
@@ -118,7 +122,7 @@ def _summary(one: OneInput) -> str:
     what = one.what
     new = "new " if asked_for(one.selection) is not None else ""
     means = "means" if one.sinks is None else "means, sinks counted in"
-    side = one.site.query_sequence
+    side = "" if one.is_part else one.site.query_sequence
     of = f"{n:,} tokens" if not side else f"the {side}, {n:,} tokens"
     return f"On this {new}{what} of {of}, {one.names} puts {parts[0]}, {', '.join(parts[1:])} ({means})."
 

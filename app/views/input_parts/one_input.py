@@ -29,6 +29,7 @@ from app.charts.words import percent
 from app.components.sentence import Piece
 from app.state import SINKS, Selection
 from app.views.input_parts.hiding import HiddenHere, hide_here
+from app.views.input_parts.part_of_input import PartOfInput
 from app.views.input_parts.sources import Source
 
 WORDS, HIDE, WEIGH, SCALE, PART, STEP = "words", "hide", "weigh", "scale", "part", "step"
@@ -77,6 +78,16 @@ class OneInput:
     @property
     def tokens(self) -> pd.DataFrame:
         return self.source.tokens
+
+    @property
+    def first(self) -> int:
+        """Position in the whole input of the first token that is shown; see `app.views.input_parts.part_of_input`."""
+        return getattr(self.source, "first", 0)
+
+    @property
+    def is_part(self) -> bool:
+        """One sequence of the input stands for itself: a picture, or a text with pictures in it."""
+        return isinstance(self.source, PartOfInput)
 
     @property
     def is_image(self) -> bool:
@@ -162,7 +173,8 @@ class OneInput:
     def token(self) -> int | None:
         """Position of the picked token, whether it is shown or hidden."""
         if asked_for(self.selection) is None:
-            return self.selection.token
+            token, first = self.selection.token, self.first
+            return None if token is None or not 0 <= token - first < len(self.tokens) else token - first
         said = self.selection.options.get(SPOT, "" if self.selection.token is None else str(self.selection.token))
         is_place = said.isascii() and said.isdigit() and len(said) < 9 and int(said) < len(self.tokens)
         return int(said) if is_place else None
@@ -185,7 +197,7 @@ class OneInput:
     def pick(self, token: int | None, **more: str) -> None:
         """Pick a token of this input: the link changes."""
         if asked_for(self.selection) is None:
-            widgets.select(token=token, **more)
+            widgets.select(token=None if token is None else token + self.first, **more)
         else:
             widgets.select(**{SPOT: token}, **more)
 
@@ -288,7 +300,7 @@ class OneInput:
         firsts = np.flatnonzero(np.diff(group, prepend=-1))
         lasts = np.append(firsts[1:], len(group)) - 1
         gaps, special = token_gaps(self.source.text, self.tokens), self.tokens["is_special"].astype(bool).tolist()
-        if self.site.query_sequence:
+        if self.site.query_sequence and (self.tokens["sequence"] == DECODER).any():
             begin = int((self.tokens["sequence"] == DECODER).to_numpy().argmax())
             # The decoder's text begins a line, with its first token, which stands for none of the text.
             first = next((at for at in range(begin, len(gaps)) if gaps[at]), begin)

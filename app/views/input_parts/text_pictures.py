@@ -21,12 +21,18 @@ PICTURES = {"map": "Heat map", "lines": "Lines", "table": "Table", "all": "Over 
 """Words of the link (``show=``) and of the page."""
 
 
+MOST_PATCHES = 64
+"""Parts of a picture that are named among the words of a text; more are left to the picture."""
+
+
 def text_sentence(one: OneInput) -> None:
     """The text itself, shaded; of a sound nothing, for its frames are drawn in time."""
     pieces = one.pieces()
     if one.is_sound:
         is_frame = one.tokens["seconds"].notna().to_numpy()
         pieces = [piece for piece in pieces if not is_frame[piece.position]]
+    if one.is_part and len(patches := one.tokens["left"].notna().to_numpy().nonzero()[0]) > MOST_PATCHES:
+        pieces = [piece for piece in pieces if piece.position not in set(patches.tolist())]
     if not pieces:
         return
     sentence(

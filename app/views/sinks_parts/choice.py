@@ -9,7 +9,7 @@ from typing import NamedTuple
 from analysis.sinks import PUBLISHED, USUAL, SinkRule
 from analysis.sinks.levels import LevelRule
 from analysis.sinks.massive import VisualSinkRule
-from analysis.types import Site
+from analysis.types import IMAGE_PART, Site
 from app import cache, widgets
 from app.cache import sinks as kept
 from app.charts.sink_rows import GROUPS
@@ -91,8 +91,8 @@ class Choice:
 
     @property
     def is_text(self) -> bool:
-        """The run has texts."""
-        return bool(cache.input_texts(self.run))
+        """The tokens of the stack are those of texts."""
+        return bool(cache.input_texts(self.run)) and self.sites[0].key_sequence != IMAGE_PART
 
 
 def read_choice(selection: Selection) -> Choice:

@@ -57,8 +57,9 @@ def one_image(choice: Choice) -> None:
         widgets.pick("Image", inputs, shown, lambda value: {"input": value, "token": None}, key="sinks_image",
                      format_func=lambda value: f"image {value}", width=150)  # fmt: skip
         _slide(layer, len(choice.sites))
-    mine = (cache.tokens(choice.run)["input_id"] == shown).to_numpy()
-    tokens = cache.tokens(choice.run)[mine].sort_values("position")
+    everything = kept.counted(choice.run, choice.stack)
+    mine = (everything["input_id"] == shown).to_numpy()
+    tokens = everything[mine].sort_values("position")
     share, is_visual, is_large = (values[layer, mine] for values in marks_of(choice))
     said = count_words(share, is_visual, is_large, tokens)
     chart = make_image(share, is_visual, is_large, tokens, cache.image(choice.run, shown), choice.selection.token)
@@ -116,7 +117,7 @@ def marks_of(choice: Choice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def count_table(choice: Choice) -> pd.DataFrame:
     """A row a layer: how many patches of all images are sinks, visual sinks, and have a large norm."""
     share, is_visual, is_large = marks_of(choice)
-    is_patch = (cache.tokens(choice.run)["row"].fillna(-1) >= 0).to_numpy()
+    is_patch = (kept.tokens(choice.run, choice.stack)["row"].fillna(-1) >= 0).to_numpy()
     counts = [
         (layer, int((share[layer, is_patch] > 0).sum()), int(is_visual[layer].sum()), int(is_large[layer].sum()),
          int(is_patch.sum()))
