@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ import transformers as hf
 from transformers import AutoTokenizer
 
 import analysis
-from analysis.errors import RunError
+from analysis.errors import CaptureRefused, RunError
+from analysis.pipeline import cut_sinks, importance
+from analysis.pipeline.asking import why_not
 from tests.model_folders import minilm, own_attention, save_tiny_bloom
 from tests.store.synthetic import make_synthetic_run
 
@@ -54,6 +57,26 @@ def test_a_traced_run_gives_the_models_own_attention(deberta: tuple[analysis.Run
         for site, own in zip(run.sites, own_attention(model, text), strict=True):
             ours = np.stack([run.attention(site, head, input_id) for head in range(site.n_heads)])
             np.testing.assert_allclose(ours, own, atol=2e-3)
+
+
+def test_what_needs_editable_heads_says_why_it_is_not_there(deberta: tuple[analysis.Run, Path]) -> None:
+    run, model = deberta
+    for measure, what in ((importance, "The importance of heads"), (cut_sinks, "What cutting sinks does")):
+        with pytest.raises(CaptureRefused) as refused:
+            measure(run.path, model=model)
+        assert str(refused.value) == why_not(run, what)
+        assert str(refused.value).startswith(
+            f"{what} is not measured in run {run.run_id}: its attention was found by following the model's operations"
+        )
+    for part, expected in (
+        ({"sequences": ("image", "text"), "modality": "vision and text"}, "several sequences (image, text)"),
+        ({"sequences": (), "modality": "audio"}, "measured on texts and images"),
+        ({"sequences": (), "modality": "text", "sites": [SimpleNamespace(route="interface")]}, ""),
+    ):
+        stub = SimpleNamespace(run_id="r", sites=run.sites)
+        vars(stub).update(part)
+        assert expected in (said := why_not(stub, "It"))
+        assert bool(said) == bool(expected)
 
 
 def test_content_and_position_parts_make_the_attention(deberta: tuple[analysis.Run, Path]) -> None:

@@ -4,7 +4,7 @@ heads, what it costs, and what was measured before."""
 from analysis.pipeline.asking.cost import duration, timed
 from analysis.pipeline.asking.measured import made_from, measured_before, published
 from analysis.pipeline.asking.questions import Questions, ask
-from analysis.pipeline.asking.sample import editable, refuse_pairs, sample_inputs
+from analysis.pipeline.asking.sample import editable, sample_inputs, why_not
 
 __all__ = [
     "Questions",
@@ -14,7 +14,7 @@ __all__ = [
     "made_from",
     "measured_before",
     "published",
-    "refuse_pairs",
     "sample_inputs",
     "timed",
+    "why_not",
 ]

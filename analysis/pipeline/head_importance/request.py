@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis import __version__
 from analysis.errors import RunError, UserError
-from analysis.pipeline.asking import editable, refuse_pairs, sample_inputs
+from analysis.pipeline.asking import editable, sample_inputs
 from analysis.pipeline.request import parse_layers
 
 if TYPE_CHECKING:
@@ -50,8 +50,7 @@ def checked(run: Run, variant: Variant, limit: int | None, layers: str | None, s
         UserError: A variant that means nothing here, no such layers, no head that can be edited.
     """
     variant.check(run.modality)
-    refuse_pairs(run, "The importance of heads")
-    sites, notes = editable(_of_layers(run.sites, parse_layers(layers)))
+    sites, notes = editable(run, _of_layers(run.sites, parse_layers(layers)), "The importance of heads")
     input_ids = sample_inputs(int(run.manifest["n_inputs"]), limit, seed)
     depths = sorted({site.depth for site in sites})
     name = variant.name + ("" if layers is None else "-layers-" + "-".join(map(str, depths)))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis import __version__
 from analysis.errors import UserError
-from analysis.pipeline.asking import editable, refuse_pairs, sample_inputs
+from analysis.pipeline.asking import editable, sample_inputs
 from analysis.pipeline.sink_cuts.variant import IMAGE_CENTRIC
 
 if TYPE_CHECKING:
@@ -55,9 +55,8 @@ def checked(run: Run, variant: CutVariant, limit: int | None, seed: int) -> Requ
         UserError: A variant that means nothing here, unknown heads, no head that can be edited.
     """
     variant.check(run.modality)
-    refuse_pairs(run, "What cutting sinks does")
     input_ids = sample_inputs(int(run.manifest["n_inputs"]), limit, seed)
-    sites, notes = editable([site for site in run.sites if site.role == "self"])
+    sites, notes = editable(run, [site for site in run.sites if site.role == "self"], "What cutting sinks does")
     heads = variant.heads_of(sites)
     if not heads:
         raise UserError("The run has one layer only, and in image-centric heads the last layer is left as it is.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from analysis.pipeline.asking import why_not
 from analysis.pipeline.head_importance.variant import Variant
 from app import cache, jobs, widgets
 from app.cache import importance, new_input
@@ -22,6 +23,9 @@ def importance_line(choice: Choice) -> None:
     run_id = choice.selection.run
     opened = st.expander(TITLE, icon=":material/content_cut:", key="heads_importance", on_change="rerun")
     if not opened.open:
+        return
+    if why := why_not(cache.run(run_id), "The importance of heads"):
+        opened.caption(widgets.plain(why))
         return
     left = {variant.name: variant for variant in waiting(choice.scores.measures, choice.is_text)}
     name = choice.selection.option(TAKEN, left) if left else None

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from analysis.pipeline.asking import why_not
 from analysis.sinks.groups import LEARNED
 from analysis.sinks.levels import SECONDARY, weakening
 from analysis.sinks.massive import massive_dimensions
 from analysis.types import KEY, head_name
-from app import widgets
+from app import cache, widgets
 from app.cache import sinks as kept
 from app.charts.sink_heads import HEAD, PAIRS, geometry_words, make_learned, make_pair
 from app.charts.sink_layers import LAYER, OF_TOKENS, group_table, make_groups
@@ -61,11 +62,8 @@ def _part(title: str, key: str, draw: Callable[[Choice], None], choice: Choice) 
 def _absent(choice: Choice, key: str) -> str:
     """Why a part means nothing for the shown stack, a sentence; empty where it does."""
     site = choice.sites[0]
-    if key == "cuts" and site.query_sequence:
-        return (
-            "What cutting sinks does is not measured in encoder-decoder models yet; it is in a run of the encoder "
-            "alone, made with --part encoder."
-        )
+    if key == "cuts":
+        return widgets.plain(why_not(cache.run(choice.run), "What cutting sinks does"))
     if site.is_cross and key == "geometry":
         return "Keys and queries are of different tokens here: no token has both, and there is no angle between them."
     if site.is_cross and key == "frames":
