@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis.types import IMAGE_PART
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -15,7 +17,7 @@ PUNCTUATION, NEWLINE, NUMBER, WORD, OTHER = "punctuation", "newline", "number", 
 REGISTER, PATCH, BACKGROUND = "register", "patch", "background patch"
 FRAME, PADDING = "frame", "padding"
 
-_BY_WORD_CLASS = {"punctuation": PUNCTUATION, "number": NUMBER, "word": WORD}
+_BY_WORD_CLASS = {"punctuation": PUNCTUATION, "number": NUMBER, "word": WORD, "image": PATCH}
 
 
 def token_classes(tokens: pd.DataFrame, special_tokens: Mapping[str, str | None] | None = None) -> np.ndarray:
@@ -36,17 +38,25 @@ def token_classes(tokens: pd.DataFrame, special_tokens: Mapping[str, str | None]
         words = tokens["word_class"].map(_BY_WORD_CLASS).fillna(OTHER).to_numpy(dtype=object)
         words[tokens["text"].str.contains("\n", regex=False, na=False).to_numpy(dtype=bool) & ~special] = NEWLINE
         names = _special_text(tokens, special_tokens or {})
+        if "sequence" in tokens:
+            of_tower = (tokens["sequence"] == IMAGE_PART).to_numpy(dtype=bool)
+            names[of_tower] = _special_patches(tokens[of_tower])
     else:
         words = np.full(len(tokens), PATCH, dtype=object)
         if "object" in tokens:
             words[(tokens["object"] == "background").fillna(False).to_numpy(dtype=bool)] = BACKGROUND
-        text = tokens["text"].astype(str)
-        names = np.select([text == "CLS", text.str.startswith("REG")], [CLS, REGISTER], SPECIAL).astype(object)
+        names = _special_patches(tokens)
     if "seconds" in tokens:
         is_frame = (tokens["seconds"].notna() & tokens["row"].isna()).to_numpy(dtype=bool)
         is_padding = tokens["is_padding"].fillna(False).to_numpy(dtype=bool)
         words[is_frame], names[is_padding] = FRAME, PADDING
     return np.where(special, names, words)
+
+
+def _special_patches(tokens: pd.DataFrame) -> np.ndarray:
+    text = tokens["text"].astype(str)
+    is_cls, is_register = text.str.contains(r"(?:^| )CLS$"), text.str.contains(r"(?:^| )REG\d*$")
+    return np.select([is_cls, is_register], [CLS, REGISTER], SPECIAL).astype(object)
 
 
 def _special_text(tokens: pd.DataFrame, special_tokens: Mapping[str, str | None]) -> np.ndarray:

@@ -92,7 +92,12 @@ class Choice:
     @property
     def is_text(self) -> bool:
         """The tokens of the stack are those of texts."""
-        return bool(cache.input_texts(self.run)) and self.sites[0].key_sequence != IMAGE_PART
+        return bool(self.texts)
+
+    @property
+    def texts(self) -> dict[int, str]:
+        """The texts that the tokens of the stack are of; empty for those of pictures."""
+        return {} if self.sites[0].key_sequence == IMAGE_PART else cache.input_texts(self.run)
 
 
 def read_choice(selection: Selection) -> Choice:

@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 
 from analysis.types import KEY, Site, head_name
-from app import cache, widgets
+from app import widgets
 from app.cache import sinks as kept
 from app.cache.vectors import small_image
 from app.charts.sink_evidence import (
@@ -221,7 +221,7 @@ def _heads(choice: Choice, found: Evidence) -> None:
 def _told(choice: Choice, found: Evidence) -> list[Example]:
     """The examples with what is around them; pictures take more room than words."""
     most = MOST_EXAMPLES if choice.is_text else MOST_PICTURES
-    texts = cache.input_texts(choice.run)
+    texts = choice.texts
     return describe_tokens(found.rows[:most], found.values[:most], kept.tokens(choice.run, choice.stack), texts)
 
 

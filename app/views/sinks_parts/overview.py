@@ -115,7 +115,7 @@ def _choose_group(choice: Choice) -> None:
 def ranking_rows(choice: Choice, shown: pd.DataFrame, group: str) -> list[dict]:
     """Rows of the ranked table with an example of each where it receives most."""
     tokens, counted = (of(choice.run, choice.stack) for of in (kept.tokens, kept.counted))
-    classes, texts = kept.classes(choice.run, choice.stack), cache.input_texts(choice.run)
+    classes, texts = kept.classes(choice.run, choice.stack), choice.texts
     score = score_of_points(choice)
     rows = []
     for row in shown.itertuples():
