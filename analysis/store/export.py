@@ -17,7 +17,7 @@ from jaxtyping import Float
 from analysis.errors import RunError, UnknownName, UserError
 from analysis.store.frames import arrow_table
 from analysis.store.run import Run
-from analysis.types import Site
+from analysis.types import VISION_AND_TEXT, Site
 
 _HALF_MAX = 65504
 
@@ -170,7 +170,7 @@ def _write_words(run: Run, folder: Path, vectors: str) -> None:
     (folder / "manifest.json").write_text(json.dumps(run.manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     facts = {"run_id": run.run_id, "model": run.manifest.get("model"), "data": run.manifest.get("data")}
     (folder / "README.txt").write_text(_README.format(**facts, vectors=vectors), encoding="utf-8")
-    if run.modality == "vision":
+    if run.modality in ("vision", VISION_AND_TEXT):
         (folder / "images").mkdir()
         for input_id in run.inputs()["input_id"]:
             (folder / "images" / f"{input_id}.png").write_bytes(run.image(int(input_id)))
