@@ -30,6 +30,11 @@ VISION_AND_TEXT = "vision and text"
 """The modality of a language model that sees, and of its runs."""
 
 
+STAGE = "stage "
+"""What the sequences of a vision model that merges patches begin with: its stages, ``stage 1``, ``stage 2`` ..., each a
+grid of its own."""
+
+
 class InputSequence(NamedTuple):
     """One of the token lists that an input of a model is made of.
 
@@ -127,6 +132,12 @@ class Site:
     def is_cross(self) -> bool:
         """True when the keys are tokens of another sequence than the queries."""
         return self.query_sequence != self.key_sequence
+
+    @property
+    def is_in_windows(self) -> bool:
+        """True where patches attend within windows of a stage's grid; a row sums to less than 1 where a window at the
+        edge is filled up with padding, which takes the rest."""
+        return self.query_sequence.startswith(STAGE)
 
     @property
     def has_vectors(self) -> bool:

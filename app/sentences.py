@@ -7,6 +7,7 @@ from html import escape
 
 import streamlit as st
 
+from analysis.types import STAGE
 from app.glossary import find_terms
 from app.palette import VIRIDIS
 
@@ -58,7 +59,7 @@ def say_notes(notes: Sequence[str]) -> None:
 def stack_title(stack: str) -> str:
     """``text.dec.self`` as a reader says it: Text decoder, self-attention."""
     modality, *middle, role = stack.split(".")
-    middle = " ".join(_STACK_WORDS.get(word, word) for word in middle)
+    middle = " ".join(_STACK_WORDS.get(word, word.replace("stage", STAGE)) for word in middle)
     return f"{modality.capitalize()} {middle}, {_STACK_WORDS.get(role, role)}"
 
 

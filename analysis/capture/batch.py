@@ -16,6 +16,7 @@ from analysis.capture.folding import block_diagonal, folded, n_blocks
 from analysis.capture.interface import Call, Capture
 from analysis.capture.joining import joined_calls, n_patches
 from analysis.capture.rounding import CLOSE, survives_rounding
+from analysis.capture.windows import Windows, allowed_places, find_windows
 from analysis.errors import CaptureRefused, InputError
 from analysis.models import LoadedModel, forward_module
 from analysis.types import DECODER, ENCODER, IMPLICIT, RETURNED, Site, SiteCapture
@@ -135,11 +136,14 @@ def _run_padded(
     sites = {site.key: site for site in plan.sites}
     blocks = n_blocks(inputs, len(batch))
     masks = _Masks(lengths)
+    windows = find_windows(loaded, inputs)
     fields: dict[str, list[dict[str, Any]]] = {}
 
     def take(call: Call) -> None:
         site = sites.get(call.key)
-        if site is not None:
+        if site is not None and call.key in windows:
+            fields[site.key] = _split_windows(call, windows[call.key], plan.key_offsets[site.key], wanted)
+        elif site is not None:
             is_folded = blocks > 1 and call.q.shape[0] == blocks * len(batch)
             _check(call, site, len(batch) * (blocks if is_folded else 1), {} if is_folded else lengths)
             offset = torch.from_numpy(plan.key_offsets[site.key]).to(call.k.device)
@@ -217,6 +221,25 @@ def _split(
     return fields
 
 
+def _split_windows(
+    call: Call, windows: Windows, offset: Float[np.ndarray, "kv_head d_head"], wanted: _Wanted
+) -> list[dict[str, Any]]:
+    """`_split` of a call whose batch axis holds windows: their places as patches of the picture."""
+    with torch.inference_mode():
+        halves = _rounded(call, torch.from_numpy(offset).to(call.k.device)) if wanted.rounded else None
+        queries, keys = halves or (_numpy(call.q), _numpy(call.k))
+        norms = _numpy(torch.linalg.vector_norm(call.v, dim=-1, dtype=torch.float32))
+        weights = call.attention()
+        allowed = windows.squares(allowed_places(call, weights))[:, 0]
+        attention = windows.squares(_numpy(weights))
+    lists = [windows.lists(rows) for rows in (queries, keys, norms)]
+    names = ("queries", "keys", "value_norms", "allowed", "attention")
+    return [
+        dict(zip(names, each, strict=True)) | {"must_store": True}
+        for each in zip(*lists, allowed, attention * allowed[:, None], strict=True)
+    ]
+
+
 def _rounded(call: Call, offset: Float[Tensor, "kv_head d_head"]) -> tuple[np.ndarray, np.ndarray] | None:
     """Queries, and keys less the offset, as fp16; None where a value is beyond its range or not finite."""
     halves = []
@@ -279,7 +302,8 @@ class _Masks:
 
 def _check(call: Call, site: Site, n_inputs: int, lengths: Lengths) -> None:
     n_queries = max(lengths.get(site.query_sequence) or [call.q.shape[2]])
-    n_keys = max(lengths.get(site.key_sequence) or [n_queries])
+    own = n_queries if site.key_sequence == site.query_sequence else call.k.shape[2]
+    n_keys = max(lengths.get(site.key_sequence) or [own])
     if call.q.shape[0] != n_inputs or call.q.shape[2] != n_queries or call.k.shape[2] != n_keys:
         raise CaptureRefused(
             f"{site.label} attended over {call.q.shape[2]} x {call.k.shape[2]} tokens of {call.q.shape[0]} sequences; "

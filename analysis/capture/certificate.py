@@ -29,6 +29,7 @@ from analysis.capture.interface import Call, Capture
 from analysis.capture.joining import joined_calls, n_patches
 from analysis.capture.rounding import STORED_TOLERANCE
 from analysis.capture.sites import placed
+from analysis.capture.windows import Windows
 from analysis.errors import UserError
 from analysis.models import LoadedModel, forward_module
 from analysis.types import RETURNED, Site
@@ -46,6 +47,7 @@ def certify(
     calls: dict[str, Call],
     offsets: dict[str, np.ndarray],
     n_tokens: dict[str, int],
+    windows: dict[str, Windows],
 ) -> tuple[list[Site], dict[str, Any]]:
     """Judge every captured call.
 
@@ -55,6 +57,7 @@ def certify(
         calls: The captured calls by site key, with their outputs.
         offsets: Per site key what is subtracted from keys before they are rounded.
         n_tokens: Tokens of the input, by sequence; with the name ``""`` where it is one.
+        windows: How those calls lie on the picture that attend within windows of it.
 
     Returns:
         The sites that hold, `recomputable` and `band` settled; and the certificate as plain values.
@@ -64,15 +67,15 @@ def certify(
     sites, verdicts, left_out = [], {}, _unreached(loaded.module, calls)
     blocks = n_blocks(inputs, 1)
     for key, call in calls.items():
-        site = placed(call.site, loaded.sequences) if loaded.sequences else call.site
-        wrong = _wrong_tokens(call, site, n_tokens, blocks)
+        site = placed(call.site, loaded.sequences) if loaded.sequences and key not in windows else call.site
+        wrong = _wrong_tokens(call, site, n_tokens, blocks, windows.get(key))
         verdict = judge_call(call, own.get(key), EXACT[loaded.dtype], offsets[key], wrong, again.get(key))
         verdicts[key] = verdict
         if verdict["reason"]:
             left_out[key] = verdict["reason"]
             continue
         site = replace(site, index=len(sites), recomputable=verdict["is_recomputable"])
-        if call.q.shape[0] > 1:  # blocks along the diagonal
+        if call.q.shape[0] > 1 or key in windows:  # blocks along the diagonal
             site = replace(site, band=None, recomputable=False)
         sites.append(replace(site, query_sequence="", key_sequence="") if "" in n_tokens else site)
     kept = [verdicts[site.key] for site in sites]
@@ -238,9 +241,13 @@ def _failure(verdict: dict[str, Any], exact: float) -> str:
     return ""
 
 
-def _wrong_tokens(call: Call, site: Site, n_tokens: dict[str, int], blocks: int) -> str:
+def _wrong_tokens(
+    call: Call, site: Site, n_tokens: dict[str, int], blocks: int, windows: Windows | None = None
+) -> str:
     shape = (call.q.shape[0], call.q.shape[2], call.k.shape[2])
-    if shape[0] == blocks and not call.is_cross:
+    if windows is not None:
+        shape = (1, windows.n_tokens, windows.n_tokens)
+    elif shape[0] == blocks and not call.is_cross:
         shape = (1, blocks * shape[1], blocks * shape[2])
     if call.is_cross and "" in n_tokens:
         return "cross-attention: its keys are another sequence's tokens"

@@ -20,6 +20,7 @@ from analysis.capture.joining import joined_calls, n_patches
 from analysis.capture.layout_probe import check_layout
 from analysis.capture.optrace import Unfused
 from analysis.capture.sites import placed
+from analysis.capture.windows import find_windows, in_stages
 from analysis.errors import CaptureRefused
 from analysis.models import LoadedModel
 from analysis.types import Site
@@ -98,12 +99,15 @@ def make_plan(loaded: LoadedModel, dry_input: Encoded, lengths: Mapping[str, int
         capture.recorded.extend(found)
     capture.recorded[:] = joined_calls(capture.recorded, n_patches(inputs))
     calls = {call.key: call for call in capture.calls}
+    windows = find_windows(loaded, inputs)
+    in_stages(calls, windows)
     n_tokens = {name: of_inputs[0] for name, of_inputs in of_texts.items()} | dict(lengths or {})
     if loaded.sequences:
-        n_tokens = _usual_tokens_of(loaded, capture.calls, n_blocks(inputs, 1)) | n_tokens
+        own = {each.sequence: each.n_tokens for each in windows.values()}
+        n_tokens = (own or _usual_tokens_of(loaded, capture.calls, n_blocks(inputs, 1))) | n_tokens
     n_tokens = n_tokens or {"": _usual_tokens(capture.calls, n_blocks(inputs, 1))}
     offsets = {key: key_offset(call) for key, call in calls.items()}
-    sites, certificate = certify(loaded, inputs, plain, captured, calls, offsets, n_tokens)
+    sites, certificate = certify(loaded, inputs, plain, captured, calls, offsets, n_tokens, windows)
     if not certificate["outputs_max_abs_diff"] <= MOST_OUTPUT_CHANGE:
         raise CaptureRefused(
             f"{loaded.name} gives other outputs every time it runs on the same input (by "

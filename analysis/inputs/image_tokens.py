@@ -71,7 +71,11 @@ def encode_images(raw: RawData, model: LoadedModel) -> EncodedRows:
             continue
         kept.append(index)
         inputs.append(_describe_input(source, seen, len(raw)))
-        tokens.append(_describe_tokens(seen, source, layouts[size]))
+        parts = [_describe_tokens(seen, source, layout) for layout in layouts[size]]
+        if len(parts) > 1:
+            named = zip(model.sequences, parts, strict=True)
+            parts = [{**part, "sequence": np.full(len(part["text"]), one.name, dtype=object)} for one, part in named]
+        tokens.append({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
     if not kept:
         if refusals := [layout for layout in layouts.values() if isinstance(layout, ModelError)]:
             raise refusals[0]
@@ -153,12 +157,21 @@ def _see_mask(source: ImageSource, size: tuple[int, int], processor: Any) -> Int
     return numbers[np.rint(np.asarray(features["pixel_values"])[0, 0]).astype(np.int64)]
 
 
-def _layout(model: LoadedModel, size: tuple[int, int]) -> ImageLayout | ModelError:
-    """The layout of images of this size, or why the model cannot be shown them."""
+def _layout(model: LoadedModel, size: tuple[int, int]) -> list[ImageLayout] | ModelError:
+    """The layout of images of this size, of each stage where patches merge, or why the model cannot be shown them."""
     try:
-        return model.image_layout(*size, model.n_image_tokens(*size))
+        if getattr(model, "has_stages", False):
+            return _of_stages(model, size, len(model.sequences))
+        return [model.image_layout(*size, model.n_image_tokens(*size))]
     except ModelError as refusal:
         return refusal
+
+
+def _of_stages(model: LoadedModel, size: tuple[int, int], n_stages: int) -> list[ImageLayout]:
+    layouts = model.stage_layouts(*size)
+    if len(layouts) != n_stages:
+        raise ModelError(f"{model.name} has {len(layouts)} stages on {size[1]} x {size[0]} pixels, not {n_stages}.")
+    return layouts
 
 
 def picture_bytes(picture: Image.Image, n_images: int) -> bytes:
@@ -181,7 +194,9 @@ def _describe_tokens(seen: SeenImage, source: ImageSource, layout: ImageLayout) 
     """The columns of one image's tokens: the prefix (no place, no colour), then the patches row by row."""
     n_prefix, grid = len(layout.prefix), (layout.rows, layout.columns, layout.patch_height, layout.patch_width)
     row, column = (index.ravel() for index in np.indices((layout.rows, layout.columns)))
-    objects = [None] * len(row) if seen.mask is None else main_objects(seen.mask, source.mask_names, *grid)
+    pixels = _filled(seen.pixels, layout)
+    mask = None if seen.mask is None else _filled(seen.mask, layout)
+    objects = [None] * len(row) if mask is None else main_objects(mask, source.mask_names, *grid)
     nothing = np.full(n_prefix, np.nan, dtype=np.float32)
     nowhere = np.full(n_prefix, -1)
     return {
@@ -189,9 +204,16 @@ def _describe_tokens(seen: SeenImage, source: ImageSource, layout: ImageLayout) 
         "is_special": np.arange(n_prefix + len(row)) < n_prefix,
         "row": np.concatenate([nowhere, row]),
         "column": np.concatenate([nowhere, column]),
-        **{name: np.concatenate([nothing, values]) for name, values in describe_patches(seen.pixels, *grid).items()},
+        **{name: np.concatenate([nothing, values]) for name, values in describe_patches(pixels, *grid).items()},
         "object": np.array([*[None] * n_prefix, *objects], dtype=object),
     }
+
+
+def _filled(pixels: np.ndarray, layout: ImageLayout) -> np.ndarray:
+    """The picture with its last pixels repeated, where the model's patches reach over its edge."""
+    ends = (layout.rows * layout.patch_height, layout.columns * layout.patch_width)
+    more = [(0, max(0, end - size)) for end, size in zip(ends, pixels.shape)]
+    return np.pad(pixels, more + [(0, 0)] * (pixels.ndim - 2), mode="edge") if any(map(any, more)) else pixels
 
 
 def _join(tokens: list[dict[str, np.ndarray]], starts: np.ndarray) -> pd.DataFrame:

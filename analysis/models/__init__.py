@@ -9,6 +9,7 @@ from analysis.models.forward import forward_module
 from analysis.models.layout import ImageLayout
 from analysis.models.load import LoadedModel, load_model, modalities
 from analysis.models.placing import read_device_map
+from analysis.models.stages import count_stages, stage_layouts, stage_name
 from analysis.models.with_head import CLASS, MASKED_TOKEN, NEXT_TOKEN, HeadedModel, load_with_head
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "HeadedModel",
     "ImageLayout",
     "LoadedModel",
+    "count_stages",
     "find_model",
     "fingerprint",
     "forward_module",
@@ -26,4 +28,6 @@ __all__ = [
     "load_with_head",
     "modalities",
     "read_device_map",
+    "stage_layouts",
+    "stage_name",
 ]

@@ -33,7 +33,7 @@ def image_layout(module: Any, height: int, width: int, n_tokens: int) -> ImageLa
     Raises:
         ModelError: The tokens are not one grid of patches behind a few special ones.
     """
-    (patch_height, patch_width), rows, columns = _patch_grid(module, height, width)
+    (patch_height, patch_width), rows, columns = patch_grid(module, height, width)
     n_prefix = n_tokens - rows * columns
     if n_prefix < 0:
         raise ModelError(
@@ -43,7 +43,7 @@ def image_layout(module: Any, height: int, width: int, n_tokens: int) -> ImageLa
     return ImageLayout(prefix_names(module, n_prefix), rows, columns, patch_height, patch_width)
 
 
-def _patch_grid(module: Any, height: int, width: int) -> tuple[tuple[int, int], int, int]:
+def patch_grid(module: Any, height: int, width: int) -> tuple[tuple[int, int], int, int]:
     """Patch size in pixels, rows and columns: from the patch convolution, else from the config."""
     import torch
 

@@ -28,6 +28,7 @@ from analysis.models.placing import (
     put_on,
     read_device_map,
 )
+from analysis.models.stages import count_stages, stage_layouts, stage_name
 from analysis.types import DECODER, ENCODER, VISION_AND_TEXT, InputSequence
 
 PARTS = ("whole", "encoder")
@@ -132,6 +133,15 @@ class LoadedModel:
     @cached_property
     def _hearing(self) -> Hearing:
         return Hearing(self.module, self.processor, self.name)
+
+    @property
+    def has_stages(self) -> bool:
+        """True where patches merge from stage to stage, and every stage is a sequence of its own."""
+        return bool(self.sequences) and self.sequences[0].name == stage_name(0)
+
+    def stage_layouts(self, height: int, width: int) -> list[ImageLayout]:
+        """The grid of every stage of a model that merges patches, for one processed image; see `stage_layouts`."""
+        return stage_layouts(self.module, height, width)
 
     def n_image_tokens(self, height: int, width: int) -> int:
         """How many tokens the model makes of one processed image, special ones included.
@@ -268,6 +278,8 @@ def ready(files: ModelFiles, module: Any, modality: str, device: str | None, rea
     module = put_on(module, device).eval().requires_grad_(False)
     load = {"text": _load_tokenizer, "vision": _load_image_processor, "audio": load_feature_extractor}[modality]
     processor = load(folder, shown)
+    n_stages = count_stages(module) if modality == "vision" else 1
+    stages = tuple(InputSequence(stage_name(number), modality) for number in range(n_stages)) if n_stages > 1 else ()
     return LoadedModel(
         module=module,
         processor=processor,
@@ -282,6 +294,7 @@ def ready(files: ModelFiles, module: Any, modality: str, device: str | None, rea
         reads=reads,
         devices=devices_of(module),
         load_in=files.load_in,
+        sequences=stages,
     )
 
 

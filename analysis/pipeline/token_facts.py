@@ -47,9 +47,9 @@ def facts_of_tables(inputs: pd.DataFrame, tokens: pd.DataFrame, names: dict[str,
     special = tokens["is_special"].to_numpy(dtype=bool)
     fields = {"special": special} if special.any() else {}
     spans = _spans(tokens, starts)
-    if "sequence" in tokens and set(tokens["sequence"]) == {IMAGE_PART, TEXT_PART}:
-        parts = {name: _of_part(inputs, tokens[tokens["sequence"] == name], names) for name in (IMAGE_PART, TEXT_PART)}
-        return TokenFacts(starts, fields, parts=parts)
+    if "sequence" in tokens and (set(tokens["sequence"]) == {IMAGE_PART, TEXT_PART} or "text" not in inputs):
+        each = tokens.groupby("sequence", sort=False)
+        return TokenFacts(starts, fields, parts={name: _of_part(inputs, own, names) for name, own in each})
     if spans:
         texts = [text for pair in zip(inputs["text"], inputs["target"], strict=True) for text in pair]
         bounds = np.append(np.stack([spans[name][0] for name in (ENCODER, DECODER)], axis=1).ravel(), starts[-1])
@@ -60,14 +60,16 @@ def facts_of_tables(inputs: pd.DataFrame, tokens: pd.DataFrame, names: dict[str,
 
 
 def _of_part(inputs: pd.DataFrame, tokens: pd.DataFrame, names: dict[str, str | None]) -> TokenFacts:
-    """Facts of the tokens of the vision tower, which lie on a grid, or of the language model, which are a text: there
-    the places of a picture's tokens count in the text, as those of its words do."""
+    """Facts of the tokens of the vision tower, which lie on a grid, of frames of a sound, or of the language model or a
+    decoder, which are a text: there the places of a picture's tokens count in the text, as those of its words do."""
     counts = tokens.groupby("input_id", sort=False).size().reindex(inputs["input_id"]).to_numpy()
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     special = tokens["is_special"].to_numpy(dtype=bool)
     if (tokens["sequence"] == TEXT_PART).all():
         fields = _of_texts(inputs["text"].tolist(), tokens, starts, names)
         fields["identity"] = np.where(tokens["span"] == "image", -1, fields["identity"]).astype(np.int32)
+    elif "target" in inputs and (tokens["sequence"] == DECODER).all():
+        fields = _of_texts(inputs["target"].tolist(), tokens, starts, names)
     else:
         fields = _of_images(tokens)
     fields = {**fields, "special": special if special.any() else None}

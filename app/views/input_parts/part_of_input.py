@@ -17,9 +17,16 @@ from app.views.input_parts.sources import Source
 
 
 def shown_part(source: Source, site: Site) -> Source:
-    """What a site sees of an input: one part of it where its tokens are a picture and a text, else the whole."""
+    """What a site sees of an input: one part of it where its tokens are a picture and a text, or the patches of several
+    stages, else the whole."""
     is_in_parts = site.query_sequence == site.key_sequence and site.query_sequence in (IMAGE_PART, TEXT_PART)
-    return PartOfInput(source, site) if is_in_parts else source
+    return PartOfInput(source, site) if is_in_parts or site.is_in_windows else source
+
+
+IN_WINDOWS = (
+    "Patches attend within a window, and nothing is drawn beyond it; where a window at the edge is filled up with "
+    "padding, that takes what weights lack to 1."
+)
 
 
 class PartOfInput:
@@ -36,6 +43,7 @@ class PartOfInput:
         self.first = int(self.places[0])
         self.sequence = site.query_sequence
         self.key = f"{source.key} {self.sequence}"
+        self.notes = (*source.notes, *([IN_WINDOWS] if site.is_in_windows else []))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._source, name)
@@ -56,6 +64,9 @@ class PartOfInput:
 
     def attention(self, site: str, head: int) -> np.ndarray:
         return self._cut(self._source.attention(site, head))
+
+    def signed(self, site: str, head: int) -> np.ndarray:
+        return self._cut(self._source.signed(site, head))
 
     def allowed(self, site: str) -> np.ndarray:
         return self._cut(self._source.allowed(site))
