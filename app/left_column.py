@@ -39,6 +39,10 @@ def sidebar(selection: Selection, facts: RunFacts | None) -> None:
         _say_marks(selection)
 
 
+SHOWN_NAME = 17
+"""Letters of a run's name that the box shows; a longer one stands below it, whole."""
+
+
 def _colour_name(name: str) -> str:
     if name == KIND_COLOUR:
         return "query / key"
@@ -65,6 +69,8 @@ def _pick_run(selection: Selection) -> None:
         "Run", options if asked else [None, *options], asked, lambda run: _other_run(run), key="pick_run",
         format_func=lambda run: _run_name(run, status), help=meaning("run"),
     )  # fmt: skip
+    if asked and len(asked) > SHOWN_NAME:
+        st.caption(plain(asked))
 
 
 def _run_name(run: str | None, status: dict[str, str]) -> str:
@@ -97,7 +103,7 @@ def _hide_sinks(selection: Selection, facts: RunFacts) -> None:
 
 
 def _say_marks(selection: Selection) -> None:
-    """How much is marked, and the way to let go of it."""
+    """How much is marked, and the way to clear it."""
     try:
         marked = marks.marks(selection)
     except UserError as error:

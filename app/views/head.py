@@ -203,7 +203,7 @@ def hint(site: Site) -> list[str]:
         "shift and click adds the lines of another point.",
         "Drag with shift, or the lasso (L), draws round points: what they share, and the attention between them.",
         "Drag moves, the wheel zooms. Keys: arrows walk the heads, comma and full stop the labelled points; "
-        "Escape lets go.",
+        "Escape clears.",
     ]
 
 

@@ -56,6 +56,8 @@ def _summary(runs: pd.DataFrame) -> str:
     tokens, heads = ready["n_tokens"].fillna(0).sum(), ready["n_heads"].fillna(0).sum()
     sentence = (
         f"{len(ready)} {'run' if len(ready) == 1 else 'runs'} to look at: {heads:,} heads over {tokens:,} tokens."
+        if len(ready)
+        else "No run is ready to look at yet."
     )
     other = len(runs) - len(ready)
     return sentence + (f" {other} unfinished or damaged: choose the row to see why." if other else "")
@@ -97,22 +99,22 @@ def _choose(ids: list[str]) -> None:
 def _columns() -> dict:
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     return {
-        "run_id": text("run", pinned=True, width=180, help=meaning("run")),
-        "state": text("state", width=76),
+        "run_id": text("run", pinned=True, width=268, help=meaning("run")),
+        "state": text("state", width=72),
         "model": text("model", width=104),
-        "data": text("data", width=112),
-        "n_inputs": number("inputs", format="localized", width=54, help=meaning("input")),
-        "n_tokens": number("tokens", format="localized", width=60, help=meaning("token")),
-        "n_heads": number("heads", format="localized", width=54, help=meaning("head")),
-        "megabytes": number("MB", format="%.1f", width=52, help="Size of its files on disk, in millions of bytes."),
+        "data": text("data", width=108),
+        "n_inputs": number("inputs", format="localized", width=50, help=meaning("input")),
+        "n_tokens": number("tokens", format="localized", width=56, help=meaning("token")),
+        "n_heads": number("heads", format="localized", width=50, help=meaning("head")),
+        "megabytes": number("MB", format="%.1f", width=48, help="Size of its files on disk, in millions of bytes."),
         "explains": number(
-            "map explains", format="%.0f %%", width=90, help=meaning("map explains", "Median over the heads.")
+            "explains", format="%.0f %%", width=70, help=meaning("map explains", "Median over the heads.")
         ),
         "differs": number(
-            "certificate", format="%.0e", width=80,
+            "certificate", format="%.0e", width=76,
             help=meaning("certificate", "The figure is the largest difference of a weight, which is 0 to 1."),
         ),
-        "created": st.column_config.DatetimeColumn("created (UTC)", format="YYYY-MM-DD HH:mm", width=122),
+        "created": st.column_config.DatetimeColumn("made (UTC)", format="YYYY-MM-DD", width=88),
     }  # fmt: skip
 
 

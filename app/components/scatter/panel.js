@@ -73,7 +73,7 @@ function makePanel(host) {
   function tabs(picked, lasso) {
     const tab = (name, words) => element("button", {type: "button", role: "tab", "aria-selected": String(panel.tab === name), onclick: () => { panel.tab = name; draw(); }}, words);
     return element("div", {class: "tabs"}, element("div", {role: "tablist"}, ...(lasso ? [tab("lasso", "Lasso")] : []), ...(picked ? [tab("sees", "It looks at"), tab("seen", "Looks at it")] : [])),
-      element("button", {type: "button", class: "plain", title: "Let go (Escape)", "aria-label": "Let go", onclick: () => panel.send("pick", null)}, "✕"));
+      element("button", {type: "button", class: "plain", title: "Clear (Escape)", "aria-label": "Clear what is picked", onclick: () => panel.send("pick", null)}, "✕"));
   }
 
   function rows(shown) {

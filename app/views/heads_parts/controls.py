@@ -144,7 +144,7 @@ def filter_row(choice: Choice) -> None:
     )  # fmt: skip
     clear.button(
         "Clear", key="heads_clear", type="tertiary", disabled=not (choice.filter or choice.compared),
-        help="Let go of the filter and of the compared heads.",
+        help="Take away the filter and the compared heads.",
         on_click=lambda: widgets.select(**{FILTER: None, COMPARED: None}),
     )  # fmt: skip
     if choice.problem:

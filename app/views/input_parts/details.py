@@ -59,6 +59,6 @@ def details(one: OneInput, labels: list[str]) -> None:
             "weight": st.column_config.NumberColumn("weight", width=74),
         },
     )
-    if picked is not None and st.button("Let go", key="input_release", help="Pick no token", type="tertiary"):
+    if picked is not None and st.button("Clear", key="input_release", help="Pick no token", type="tertiary"):
         one.pick(None)
         st.rerun(scope="fragment")
