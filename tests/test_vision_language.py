@@ -249,3 +249,32 @@ def test_a_row_that_is_too_long_is_left_out_with_the_reason(made):
     inputs = encode(read_data(data), loaded, max_tokens=45)
     assert len(inputs) == 1
     assert "at most 45" in inputs.skipped[0].reason
+
+
+def test_texts_alone_are_a_chat_where_that_is_asked_for(tmp_path):
+    from transformers import AutoTokenizer
+
+    folder = save_tiny_llama(tmp_path / "llama", n_layers=1)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.chat_template = (
+        "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] | trim }}\n{% endfor %}"
+        "{% if add_generation_prompt %}[assistant]{% endif %}"
+    )
+    tokenizer.save_pretrained(folder)
+    data = tmp_path / "rows.jsonl"
+    data.write_text('{"text": " Who? ", "system": "Be kind.", "target": "You."}\n{"text": "Why?"}\n', encoding="utf-8")
+    plain, chat = (
+        analysis.extract(model=folder, data=data, out_dir=tmp_path / "runs", projection=[], chat=how)
+        for how in ("off", "auto")
+    )
+    assert plain.inputs()["text"].tolist() == [" Who? ", "Why?"]
+    assert "span" not in plain.tokens()
+    texts = ["[system] Be kind.\n[user] Who?\n[assistant] You.\n", "[user] Why?\n[assistant]"]
+    assert chat.inputs()["text"].tolist() == texts
+    tokens = chat.tokens()
+    for input_id, said in enumerate(({"system": "Be kind.", "user": "Who?", "answer": "You."}, {"user": "Why?"})):
+        own = tokens[(tokens["input_id"] == input_id) & tokens["char_start"].notna()]
+        for name, words in said.items():
+            begin = texts[input_id].index(words)
+            inside = (own["char_start"] < begin + len(words)) & (own["char_end"] > begin)
+            assert (own["span"] == name).tolist() == inside.tolist()

@@ -52,6 +52,10 @@ def add_extract(commands) -> None:
         "without a head that writes reads the input text",
     )  # fmt: skip
     parser.add_argument(
+        "--chat", choices=("auto", "off"), default="off",
+        help="texts as turns of a chat, where the model has a template for it (default: off, as plain texts)",
+    )  # fmt: skip
+    parser.add_argument(
         "--generate", type=int, default=0, metavar="N",
         help="let a decoder go on with every text for N tokens at most (always the likeliest) and capture the whole; "
         "the column written tells which tokens are its own",
@@ -74,7 +78,7 @@ def _extract(options: argparse.Namespace) -> None:
         "layers": options.layers, "attention": options.attention, "states": options.states,
         "projection": options.projection, "seed": options.seed, "engine": options.engine, "run_id": options.run_id,
         "part": options.part, "target": options.target,
-        "generate": options.generate, **loading(options),
+        "generate": options.generate, "chat": options.chat, **loading(options),
     }  # fmt: skip
     if options.dry_run:
         plan = plan_extraction(**call)

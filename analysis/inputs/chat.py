@@ -1,4 +1,4 @@
-"""What a language model that sees is given of a row: its chat template filled in, and whose words are where."""
+"""What a language model is given of a row as a chat: its template filled in, and whose words are where."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ class Prompt:
 
 def has_template(processor: Any) -> bool:
     """Whether the processor, or its tokenizer, has a chat template."""
-    return bool(getattr(processor, "chat_template", None) or getattr(processor.tokenizer, "chat_template", None))
+    parts = (processor, getattr(processor, "tokenizer", None))
+    return any(getattr(part, "chat_template", None) for part in parts)
 
 
 def plain_prompt(processor: Any, said: Said) -> Prompt:
@@ -62,32 +63,38 @@ def plain_prompt(processor: Any, said: Said) -> Prompt:
     return Prompt(text, tuple(spans))
 
 
-def chat_prompt(processor: Any, said: Said) -> Prompt:
+def chat_prompt(processor: Any, said: Said, *, has_picture: bool = True) -> Prompt:
     """The chat template of the model, filled in with a turn of the user that has the picture and the words.
 
     Where there is an answer it is the assistant's turn; else the template ends where the assistant would begin. The
     words are found in it by filling it in again with a mark on either side of each.
 
+    Args:
+        processor: Of texts and images; a tokenizer where there is no picture.
+        said: What the row says.
+        has_picture: The turn of the user begins with a picture.
+
     Raises:
         Unreadable: The template refuses these turns, or changes the words so that they are not found in it.
     """
-    text = _filled(processor, said, {})
+    text = _filled(processor, said, {}, has_picture)
     for words in (said, Said(*(each.strip() for each in (said.user, said.system, said.answer)))):
-        marked = _filled(processor, words, _MARKS)
+        marked = _filled(processor, words, _MARKS, has_picture)
         spans, plain = _without_marks(marked)
         if plain == text:
-            bos = processor.tokenizer.bos_token
+            bos = getattr(processor, "tokenizer", processor).bos_token
             return Prompt(text, spans, bool(bos) and text.startswith(bos))
     raise Unreadable("the chat template of the model changes its words, which are not found in it")
 
 
-def _filled(processor: Any, said: Said, marks: dict[str, str]) -> str:
+def _filled(processor: Any, said: Said, marks: dict[str, str], has_picture: bool) -> str:
     import jinja2
 
     words = {name: _between(marks.get(name, ""), text) for name, text in vars(said).items()}
     text = None
-    for in_parts in (True, False):  # some templates take the content of a turn as a list, some as a text
-        turns = [{"role": "user", "content": _content(processor, words["user"], in_parts, has_picture=True)}]
+    # Some templates take the content of a turn as a list, some as a text.
+    for in_parts in (True, False) if has_picture else (False, True):
+        turns = [{"role": "user", "content": _content(processor, words["user"], in_parts, has_picture)}]
         if said.system:
             turns.insert(0, {"role": "system", "content": _content(processor, words["system"], in_parts)})
         if said.answer:
@@ -95,11 +102,11 @@ def _filled(processor: Any, said: Said, marks: dict[str, str]) -> str:
         try:
             text = processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=not said.answer)
         except (jinja2.TemplateError, TypeError, ValueError) as error:
-            if not in_parts:
+            if in_parts != has_picture:
                 reason = (str(error).strip().splitlines() or [""])[0][:120]
                 raise Unreadable(f"the chat template of the model refuses its turns ({reason})") from error
             continue
-        if processor.image_token in text:
+        if not has_picture or processor.image_token in text:
             return text
     raise Unreadable("the chat template of the model leaves out the picture")
 

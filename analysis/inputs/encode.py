@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import InputError
+from analysis.inputs.chat import has_template
 from analysis.inputs.records import AUDIO, TEXT, ColumnInfo, Inputs, RawData
 from analysis.inputs.user_columns import describe_user_column, rides_with_tokens
 from analysis.types import VISION_AND_TEXT
@@ -29,6 +30,7 @@ def encode(
     generate: int = 0,
     wrote: Callable[[int], None] = lambda done: None,
     order: Callable[[dict[str, np.ndarray]], np.ndarray] | None = None,
+    chat: str = "off",
 ) -> Inputs:
     """Turn rows into model inputs and the token table.
 
@@ -42,6 +44,7 @@ def encode(
         wrote: Told for how many inputs the model has written.
         order: Of an input whose pixels are a list of patches, which of them each token of the vision tower is; see
             `analysis.capture.patch_order`. Without it they are taken to keep their order.
+        chat: ``auto``: texts are turns of a chat where the model has a template for it, ``off``: they are plain texts.
 
     Raises:
         InputError: Texts for a model of images or the other way round, or nothing can be encoded.
@@ -66,6 +69,12 @@ def encode(
             from analysis.inputs.two_sequences import encode_pairs
 
             encoded = encode_pairs(raw, model, min(limits, default=None), target, wrote)
+        elif chat == "auto" and has_template(model.processor):
+            from analysis.inputs.chat_texts import encode_chats
+
+            if generate:
+                raise InputError("A chat is not gone on with yet: give --generate or --chat auto, not both.")
+            encoded = encode_chats(raw, model.processor, min(limits, default=None))
         elif generate:
             from analysis.inputs.continued import encode_continued
 

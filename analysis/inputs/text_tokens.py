@@ -77,7 +77,9 @@ def encode_texts(raw: RawData, tokenizer: Any, max_tokens: int | None) -> Encode
     )
 
 
-def tokenise(texts: list[str], tokenizer: Any, max_tokens: int | None, *, as_target: bool = False) -> TokenArrays:
+def tokenise(
+    texts: list[str], tokenizer: Any, max_tokens: int | None, *, as_target: bool = False, adds_special: bool = True
+) -> TokenArrays:
     """Ids, offsets and flags of every text, cut to `max_tokens` with the closing special token kept.
 
     Args:
@@ -85,10 +87,11 @@ def tokenise(texts: list[str], tokenizer: Any, max_tokens: int | None, *, as_tar
         tokenizer: As in `encode_texts`.
         max_tokens: Special tokens counted; None for no limit.
         as_target: As a decoder's text, which some tokenizers frame in another way.
+        adds_special: Special tokens are put round the texts.
     """
     fields: dict[str, list[np.ndarray]] = {name: [] for name in ("ids", "offsets", "special", "segment")}
     sizes, n_cut = [], []
-    for encoding, lost in _encodings(texts, tokenizer, max_tokens, as_target):
+    for encoding, lost in _encodings(texts, tokenizer, max_tokens, as_target, adds_special):
         sizes.append(len(encoding.ids))
         n_cut.append(lost)
         fields["ids"].append(np.array(encoding.ids, dtype=np.int32))
@@ -102,14 +105,18 @@ def tokenise(texts: list[str], tokenizer: Any, max_tokens: int | None, *, as_tar
     return TokenArrays(ids, starts, offsets[:, 0], offsets[:, 1], special, segment, np.array(n_cut, dtype=np.int32))
 
 
-def _encodings(texts: list[str], tokenizer: Any, max_tokens: int | None, as_target: bool) -> Iterator[tuple[Any, int]]:
+def _encodings(
+    texts: list[str], tokenizer: Any, max_tokens: int | None, as_target: bool, adds_special: bool
+) -> Iterator[tuple[Any, int]]:
     """Each text's encoding and the number of tokens cut from it."""
+    frame = {} if adds_special else {"add_special_tokens": False}
     for first in range(0, len(texts), _CHUNK):
         chunk = texts[first : first + _CHUNK]
-        for text, encoding in zip(chunk, _encode_batch(tokenizer, chunk, as_target, truncation=False)):
+        for text, encoding in zip(chunk, _encode_batch(tokenizer, chunk, as_target, truncation=False, **frame)):
             n_full = len(encoding.ids)
             if max_tokens is not None and n_full > max_tokens:
-                (encoding,) = _encode_batch(tokenizer, [text], as_target, truncation=True, max_length=max_tokens)
+                cut = {"truncation": True, "max_length": max_tokens, **frame}
+                (encoding,) = _encode_batch(tokenizer, [text], as_target, **cut)
             yield encoding, n_full - len(encoding.ids)
 
 

@@ -66,6 +66,7 @@ def extract(
     dtype: str = "float32",
     load_in: str | None = None,
     device_map: str | Path | Mapping[str, str | int] | None = None,
+    chat: str = "off",
     report: Report = silent,
 ) -> Run:
     """Run a model over data and make a run; go on with it where an earlier call was stopped.
@@ -94,6 +95,8 @@ def extract(
         dtype: Numbers that the model runs in: ``float32``, ``float16`` or ``bfloat16``.
         load_in: ``8bit``: the weights of its linear layers in 8 bits, where bitsandbytes is installed.
         device_map: Spreads a model that is too large for one device: ``auto``, a JSON file, or the map itself.
+        chat: ``auto``: texts are turns of a chat where the model has a template for it, with the columns ``system`` and
+            ``target`` (the answer) before and behind them; ``off``: they are plain texts.
         report: Told how far the work has come.
 
     Returns:
@@ -108,7 +111,7 @@ def extract(
 
     request = checked(
         model, data, limit, layers, attention, projection, seed, engine, run_id, states, part, target, generate,
-        dtype, load_in, device_map,
+        dtype, load_in, device_map, chat,
     )  # fmt: skip
     folder = Path(out_dir) if out_dir else runs_dir()
     prepared = _with_free_id(prepare(request, report), folder)
@@ -164,7 +167,9 @@ def prepare(request: Request, report: Report) -> Prepared:
         report(Progress("encode", done, len(raw), "inputs", message="The model writes"))
 
     order = partial(patch_order, loaded) if loaded.modality == VISION_AND_TEXT else None
-    inputs = encode(raw, loaded, target=request.target, generate=request.generate, wrote=wrote, order=order)
+    inputs = encode(
+        raw, loaded, target=request.target, generate=request.generate, wrote=wrote, order=order, chat=request.chat
+    )
     spec = {
         "model": loaded.name,
         "model_revision": loaded.revision,
@@ -185,6 +190,8 @@ def prepare(request: Request, report: Report) -> Prepared:
         spec["target"] = request.target
     if request.generate:
         spec["generate"] = request.generate
+    if request.chat != "off":
+        spec["chat"] = request.chat
     if request.load_in:
         spec["load_in"] = request.load_in
     if placed := read_device_map(request.device_map):

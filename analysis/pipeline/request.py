@@ -33,6 +33,7 @@ class Request:
     dtype: str = "float32"
     load_in: str | None = None
     device_map: Any = None
+    chat: str = "off"
 
     @property
     def loading(self) -> dict[str, Any]:
@@ -57,6 +58,7 @@ def checked(
     dtype: str = "float32",
     load_in: str | None = None,
     device_map: Any = None,
+    chat: str = "off",
 ) -> Request:
     """The request, when everything about it that can be known at once is right.
 
@@ -75,6 +77,8 @@ def checked(
         raise UserError(f"Of an encoder-decoder the whole or the encoder can be looked at; got {part!r}.")
     if target not in ("auto", "generate", "same"):
         raise UserError(f"The decoder can read auto, generate or same; got {target!r}.")
+    if chat not in ("auto", "off"):
+        raise UserError(f"Texts can be turns of a chat (auto) or plain (off); got --chat {chat!r}.")
     if not 0 <= generate <= MOST_GENERATED:
         raise UserError(f"A model can write 1 to {MOST_GENERATED:,} tokens behind each text; got {generate:,}.")
     names = tuple(dict.fromkeys(name for name in projection if name != "none"))
@@ -82,7 +86,7 @@ def checked(
         MapKind.parse(name)
     return Request(
         str(model), str(data), limit, parse_layers(layers), attention, names, seed, run_id, states, part, target,
-        generate, dtype, load_in, device_map,
+        generate, dtype, load_in, device_map, chat,
     )  # fmt: skip
 
 
