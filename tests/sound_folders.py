@@ -67,3 +67,22 @@ def _save_sharp(model, extractor, folder: Path) -> Path:
     model.save_pretrained(folder)
     extractor.save_pretrained(folder)
     return folder
+
+
+def save_tiny_whisper(folder: Path, with_head: bool = True) -> Path:
+    """A random Whisper of 2 + 2 layers of 4 heads that hears 2 seconds in 16 bands, with a byte-level tokenizer."""
+    from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperModel
+
+    from tests.model_folders import byte_tokenizer
+
+    tokenizer = byte_tokenizer()
+    config = WhisperConfig(
+        vocab_size=len(tokenizer), d_model=32, num_mel_bins=16, encoder_layers=2, decoder_layers=2,
+        encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=48, decoder_ffn_dim=48,
+        max_source_positions=100, max_target_positions=64, pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+        decoder_start_token_id=tokenizer.bos_token_id, suppress_tokens=None, begin_suppress_tokens=None,
+    )  # fmt: skip
+    tokenizer.save_pretrained(folder)
+    model = (WhisperForConditionalGeneration if with_head else WhisperModel)(config)
+    return _save_sharp(model, WhisperFeatureExtractor(feature_size=16, chunk_length=2), folder)

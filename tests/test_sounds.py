@@ -7,7 +7,7 @@ import torch
 import analysis
 from analysis.errors import InputError, ModelError
 from analysis.models.hearing import Hearing, hear
-from tests.sound_folders import RATE, chirp, save_sounds, save_tiny_ast, save_tiny_wav2vec2
+from tests.sound_folders import RATE, chirp, save_sounds, save_tiny_ast, save_tiny_wav2vec2, save_tiny_whisper
 
 EXACT, STORED = 1e-5, 2e-3
 LENGTHS = {"a.wav": 0.9, "b.wav": 0.62, "c.wav": 0.6}
@@ -139,3 +139,93 @@ def test_what_does_not_fit_is_refused_in_a_sentence(models, data, tmp_path):
     with pytest.raises(ModelError, match="feature extractor"):
         extract(tmp_path / "no", data, tmp_path)
     assert not list(tmp_path.glob("*.partial"))
+
+
+@pytest.fixture(scope="module")
+def whisper(tmp_path_factory):
+    return save_tiny_whisper(tmp_path_factory.mktemp("models") / "whisper")
+
+
+@pytest.fixture(scope="module")
+def said(whisper, data, tmp_path_factory):
+    (data / "said.csv").write_text("audio,target\na.wav,The quick fox\nb.wav,a lazy dog jumps\nc.wav,\n")
+    return extract(whisper, data / "said.csv", tmp_path_factory.mktemp("runs"))
+
+
+def test_a_whole_whisper_has_its_own_attention_in_encoder_decoder_and_between(said, whisper):
+    from transformers import AutoFeatureExtractor, AutoTokenizer, WhisperForConditionalGeneration
+
+    model = WhisperForConditionalGeneration.from_pretrained(whisper, attn_implementation="eager").eval()
+    tokenizer, extractor = AutoTokenizer.from_pretrained(whisper), AutoFeatureExtractor.from_pretrained(whisper)
+    assert [list(pair) for pair in said.manifest["skipped"]] == [["row 3", "it has no target for the decoder"]]
+    assert (said.modality, said.sequences) == ("audio", ("encoder", "decoder"))
+    stacks = {"audio.enc.self": "encoder_attentions", "text.dec.self": "decoder_attentions"}
+    stacks["text.dec.cross"] = "cross_attentions"
+    sites = {stack: [site for site in said.sites if site.stack_label == stack] for stack in stacks}
+    assert {stack: len(of_stack) for stack, of_stack in sites.items()} == dict.fromkeys(stacks, 2)
+    assert max(verdict["attention_max_abs_diff"] for verdict in said.certificate["sites"].values()) < EXACT
+    for input_id, (seconds, text) in enumerate(zip(LENGTHS.values(), ("The quick fox", "a lazy dog jumps"))):
+        samples = (chirp(seconds, 0.6 * seconds) * 32767).astype(np.int16) / np.float32(32768)
+        heard = extractor(samples, sampling_rate=RATE, return_tensors="pt")
+        # The tokenizer puts the decoder's first token in front and the closing one behind, which is never read.
+        read = torch.tensor([tokenizer(text)["input_ids"][:-1]])
+        assert int(read[0, 0]) == model.config.decoder_start_token_id
+        with torch.inference_mode():
+            own = model(**heard, decoder_input_ids=read, output_attentions=True)
+        for stack, name in stacks.items():
+            for site, layer in zip(sites[stack], own[name], strict=True):
+                found = np.stack([said.attention(site, head, input_id) for head in range(4)])
+                assert found.shape == tuple(layer[0].shape)
+                assert np.abs(found - layer[0].numpy()).max() < STORED
+    cross = sites["text.dec.cross"][0]
+    assert (cross.query_sequence, cross.key_sequence) == ("decoder", "encoder")
+
+
+def test_frames_of_whisper_have_times_and_what_lies_behind_the_sound_is_padding(said):
+    tokens = said.tokens().query("input_id == 1")
+    frames, words = tokens[tokens["sequence"] == "encoder"], tokens[tokens["sequence"] == "decoder"]
+    # 2 seconds as 200 columns of mel, of which the second convolution takes every other.
+    assert len(frames) == 100
+    assert np.allclose(frames["seconds"], 0.02 * np.arange(100), atol=1e-6)
+    assert frames["is_padding"].sum() == 100 - round(0.62 / 0.02)
+    assert (frames["is_special"] == frames["is_padding"]).all()
+    assert words["seconds"].isna().all()
+    assert not words["is_padding"].any()
+    assert "".join(words["text"][1:]).replace(" ", "") == "alazydogjumps"
+    assert tokens["position"].tolist() == list(range(len(tokens)))
+    assert said.inputs()["target"].tolist() == ["The quick fox", "a lazy dog jumps"]
+    scores = said.head_scores()
+    of_cross = scores[scores["site"].isin([site.key for site in said.sites if site.is_cross])]
+    assert "special_share" in set(of_cross["metric"])
+    assert not {"attention_distance", "previous_token", "same_row"} & set(of_cross["metric"])
+
+
+def test_whisper_writes_where_nothing_is_given_and_the_encoder_alone_can_be_looked_at(whisper, data, tmp_path):
+    from transformers import AutoFeatureExtractor, WhisperForConditionalGeneration
+
+    run = extract(whisper, data / "b.wav", tmp_path)
+    model = WhisperForConditionalGeneration.from_pretrained(whisper).eval()
+    samples = (chirp(0.62, 0.6 * 0.62) * 32767).astype(np.int16) / np.float32(32768)
+    heard = AutoFeatureExtractor.from_pretrained(whisper)(samples, sampling_rate=RATE, return_tensors="pt")
+    read = [model.config.decoder_start_token_id]
+    with torch.inference_mode():
+        for _ in range(4):
+            read.append(int(model(**heard, decoder_input_ids=torch.tensor([read])).logits[0, -1].argmax()))
+    from transformers import AutoTokenizer
+
+    words = run.tokens().query("sequence == 'decoder'")
+    shown = AutoTokenizer.from_pretrained(whisper).convert_ids_to_tokens(read)
+    assert len(words) > 4
+    assert words["text"].tolist()[0] == shown[0]
+    assert run.manifest["decoder_reads"] == "generate"
+    assert [text.strip() for text in words["text"][1:5]] == [text.replace("Ġ", " ").strip() for text in shown[1:]]
+    encoder = extract(whisper, data / "b.wav", tmp_path, part="encoder")
+    assert {site.stack_label for site in encoder.sites} == {"audio.enc.self"}
+
+
+def test_a_whisper_without_its_head_needs_a_target(data, tmp_path):
+    headless = save_tiny_whisper(tmp_path / "whisper", with_head=False)
+    with pytest.raises(InputError, match=r"no head to write.*columns audio and target"):
+        extract(headless, data / "a.wav", tmp_path)
+    with pytest.raises(InputError, match="no text that it could read"):
+        extract(headless, data / "a.wav", tmp_path, target="same")

@@ -82,9 +82,15 @@ def encode(
         else:
             encoded = encode_texts(raw, model.processor, min(limits, default=None))
     elif raw.modality == AUDIO:
-        from analysis.inputs.sound_tokens import encode_sounds
+        if model.sequences:
+            from analysis.inputs.sound_pairs import encode_sound_pairs
 
-        encoded = encode_sounds(raw, model)
+            limits = [limit for limit in (model.max_tokens, max_tokens) if limit is not None]
+            encoded = encode_sound_pairs(raw, model, min(limits, default=None), target, wrote)
+        else:
+            from analysis.inputs.sound_tokens import encode_sounds
+
+            encoded = encode_sounds(raw, model)
     else:
         from analysis.inputs.image_tokens import encode_images
 

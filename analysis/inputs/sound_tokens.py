@@ -48,7 +48,7 @@ def encode_sounds(raw: RawData, model: LoadedModel) -> EncodedRows:
         InputError: No sound can be heard by the model.
         ModelError: Of no sound the model makes frames or a grid of patches.
     """
-    rate = int(model.processor.sampling_rate)
+    rate = int(model.extractor.sampling_rate)
     kept, skipped, inputs, tokens, n_cut = [], [], [], [], 0
     refusal, frame_seconds = None, 0.0
     for index, source in enumerate(raw.rows):
@@ -64,7 +64,7 @@ def encode_sounds(raw: RawData, model: LoadedModel) -> EncodedRows:
             continue
         kept.append(index)
         frame_seconds = layout.frame_seconds
-        described = describe_sound(samples, rate, layout, arrays, getattr(model.processor, "mel_filters", None))
+        described = describe_sound(samples, rate, layout, arrays, getattr(model.extractor, "mel_filters", None))
         lost = max(round((seconds - MAX_SECONDS) / frame_seconds), 0) if seconds > MAX_SECONDS else 0
         n_cut += lost > 0
         described_input = {"name": source.name, "seconds": seconds, "n_cut": lost, "audio": wav_of(samples, rate)}
@@ -94,7 +94,7 @@ def encode_sounds(raw: RawData, model: LoadedModel) -> EncodedRows:
 def _hear(source: SoundSource, model: LoadedModel) -> tuple[np.ndarray, float, dict[str, np.ndarray]]:
     """Samples at the model's rate, seconds of the whole file, and what the model's extractor makes of them."""
     sound = open_sound(read_sound_bytes(source))
-    samples = at_rate(sound, int(model.processor.sampling_rate))
+    samples = at_rate(sound, int(model.extractor.sampling_rate))
     try:
         return samples, sound.seconds, model.hear(samples)
     except (ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:

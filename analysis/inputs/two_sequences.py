@@ -58,7 +58,7 @@ def encode_pairs(
     Raises:
         InputError: An unknown `target`, a model that cannot write is asked to, or no row can be read.
     """
-    column = _target_column(raw)
+    column = target_column(raw)
     rule = _rule(target, column, model)
     texts = raw.rows if rule != TARGET_COLUMN else raw.user_columns[column]
     able = np.array([text is not None and bool(str(text).strip()) for text in texts])
@@ -73,10 +73,11 @@ def encode_pairs(
     ]
     encoder = _of_rows(encoder, kept)
     if rule == GENERATE:
-        decoder, read_texts = _written(model, encoder, wrote)
+        rows = model.decoder_writes([encoder.ids[first:last] for first, last in pairwise(encoder.starts)], wrote)
+        decoder, read_texts = written_arrays(rows, model.processor)
     else:
         read_texts = [str(texts[i]) for i in kept]
-        decoder = _moved_on(tokenise(read_texts, model.processor, max_tokens, as_target=True), model)
+        decoder = moved_on(tokenise(read_texts, model.processor, max_tokens, as_target=True), model)
     source_texts = [raw.rows[i] for i in kept]
     inputs = pd.DataFrame(
         {
@@ -107,7 +108,7 @@ _NOTES = {
 }
 
 
-def _target_column(raw: RawData) -> str | None:
+def target_column(raw: RawData) -> str | None:
     """The column of the data that holds the decoder's text, as the file spells it."""
     return next((name for name in raw.user_columns if name.casefold() == TARGET_COLUMN), None)
 
@@ -137,7 +138,7 @@ def _of_rows(arrays: TokenArrays, rows: np.ndarray) -> TokenArrays:
     )  # fmt: skip
 
 
-def _moved_on(labels: TokenArrays, model: LoadedModel) -> TokenArrays:
+def moved_on(labels: TokenArrays, model: LoadedModel) -> TokenArrays:
     """What the decoder reads while it is taught these labels: its first tokens are its own, the rest are labels."""
     ids, start, end = labels.ids.copy(), labels.char_start.copy(), labels.char_end.copy()
     special, moved = labels.is_special.copy(), np.arange(len(ids)) - 1
@@ -152,14 +153,13 @@ def _moved_on(labels: TokenArrays, model: LoadedModel) -> TokenArrays:
     return replace(labels, ids=ids, char_start=start, char_end=end, is_special=special)
 
 
-def _written(model: LoadedModel, encoder: TokenArrays, wrote: Callable[[int], None]) -> tuple[TokenArrays, list[str]]:
-    """What the decoder reads while the model writes, and the texts that these tokens spell."""
-    rows = model.decoder_writes([encoder.ids[first:last] for first, last in pairwise(encoder.starts)], wrote)
+def written_arrays(rows: list[list[int]], tokenizer: Any) -> tuple[TokenArrays, list[str]]:
+    """What the decoder reads while the model writes, a row an input, and the texts that these tokens spell."""
     ids = np.array([token for row in rows for token in row], dtype=np.int32)
     starts = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
-    special = np.isin(ids, special_ids(model.processor))
+    special = np.isin(ids, special_ids(tokenizer))
     special[starts[:-1]] = True
-    _, plain = read_tokens(model.processor, ids)
+    _, plain = read_tokens(tokenizer, ids)
     sizes = np.where(special, 0, [len(text) for text in plain])
     ends = np.cumsum(sizes)
     base = np.repeat(ends[starts[:-1]] - sizes[starts[:-1]], np.diff(starts))

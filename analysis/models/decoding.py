@@ -14,6 +14,9 @@ from analysis.models.placing import input_device
 MOST_WRITTEN = 64
 """Tokens that a model writes at most where the data has no text for its decoder."""
 
+MOST_PROMPTED = 8
+"""Tokens at most that a decoder reads before it writes: language, task and the like."""
+
 WRITTEN_TOGETHER = 2048
 """Padded tokens of the inputs for which a model writes at once."""
 
@@ -135,6 +138,30 @@ def continue_greedily(
                 written[number] = row[:closed]
             wrote(len(written))
     return [written[number] for number in range(len(inputs))]
+
+
+def write_for(writer: Any, name: str, arrays: dict[str, np.ndarray], longest: int | None = None) -> list[int]:
+    """What the decoder reads while the model writes of one sound or image: always the likeliest token.
+
+    Args:
+        writer: The model with its language-model head.
+        name: Of the model.
+        arrays: What its encoder reads, without the batch axis.
+        longest: Tokens that the decoder can read at most.
+
+    Returns:
+        The first tokens of the decoder and what the model wrote, `MOST_WRITTEN` tokens at most, but for the last one.
+    """
+    import torch
+
+    tensors = {key: torch.from_numpy(np.ascontiguousarray(array))[None] for key, array in arrays.items()}
+    dtype, device = writer.dtype, input_device(writer)
+    tensors = {key: value.to(device, dtype if value.is_floating_point() else None) for key, value in tensors.items()}
+    most = MOST_WRITTEN if longest is None else max(1, min(MOST_WRITTEN, longest - MOST_PROMPTED))
+    with torch.inference_mode():
+        row = writer.generate(**tensors, do_sample=False, num_beams=1, max_new_tokens=most)[0].tolist()
+    first = first_decoder_token(writer, name)
+    return _read(row if row[0] == first else [first, *row], _closing_ids(writer))
 
 
 def _read(row: list[int], ends: set[int]) -> list[int]:

@@ -96,7 +96,7 @@ class LoadedModel:
         self, inputs: Sequence[Int[np.ndarray, " token"]], wrote: Callable[[int], None] = lambda done: None
     ) -> list[list[int]]:
         """What the decoder reads while the model writes by itself, for each text; see `write_greedily`."""
-        with _quiet():
+        with quiet():
             return write_greedily(self.writer, inputs, self.processor.pad_token_id or 0, wrote)
 
     def goes_on(
@@ -106,7 +106,7 @@ class LoadedModel:
         wrote: Callable[[int], None] = lambda done: None,
     ) -> list[list[int]]:
         """What the model writes behind each text; see `continue_greedily`."""
-        with _quiet():
+        with quiet():
             return continue_greedily(self.writer, inputs, n_new, wrote)
 
     def image_layout(self, height: int, width: int, n_tokens: int) -> ImageLayout:
@@ -124,7 +124,12 @@ class LoadedModel:
 
     def hear(self, samples: Float[np.ndarray, " sample"]) -> dict[str, np.ndarray]:
         """What the model reads of a sound at its own rate, without the batch axis; see `hear` of `hearing`."""
-        return hear(self.processor, samples)
+        return hear(self.extractor, samples)
+
+    @property
+    def extractor(self) -> Any:
+        """What reads sounds."""
+        return self.processor
 
     def sound_layout(self, arrays: dict[str, np.ndarray]) -> SoundLayout:
         """Which token of a processed sound is what; see `analysis.models.hearing.Hearing.layout`."""
@@ -132,7 +137,7 @@ class LoadedModel:
 
     @cached_property
     def _hearing(self) -> Hearing:
-        return Hearing(self.module, self.processor, self.name)
+        return Hearing(self.module, self.extractor, self.name)
 
     @property
     def has_stages(self) -> bool:
@@ -192,7 +197,8 @@ def load_model(
         raise InputError(f"There is no part {part!r} of a model; known: {', '.join(PARTS)}.")
     if writes and not getattr(files.config, "is_encoder_decoder", False):
         return _that_writes(files, device)
-    whole, lacking = load_weights(files, "AutoModelForSeq2SeqLM" if part == "whole" and _writes(files) else "AutoModel")
+    writing = writing_class(files) if part == "whole" else None
+    whole, lacking = load_weights(files, writing or "AutoModel")
     if modality == VISION_AND_TEXT:
         from analysis.models.seeing import load_seeing, sees
 
@@ -200,10 +206,15 @@ def load_model(
             return load_seeing(files, whole, device)
         modality = "vision" if "vision" in modalities(whole) else None
     if part == "whole" and _has_decoder_of_texts(whole) and modality in (None, "text"):
-        writer = whole if _writes(files) and not lacking else None
+        writer = whole if writing and not lacking else None
         loaded = ready(files, whole.base_model, "text", device, ("text",))
         texts = InputSequence(ENCODER, "text"), InputSequence(DECODER, "text")
         return replace(loaded, sequences=texts, writer=None if writer is None else put_on(writer, loaded.device).eval())
+    if part == "whole" and modality == "audio":
+        from analysis.models.transcribing import hears_and_reads, load_transcribing
+
+        if hears_and_reads(whole):
+            return load_transcribing(files, whole, device, can_write=writing is not None and not lacking)
     module, modality = _tower(whole, modality, files.name)
     is_pair = getattr(files.config, "is_encoder_decoder", False)
     loaded = ready(files, module, modality, device, modalities(whole))
@@ -328,7 +339,7 @@ def load_weights(files: ModelFiles, auto: str = "AutoModel") -> tuple[Any, list[
 
     options = loading_options(getattr(transformers, auto), files.config, files.device_map, files.load_in)
     try:
-        with _quiet():
+        with quiet():
             model, found = getattr(transformers, auto).from_pretrained(
                 files.folder,
                 **options,
@@ -358,14 +369,22 @@ def _is_of_head(model: Any, key: str) -> bool:
     return not key.startswith(f"{model.base_model_prefix}.")
 
 
-def _writes(files: ModelFiles) -> bool:
-    """True where the class that the config names is an encoder-decoder that writes text."""
+def writing_class(files: ModelFiles) -> str | None:
+    """The class of transformers that loads an encoder-decoder with the head it writes with, where the config names a
+    model with such a head; None for others."""
     from transformers.models.auto import modeling_auto
 
-    known = modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES.get(files.config.model_type, ())
+    if not getattr(files.config, "is_encoder_decoder", False):
+        return None
     named = getattr(files.config, "architectures", None) or []
-    is_pair = getattr(files.config, "is_encoder_decoder", False)
-    return is_pair and any(name in ((known,) if isinstance(known, str) else known) for name in named)
+    for auto, known in (
+        ("AutoModelForSeq2SeqLM", modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES),
+        ("AutoModelForSpeechSeq2Seq", modeling_auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES),
+    ):
+        heads = known.get(files.config.model_type, ())
+        if any(name in ((heads,) if isinstance(heads, str) else heads) for name in named):
+            return auto
+    return None
 
 
 def _has_decoder_of_texts(model: Any) -> bool:
@@ -373,7 +392,7 @@ def _has_decoder_of_texts(model: Any) -> bool:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No progress bar and no report of unused weights while loading: what matters of it is checked."""
     from logging import ERROR, getLogger
 

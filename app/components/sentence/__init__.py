@@ -31,6 +31,7 @@ class Piece:
         is_special: Added by the tokenizer.
         is_marked: Found by the search or picked elsewhere; None where nothing is looked for.
         ahead: ``next`` for the token that is written at the step shown, ``later`` for those behind it.
+        is_drawn: False for what is named here and drawn elsewhere: a frame of a sound.
     """
 
     text: str
@@ -40,6 +41,7 @@ class Piece:
     is_special: bool
     is_marked: bool | None = None
     ahead: str = ""
+    is_drawn: bool = True
 
 
 def sentence(
@@ -70,7 +72,8 @@ def sentence(
     is_whole = len(shown) <= WHOLE_MATRIX
     header = {
         "pieces": [
-            [one.text, one.gap, one.position, one.unit, one.is_special, one.is_marked, one.ahead] for one in pieces
+            [one.text, one.gap, one.position, one.unit, one.is_special, one.is_marked, one.ahead, one.is_drawn]
+            for one in pieces
         ],
         "picked": picked,
         "kind": kind,

@@ -65,7 +65,9 @@ function fill(place) {
     return made;
   });
   const parts = place.made.flatMap((made, index) => {
-    const [text, gap] = header.pieces[index], blank = text.trim() === "";
+    const [text, gap] = header.pieces[index];
+    if (header.pieces[index][7] === false) return [];  // told by its name, drawn elsewhere
+    const blank = text.trim() === "";
     const before = gap + (blank ? "" : text.match(/^ */)[0]), after = text.includes("\n") ? "\n" : blank ? "" : text.match(/ *$/)[0];
     return [before, made, after].filter((part) => part !== "");
   });

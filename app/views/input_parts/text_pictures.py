@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import streamlit as st
 
@@ -27,14 +29,17 @@ MOST_PATCHES = 64
 
 def text_sentence(one: OneInput) -> None:
     """The text itself, shaded; of a sound nothing, for its frames are drawn in time."""
-    pieces = one.pieces()
+    pieces, elsewhere = one.pieces(), np.zeros(len(one.tokens), dtype=bool)
     if one.is_sound:
-        is_frame = one.tokens["seconds"].notna().to_numpy()
-        pieces = [piece for piece in pieces if not is_frame[piece.position]]
-    if one.is_part and len(patches := one.tokens["left"].notna().to_numpy().nonzero()[0]) > MOST_PATCHES:
-        pieces = [piece for piece in pieces if piece.position not in set(patches.tolist())]
-    if not pieces:
-        return
+        elsewhere = one.tokens["seconds"].notna().to_numpy()
+    if one.is_part and (patches := one.tokens["left"].notna().to_numpy()).sum() > MOST_PATCHES:
+        elsewhere = patches
+    if elsewhere.any():
+        pieces = [replace(piece, is_drawn=not elsewhere[piece.position]) for piece in pieces]
+        first = next((at for at, piece in enumerate(pieces) if piece.is_drawn), None)
+        if first is None:
+            return
+        pieces[first] = replace(pieces[first], gap="")
     sentence(
         pieces, one.shown, one.strongest, one.weights(), one.picked, one.selection.kind,
         one.scale.name if one.selection.options.get(SCALE) else "linear",
