@@ -38,6 +38,7 @@ class JobRequest:
         dtype: Numbers the model runs in.
         load_in: ``8bit`` for weights in 8 bits.
         device_map: ``auto`` to spread a model over devices.
+        chat: ``auto`` for texts as turns of a chat, by the model's template.
     """
 
     model: str
@@ -54,6 +55,7 @@ class JobRequest:
     dtype: str = "float32"
     load_in: str | None = None
     device_map: str | None = None
+    chat: str = "off"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "projections", tuple(self.projections))
@@ -76,6 +78,7 @@ class JobRequest:
         said += [f"--part={self.part}"] if self.part != "whole" else []
         said += [f"--target={self.target}"] if self.target != "auto" else []
         said += [f"--generate={self.generate}"] if self.generate else []
+        said += [f"--chat={self.chat}"] if self.chat != "off" else []
         said += [f"--dtype={self.dtype}"] if self.dtype != "float32" else []
         said += [f"--load-in={self.load_in}"] if self.load_in else []
         said += [f"--device-map={self.device_map}"] if self.device_map else []
@@ -131,6 +134,7 @@ def request_of(spec: Mapping[str, Any], run_id: str) -> JobRequest:
         dtype=str(spec.get("dtype") or "float32"),
         load_in=spec.get("load_in"),
         device_map="auto" if spec.get("device_map") == "auto" else None,
+        chat=str(spec.get("chat") or "off"),
     )
 
 
