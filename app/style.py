@@ -11,12 +11,13 @@ LEFT_COLUMN_PX = 210
 
 AT_FIRST = """
 <style>
-/* Before the page says so: it is wide, and the left column takes its room where it was not folded. */
+/* Before the page says so: it is wide, and the left column takes its room where it was not folded. Once there is a view
+   without a left column, none comes: without runs nothing is chosen there. */
 html {
   [data-testid="stMainBlockContainer"] { max-width: 2200px; }
   @media (min-width: 1000px) {
     &:not([data-qk-column-folded])
-    [data-testid="stApp"]:not([data-test-script-state="notRunning"], :has([data-testid="stSidebar"])) {
+    [data-testid="stApp"]:not([data-test-script-state="notRunning"], :has([data-testid="stSidebar"], .st-key-view)) {
       [data-testid="stAppViewContainer"] { padding-left: 210px; }
       .st-key-top { left: 228px; }
     }

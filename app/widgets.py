@@ -98,4 +98,4 @@ def say_nothing(problem: str) -> None:
         "A run is one model on one set of texts or images. The bundled model and its texts take about a minute."
     )
     if st.button("New run", type="primary", icon=":material/add:"):
-        open_view("runs", new="1")
+        open_view("runs", form="1")

@@ -51,7 +51,7 @@ def _set_form(word: str | None) -> None:
 
 def _summary(runs: pd.DataFrame) -> str:
     if runs.empty:
-        return "No runs yet."
+        return "No run yet."
     ready = runs[runs["status"] == "complete"]
     tokens, heads = ready["n_tokens"].fillna(0).sum(), ready["n_heads"].fillna(0).sum()
     sentence = (
@@ -64,7 +64,6 @@ def _summary(runs: pd.DataFrame) -> str:
 
 
 def _empty() -> None:
-    st.markdown("##### No run yet")
     widgets.say(
         "Here you will see every run: one model on one set of texts or images, with every head's queries and keys. "
         "“New run” makes one from a bundled model and data in about a minute, or from your own."
