@@ -262,7 +262,8 @@ def test_parts_of_images_change_only_what_follows(image_run, of_images):
         assert part[name + suffix].to_numpy() == pytest.approx(whole[name].to_numpy(), rel=1e-4)
     last = image_run.sites[-1].key
     at_end = rows_of(patches.scores, "ablation_loss_patch_rows", last)
-    assert at_end.abs().max() == 0, "what patches hold behind the last layer does not reach the class"
+    # Two passes may sum in another order, a rounding step apart.
+    assert at_end.abs().max() < 1e-6, "what patches hold behind the last layer does not reach the class"
     assert rows_of(cls.scores, "ablation_divergence_cls_rows", last).max() > 1e-4
 
 
