@@ -151,4 +151,10 @@ def without_videos(kind: type) -> type:
     def get_attributes(cls: type) -> list[str]:
         return [name for name in kind.get_attributes() if "video" not in name]
 
-    return type(kind.__name__, (kind,), {"get_attributes": classmethod(get_attributes)})
+    def from_args_and_dict(cls: type, args: list[Any], described: dict[str, Any], **more: Any) -> Any:
+        parts = iter(args)
+        whole = [None if "video" in name else next(parts) for name in kind.get_attributes()]
+        return kind.from_args_and_dict.__func__(cls, whole, described, **more)
+
+    own = {"get_attributes": classmethod(get_attributes), "from_args_and_dict": classmethod(from_args_and_dict)}
+    return type(kind.__name__, (kind,), own)
