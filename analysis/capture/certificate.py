@@ -241,9 +241,7 @@ def _failure(verdict: dict[str, Any], exact: float) -> str:
     return ""
 
 
-def _wrong_tokens(
-    call: Call, site: Site, n_tokens: dict[str, int], blocks: int, windows: Windows | None = None
-) -> str:
+def _wrong_tokens(call: Call, site: Site, n_tokens: dict[str, int], blocks: int, windows: Windows | None = None) -> str:
     shape = (call.q.shape[0], call.q.shape[2], call.k.shape[2])
     if windows is not None:
         shape = (1, windows.n_tokens, windows.n_tokens)

@@ -122,7 +122,7 @@ def dry_input(loaded: LoadedModel) -> Encoded:
 
     pixels = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
     encoded = loaded.processor(images=Image.fromarray(pixels), return_tensors="np")
-    return {key: np.asarray(value[0]) for key, value in encoded.items()}
+    return loaded.with_noise({key: np.asarray(value[0]) for key, value in encoded.items()})
 
 
 def _sentence(loaded: LoadedModel) -> Encoded:

@@ -118,7 +118,7 @@ def make_plan(loaded: LoadedModel, dry_input: Encoded, lengths: Mapping[str, int
         raise CaptureRefused(
             f"{loaded.name} cannot be captured: none of its {len(calls)} attention calls holds up ({reasons})."
         )
-    if loaded.modality == "vision" and not loaded.sequences and sites[0].has_vectors:
+    if loaded.modality == "vision" and not loaded.sequences and sites[0].has_vectors and not loaded.draws_patches:
         certificate["no_grid"] = check_layout(loaded, inputs, sites[0].key, n_tokens[""])
     return CapturePlan(
         sites=sites,

@@ -21,6 +21,10 @@ from analysis.inputs.table import EncodedRows, nullable, position_columns
 if TYPE_CHECKING:
     from analysis.models import ImageLayout, LoadedModel
 
+DROPPED = (
+    "The model drops patches that it draws, and attends among the others alone: the draw is settled by each image, and "
+    "tokens carry the places of the patches that were kept."
+)
 THUMBNAIL_PIXELS, SMALL_THUMBNAIL_PIXELS, MANY_IMAGES = 256, 128, 2_000
 """Thumbnails are held in memory and stored with the run: beyond `MANY_IMAGES` they are made smaller."""
 
@@ -55,6 +59,7 @@ def encode_images(raw: RawData, model: LoadedModel) -> EncodedRows:
     """
     kept, skipped, problems = [], [], []
     inputs, tokens, layouts = [], [], {}
+    draws = getattr(model, "draws_patches", False)
     for index, source in enumerate(raw.rows):
         try:
             seen = see(source, model.processor)
@@ -63,15 +68,19 @@ def encode_images(raw: RawData, model: LoadedModel) -> EncodedRows:
             continue
         if seen.mask_problem:
             problems.append(f"{source.name}: {seen.mask_problem}")
-        size = seen.pixels.shape[:2]
+        size, places = seen.pixels.shape[:2], None
         if size not in layouts:
             layouts[size] = _layout(model, size)
         if isinstance(layouts[size], ModelError):
             skipped.append(Skipped(source.name, str(layouts[size])))
             continue
+        if draws:
+            places = model.kept_patches(model.with_noise(seen.tensors))
         kept.append(index)
         inputs.append(_describe_input(source, seen, len(raw)))
-        parts = [_describe_tokens(seen, source, layout) for layout in layouts[size]]
+        parts = [_describe_tokens(seen, source, layout, places) for layout in layouts[size]]
+        if hasattr(model, "n_object_queries"):
+            parts.append(_object_queries(parts[0], model.n_object_queries(*size)))
         if len(parts) > 1:
             named = zip(model.sequences, parts, strict=True)
             parts = [{**part, "sequence": np.full(len(part["text"]), one.name, dtype=object)} for one, part in named]
@@ -91,8 +100,8 @@ def encode_images(raw: RawData, model: LoadedModel) -> EncodedRows:
         tokens=_join(tokens, starts),
         columns=PATCH_COLUMNS,
         skipped=skipped,
-        notes=_mask_notes(problems),
-        read_tensors=_tensor_reader([raw.rows[index] for index in kept], model.processor),
+        notes=[*_mask_notes(problems), *([DROPPED] if draws else [])],
+        read_tensors=_tensor_reader([raw.rows[index] for index in kept], model),
     )
 
 
@@ -160,11 +169,18 @@ def _see_mask(source: ImageSource, size: tuple[int, int], processor: Any) -> Int
 def _layout(model: LoadedModel, size: tuple[int, int]) -> list[ImageLayout] | ModelError:
     """The layout of images of this size, of each stage where patches merge, or why the model cannot be shown them."""
     try:
+        if getattr(model, "draws_patches", False):
+            return [_of_drawn(model, size)]
         if getattr(model, "has_stages", False):
             return _of_stages(model, size, len(model.sequences))
         return [model.image_layout(*size, model.n_image_tokens(*size))]
     except ModelError as refusal:
         return refusal
+
+
+def _of_drawn(model: LoadedModel, size: tuple[int, int]) -> ImageLayout:
+    blank = model.with_noise({"pixel_values": np.zeros((3, *size), dtype=np.float32)})
+    return model.drawn_layout(*size, len(model.kept_patches(blank)))
 
 
 def _of_stages(model: LoadedModel, size: tuple[int, int], n_stages: int) -> list[ImageLayout]:
@@ -190,8 +206,11 @@ def _describe_input(source: ImageSource, seen: SeenImage, n_images: int) -> dict
     return {"name": source.name, "image": picture_bytes(picture, n_images), "width": width, "height": height}
 
 
-def _describe_tokens(seen: SeenImage, source: ImageSource, layout: ImageLayout) -> dict[str, np.ndarray]:
-    """The columns of one image's tokens: the prefix (no place, no colour), then the patches row by row."""
+def _describe_tokens(
+    seen: SeenImage, source: ImageSource, layout: ImageLayout, places: Int[np.ndarray, " kept"] | None = None
+) -> dict[str, np.ndarray]:
+    """The columns of one image's tokens: the prefix (no place, no colour), then the patches row by row, or those of
+    them that the model keeps, in its order."""
     n_prefix, grid = len(layout.prefix), (layout.rows, layout.columns, layout.patch_height, layout.patch_width)
     row, column = (index.ravel() for index in np.indices((layout.rows, layout.columns)))
     pixels = _filled(seen.pixels, layout)
@@ -199,7 +218,7 @@ def _describe_tokens(seen: SeenImage, source: ImageSource, layout: ImageLayout) 
     objects = [None] * len(row) if mask is None else main_objects(mask, source.mask_names, *grid)
     nothing = np.full(n_prefix, np.nan, dtype=np.float32)
     nowhere = np.full(n_prefix, -1)
-    return {
+    described = {
         "text": np.array([*layout.prefix, *(f"r{r}c{c}" for r, c in zip(row, column))], dtype=object),
         "is_special": np.arange(n_prefix + len(row)) < n_prefix,
         "row": np.concatenate([nowhere, row]),
@@ -207,6 +226,17 @@ def _describe_tokens(seen: SeenImage, source: ImageSource, layout: ImageLayout) 
         **{name: np.concatenate([nothing, values]) for name, values in describe_patches(pixels, *grid).items()},
         "object": np.array([*[None] * n_prefix, *objects], dtype=object),
     }
+    if places is None:
+        return described
+    chosen = np.concatenate([np.arange(n_prefix), n_prefix + places])
+    return {name: values[chosen] for name, values in described.items()}
+
+
+def _object_queries(patches: dict[str, np.ndarray], n_queries: int) -> dict[str, np.ndarray]:
+    """The tokens of a decoder that looks for objects: names, and nothing that a patch has."""
+    empty = {"row": -1, "column": -1, "is_special": False, "object": None}
+    columns = {name: np.full(n_queries, empty.get(name, np.nan), dtype=patches[name].dtype) for name in patches}
+    return {**columns, "text": np.array([f"query {number}" for number in range(n_queries)], dtype=object)}
 
 
 def _filled(pixels: np.ndarray, layout: ImageLayout) -> np.ndarray:
@@ -232,11 +262,12 @@ def _mask_notes(problems: list[str]) -> list[str]:
     return [f"{len(problems):,} masks could not be used, the first: {problems[0]}."] if problems else []
 
 
-def _tensor_reader(sources: list[ImageSource], processor: Any) -> Callable[[int], dict[str, np.ndarray]]:
+def _tensor_reader(sources: list[ImageSource], model: LoadedModel) -> Callable[[int], dict[str, np.ndarray]]:
     def read(input_id: int) -> dict[str, np.ndarray]:
         source = sources[input_id]
         try:
-            return see(source, processor, with_mask=False).tensors
+            tensors = see(source, model.processor, with_mask=False).tensors
+            return model.with_noise(tensors) if getattr(model, "draws_patches", False) else tensors
         except Unreadable as reason:
             raise InputError(f"The image {source.name} could be read before and cannot now: {reason}.") from reason
 

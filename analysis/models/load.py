@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 
 from analysis.errors import InputError, ModelError
 from analysis.models.decoding import continue_greedily, read_in_training, write_greedily
+from analysis.models.drawing import draw, drawn_layout, draws_patches, kept_patches
 from analysis.models.find import find_model
 from analysis.models.forward import count_image_tokens
 from analysis.models.hearing import Hearing, SoundLayout, hear, load_feature_extractor
@@ -138,6 +139,25 @@ class LoadedModel:
     @cached_property
     def _hearing(self) -> Hearing:
         return Hearing(self.module, self.extractor, self.name)
+
+    @property
+    def draws_patches(self) -> bool:
+        """True where the model drops patches that it draws; see `analysis.models.drawing`."""
+        return self.modality == "vision" and draws_patches(self.module)
+
+    def with_noise(self, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """One encoded image with the numbers that the model draws patches by, the same each time."""
+        if not self.draws_patches or "noise" in tensors:
+            return tensors
+        return {**tensors, "noise": draw(self.module, tensors["pixel_values"])}
+
+    def kept_patches(self, tensors: dict[str, np.ndarray]) -> Int[np.ndarray, " kept"]:
+        """Which patches the model keeps of an encoded image with its noise, in the order of its tokens."""
+        return kept_patches(self.module, tensors["pixel_values"].shape, tensors["noise"])
+
+    def drawn_layout(self, height: int, width: int, n_kept: int) -> ImageLayout:
+        """The whole grid of an image of which so many patches are kept."""
+        return drawn_layout(self.module, height, width, self.n_image_tokens(height, width), n_kept)
 
     @property
     def has_stages(self) -> bool:

@@ -36,5 +36,7 @@ def _tile(run_id: str, folder: str, stamp: str, site: str, head: int, input_id: 
         return make_text_tile(attention, allowed)
     tokens = cache.tokens(run_id)
     mine = tokens[tokens["input_id"] == input_id].sort_values("position")
-    row, column = (mine[name].fillna(-1).to_numpy(dtype=int) for name in ("row", "column"))
+    places = cache.run(run_id).key_positions(site, input_id)
+    row, column = (mine[name].fillna(-1).to_numpy(dtype=int)[places] for name in ("row", "column"))
+    attention, allowed = (matrix[np.ix_(places, places)] for matrix in (attention, allowed))
     return make_image_tile(cache.image(run_id, input_id), received(np.asarray(attention), allowed, row, column))

@@ -143,9 +143,10 @@ def _patches(mine: pd.DataFrame) -> list[list[float] | None]:
     if "row" not in mine or not (mine["row"].fillna(-1) >= 0).any():
         return [None] * len(mine)
     rows, columns = (mine[name].fillna(-1).to_numpy(dtype=int) for name in ("row", "column"))
-    tall, wide = int(rows.max()) + 1, int(columns.max()) + 1
-    places = zip(rows.tolist(), columns.tolist())
-    return [[column / wide, row / tall, 1 / wide, 1 / tall] if row >= 0 else None for row, column in places]
+    grid = mine["sequence"].astype(str) if "sequence" in mine else pd.Series("", index=mine.index)  # one a stage
+    tall, wide = (pd.Series(at, index=mine.index).groupby(grid).transform("max") + 1 for at in (rows, columns))
+    places = zip(rows.tolist(), columns.tolist(), tall.tolist(), wide.tolist())
+    return [[column / w, row / h, 1 / w, 1 / h] if row >= 0 else None for row, column, h, w in places]
 
 
 def _ranked(

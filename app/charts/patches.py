@@ -33,6 +33,7 @@ def patch_sheet(
 
     rows, columns = (tokens[name].fillna(-1).to_numpy(dtype=int) for name in ("row", "column"))
     ids = tokens["input_id"].to_numpy()
+    grids = tokens["sequence"].astype(str).to_numpy() if "sequence" in tokens else np.full(len(tokens), "")
     is_patch = rows >= 0
     known = np.unique(ids[is_patch])
     per_image = max(int(is_patch.sum()) / max(len(known), 1), 1)
@@ -45,10 +46,15 @@ def patch_sheet(
     sheet = Image.new("RGB", (across * TILE_PIXELS, across * TILE_PIXELS))
     for input_id in shown:
         mine = chosen[ids[chosen] == input_id]
-        whole = is_patch & (ids == input_id)
-        size = ((columns[whole].max() + 1) * TILE_PIXELS, (rows[whole].max() + 1) * TILE_PIXELS)
-        image = Image.open(io.BytesIO(read_image(int(input_id)))).convert("RGB").resize(size, Image.Resampling.BICUBIC)
+        picture = Image.open(io.BytesIO(read_image(int(input_id)))).convert("RGB")
+        sizes, last = {}, None
         for token in mine:
+            if grids[token] not in sizes:
+                whole = is_patch & (ids == input_id) & (grids == grids[token])
+                sizes[grids[token]] = tuple((int(at[whole].max()) + 1) * TILE_PIXELS for at in (columns, rows))
+            if grids[token] != last:
+                last = grids[token]
+                image = picture.resize(sizes[last], Image.Resampling.BICUBIC)
             left, top = columns[token] * TILE_PIXELS, rows[token] * TILE_PIXELS
             tile = image.crop((left, top, left + TILE_PIXELS, top + TILE_PIXELS))
             place = int(tiles[token])

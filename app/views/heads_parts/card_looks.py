@@ -80,6 +80,10 @@ def _by_patch(selection: Selection, site: Site, head: int, n_tokens: int) -> Non
     st.markdown("###### Mean attention by position")
     tokens = cache.tokens(selection.run)
     first = tokens[tokens["input_id"] == tokens["input_id"].iloc[0]].sort_values("position")
+    first = first.iloc[cache.run(selection.run).key_positions(site, int(first["input_id"].iloc[0]))]
+    if (tokens.groupby("position")[["row", "column"]].nunique() > 1).any(axis=None):
+        st.caption("None here: the same position is another patch of each image.")
+        return
     row, column = (first[name].fillna(-1).to_numpy(dtype=int) for name in ("row", "column"))
     means = pictures.averages(selection.run, site.label, head, n_tokens)
     table = received_table(means.by_position, row, column)
