@@ -91,12 +91,16 @@ class AttentionMap:
             return self
         first = int(np.argmax((row >= 0).any(axis=0)))
         patch = row[:, first:] >= 0
-        keep = self.allowed[:, first:, first:] & patch[:, :, None] & patch[:, None, :]
-        weights = self.attention[:, :, first:, first:]
+        if self.is_cross:  # the tokens known are the keys; queries are tokens of another sequence
+            keep, weights = self.allowed[:, :, first:] & patch[:, None, :], self.attention[:, :, :, first:]
+        else:
+            keep = self.allowed[:, first:, first:] & patch[:, :, None] & patch[:, None, :]
+            weights = self.attention[:, :, first:, first:]
         weights = weights if keep.all() else weights * keep[:, None]
         mass = weights.sum(axis=-1, keepdims=True)
         tokens = Tokens(row=row[:, first:], column=column[:, first:])
-        return AttentionMap(weights / np.where(mass > 0, mass, np.float32(1)), keep, tokens, self.period)
+        weights = weights / np.where(mass > 0, mass, np.float32(1))
+        return AttentionMap(weights, keep, tokens, self.period, self.is_cross)
 
     @cached_property
     def shifted(self) -> Float[np.ndarray, "input head query key"]:

@@ -230,6 +230,11 @@ def load_model(
         loaded = ready(files, whole.base_model, "text", device, ("text",))
         texts = InputSequence(ENCODER, "text"), InputSequence(DECODER, "text")
         return replace(loaded, sequences=texts, writer=None if writer is None else put_on(writer, loaded.device).eval())
+    if part == "whole" and modality == "vision":
+        from analysis.models.detecting import load_detecting, looks_for_objects
+
+        if looks_for_objects(whole):
+            return load_detecting(files, whole, device)
     if part == "whole" and modality == "audio":
         from analysis.models.transcribing import hears_and_reads, load_transcribing
 
