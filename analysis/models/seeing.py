@@ -145,6 +145,13 @@ def _without_videos(folder: Path, options: dict[str, Any]) -> Any:
     raise ModelError("no file beside the weights names the class of its processor")
 
 
+class _NoVideos:
+    """In the place of a processor of videos: some ask it for its settings before they know that no video comes."""
+
+    def __getattr__(self, name: str) -> None:
+        return None
+
+
 def without_videos(kind: type) -> type:
     """A class of processors that takes an image processor and a tokenizer alone."""
 
@@ -154,7 +161,11 @@ def without_videos(kind: type) -> type:
     def from_args_and_dict(cls: type, args: list[Any], described: dict[str, Any], **more: Any) -> Any:
         parts = iter(args)
         whole = [None if "video" in name else next(parts) for name in kind.get_attributes()]
-        return kind.from_args_and_dict.__func__(cls, whole, described, **more)
+        made = kind.from_args_and_dict.__func__(cls, whole, described, **more)
+        for name in kind.get_attributes():
+            if "video" in name:
+                setattr(made, name, _NoVideos())
+        return made
 
     own = {"get_attributes": classmethod(get_attributes), "from_args_and_dict": classmethod(from_args_and_dict)}
     return type(kind.__name__, (kind,), own)
