@@ -13,6 +13,7 @@ from jaxtyping import Float
 from analysis.errors import ModelError
 from analysis.models.forward import forward_module
 from analysis.models.layout import prefix_names
+from analysis.models.placing import input_device
 
 SOUND_ARRAYS = ("input_values", "input_features")
 """What processors of sounds call what a model reads: a wave, or a spectrogram [time, band] or [band, time]."""
@@ -131,7 +132,7 @@ class Hearing:
             for part in self.encoder.modules()
             if isinstance(part, torch.nn.Conv2d) and part.kernel_size[0] > 1
         ]
-        device, dtype = self.encoder.device, self.encoder.dtype
+        device, dtype = input_device(self.encoder), self.encoder.dtype
         tensors = {name: torch.from_numpy(np.ascontiguousarray(array))[None] for name, array in arrays.items()}
         tensors = {k: v.to(device, dtype if v.is_floating_point() else None) for k, v in tensors.items()}
         try:
