@@ -18,6 +18,9 @@ from app.palette import QUIET, SELECTED
 PICTURE_PIXELS = 310
 """Longer side of each of the two pictures on the page."""
 
+MOST_NAMED = 8
+"""Squares beside the picture that stand in one column, each with its name."""
+
 WIDEST = 2.0
 """A picture that is wider for its height, as a spectrogram, is drawn with tall patches."""
 
@@ -63,6 +66,14 @@ def patch_table(weights: Float[np.ndarray, " token"], tokens: pd.DataFrame) -> p
     names = [f"patch {r}, {c}" if patch and not has_times else str(text) for patch, r, c, text in places]
     right = left + np.where(is_patch, 1.0, side)
     bottom = top + np.where(is_patch, 1.0, high)
+    is_beside = ~is_patch & ~is_small
+    if is_beside.sum() > MOST_NAMED:  # object queries: small squares in rows, named at the pointer
+        in_row = int(np.ceil(np.sqrt(is_beside.sum() / 4)))
+        wide, tall = 3 * side / in_row, 3 * high / in_row
+        place = order[is_beside]
+        left[is_beside] = (place % in_row - in_row) * wide - 0.5 * side
+        top[is_beside] = (place // in_row) * tall
+        right[is_beside], bottom[is_beside] = left[is_beside] + 0.9 * wide, top[is_beside] + 0.9 * tall
     if is_small.any():
         boxes = tokens[["left", "top", "right", "bottom"]].to_numpy(dtype=float)[is_small]
         wide, tall = _SMALL * n_columns, _SMALL * n_rows
@@ -259,6 +270,7 @@ def _shades(
 
 def _names(table: pd.DataFrame, x: alt.X, y: alt.Y) -> alt.Chart:
     beside = table[~table["is_patch"] & ~table["is_small"]]
+    beside = beside if len(beside) <= MOST_NAMED else beside[:0]
     marks = alt.Chart(beside).mark_text(baseline="bottom", align="left", dy=-3, fontSize=12, color=QUIET)
     return marks.encode(x=x, y=y, text="name:N")
 

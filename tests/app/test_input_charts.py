@@ -208,3 +208,21 @@ def test_the_sprite_has_a_tile_for_every_head_and_is_brightest_where_attention_i
 def test_the_overview_of_a_long_text_stays_small():
     matrix = np.eye(3000, dtype=np.float32)
     assert Image.open(io.BytesIO(make_overview(matrix, make_scale(matrix)))).size[0] <= 340
+
+
+def test_many_object_queries_stand_in_rows_beside_the_picture():
+    tokens = pd.DataFrame(
+        {
+            "text": ["r0c0", "r0c1", "r1c0", "r1c1", *(f"query {number}" for number in range(100))],
+            "row": pd.array([0, 0, 1, 1, *[None] * 100], dtype="Int32"),
+            "column": pd.array([0, 1, 0, 1, *[None] * 100], dtype="Int32"),
+        }
+    )
+    table = patch_table(np.full(104, 0.01), tokens)
+    beside = table[~table["is_patch"]]
+    assert (beside["right"] < 0).all()
+    assert beside["top"].min() == 0
+    assert beside["bottom"].max() <= 2.6  # the picture is 2 high
+    assert not beside[["left", "top"]].duplicated().any()
+    assert len(beside["top"].unique()) == 20
+    assert len(beside["left"].unique()) == 5
