@@ -148,7 +148,8 @@ def _site_line(site: Site) -> str:
         "" if site.recomputable else "attention is stored",
     ]
     words = ", ".join(extra for extra in extras if extra)
-    return f"  {site.label:<22} {site.route:<10} {site.n_heads} heads{keys} x {site.d_head}  {words}"
+    width = f" x {site.d_head}" if site.has_vectors else ", no queries and keys"
+    return f"  {site.label:<22} {site.route:<10} {site.n_heads} heads{keys}{width}  {words}"
 
 
 def _band_words(band: Band | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -18,9 +19,25 @@ MOST_DRAWS = 200
 """So often noise is drawn again until patches of the last row and of the last column are kept."""
 
 
+_known: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+
+
 def draws_patches(module: Any) -> bool:
-    """True for a model that takes the numbers that it draws by as the argument ``noise``, as masked autoencoders do."""
-    return "noise" in inspect.signature(module.forward).parameters
+    """True for a model that takes the numbers it draws by as the argument ``noise``, as masked autoencoders do, and whose
+    output says which patches it kept of a blank image of its own size."""
+    if "noise" not in inspect.signature(module.forward).parameters:
+        return False
+    if module not in _known:
+        size = getattr(module.config, "image_size", 224)
+        height, width = (size, size) if isinstance(size, int) else tuple(size)
+        channels = getattr(module.config, "num_channels", 3)
+        _, rows, columns = patch_grid(module, height, width)
+        try:
+            kept_patches(module, (channels, height, width), np.zeros(rows * columns, dtype=np.float32))
+            _known[module] = True
+        except (ModelError, ValueError, TypeError, RuntimeError):
+            _known[module] = False
+    return _known[module]
 
 
 def draw(module: Any, pixels: Float[np.ndarray, "channel height width"]) -> Float[np.ndarray, " patch"]:
