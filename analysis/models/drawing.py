@@ -23,8 +23,8 @@ _known: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 
 
 def draws_patches(module: Any) -> bool:
-    """True for a model that takes the numbers it draws by as the argument ``noise``, as masked autoencoders do, and whose
-    output says which patches it kept of a blank image of its own size."""
+    """True for a model that takes the numbers it draws by as the argument ``noise``, as masked autoencoders do, and
+    whose output says which patches it kept, tried on a blank image."""
     if "noise" not in inspect.signature(module.forward).parameters:
         return False
     if module not in _known:
