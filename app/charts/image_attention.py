@@ -158,6 +158,9 @@ def make_overlay(
     ]
     if smooth and arrows is None:
         layers.append(_picture(smooth_shades(told), n_columns / 2, n_rows / 2, size, x, y))
+    empty = both[~both["is_patch"] & ~both["is_small"] & both["weight"].isna()]
+    if len(empty) > MOST_NAMED:  # object queries, which have no name beside them to show where they are
+        layers.append(_frame(empty, x, y, QUIET, 1))
     layers += [_shades(both, x, y, kind, scale, title, blank), _names(table, x, y)]
     if marked is not None:
         layers += _marked(both[np.array(marked)[both["position"]]], x, y)
