@@ -34,9 +34,7 @@ def add_cut(commands) -> None:
     parser.add_argument(
         "--threshold", type=float, metavar="T", help="mean attention from which a token is a sink (default: 0.3)"
     )
-    parser.add_argument(
-        "--min-queries", type=positive, metavar="N", help="queries that must see a token (default: 8)"
-    )
+    parser.add_argument("--min-queries", type=positive, metavar="N", help="queries that must see a token (default: 8)")
     parser.add_argument(
         "--count-own", action="store_true", help="count a token's own query among those that see it (default: not)"
     )

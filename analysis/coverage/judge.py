@@ -12,11 +12,13 @@ import torch
 from torch import Tensor
 
 from analysis.capture import Capture
+from analysis.capture.alone import judge_alone
 from analysis.capture.certificate import eager, judge_call, largest_difference, own_eager
 from analysis.capture.interface import Call
 from analysis.capture.optrace import Unfused
 from analysis.coverage.report import (
     BOTH,
+    IMPLICIT,
     INTERFACE,
     MOST_ATTENTION,
     NO_ATTENTION,
@@ -58,7 +60,10 @@ def judge_model(model_type: str, model: torch.nn.Module, inputs: dict[str, Tenso
     reasons = [f"{call.key}: {verdict['reason']}" for call, verdict in verdicts if verdict["reason"]]
     own, differences, missing = _compare(model, inputs)
     differences += [_difference(verdict) for _, verdict in verdicts if not verdict["reason"]]
-    route, note = _route(model, holding, own)
+    scans = _scans(model, inputs)
+    route, note = _route(model, holding, own, scans)
+    if route == IMPLICIT:
+        holding, differences = scans[0], [scans[1]]
     return TypeReport(
         model_type=model_type,
         modality="+".join(modalities(model)),
@@ -86,9 +91,30 @@ def _forward(model: torch.nn.Module, inputs: dict[str, Tensor], **options: Any) 
     return forward_module(model, inputs, **options)
 
 
-def _route(model: torch.nn.Module, holding: list[Call], own: list[Tensor]) -> tuple[str, str]:
+def _scans(model: torch.nn.Module, inputs: dict[str, Tensor]) -> tuple[list[Call], float]:
+    """Scans of state-space layers whose implicit attention times their inputs is what they give, and by how much not,
+    as a share of the output's size; none where one does not hold."""
+    with Capture(model, trace=False, implicit=True, keep_outputs=True) as capture:
+        _forward(model, inputs)
+    found = [call for call in capture.recorded if call.alone is not None]
+    verdicts = [judge_alone(call, None) for call in found]
+    if any(verdict["reason"] or verdict["values_max_abs_diff"] is None for verdict in verdicts):
+        return [], 0.0
+    return found, max((verdict["values_max_abs_diff"] for verdict in verdicts), default=0.0)
+
+
+def _route(
+    model: torch.nn.Module, holding: list[Call], own: list[Tensor], scans: tuple[list[Call], float]
+) -> tuple[str, str]:
     routes = {call.route for call in holding}
     others = _without_softmax(model)
+    if scans[0]:
+        layers = f"{len(scans[0])} state-space layer{'s' if len(scans[0]) > 1 else ''}"
+        found = f"{layers} by implicit attention, within {scans[1]:.0e} of the scan's output"
+        others = "; ".join([found, *(each for each in others.split("; ") if each and "state-space" not in each)])
+        if not routes and not own:
+            return IMPLICIT, others
+        return (BOTH if len(routes) == 2 else INTERFACE if "interface" in routes else OPTRACE), f"beside it {others}"
     if routes:
         route = BOTH if len(routes) == 2 else INTERFACE if "interface" in routes else OPTRACE
         return route, f"also has layers without it: {others}" if others else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-INTERFACE, OPTRACE, BOTH = "interface", "op trace", "both"
+INTERFACE, OPTRACE, BOTH, IMPLICIT = "interface", "op trace", "both", "implicit"
 ONLY_ATTENTION, REFUSED, NO_ATTENTION, NOT_TESTED = "output_attentions", "refused", "no attention", "not tested"
 MOST_ATTENTION, MOST_OUTPUT = 1e-5, 0.0
 """Largest differences, in fp32, at which a type counts as exact: of weights from the model's own; of its outputs."""
@@ -65,7 +65,7 @@ class TypeReport:
     @property
     def is_usable(self) -> bool:
         """Some attention of the model can be looked at."""
-        return self.route in (INTERFACE, OPTRACE, BOTH, ONLY_ATTENTION)
+        return self.route in (INTERFACE, OPTRACE, BOTH, IMPLICIT, ONLY_ATTENTION)
 
 
 def not_tested(model_type: str, error: Exception) -> TypeReport:

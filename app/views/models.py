@@ -17,6 +17,7 @@ ROUTES = {
     "interface": "attention interface",
     "op trace": "traced operations",
     "both": "both",
+    "implicit": "implicit attention",
     "output_attentions": "attention alone",
     "refused": "refused",
     "no attention": "no attention",
@@ -68,7 +69,7 @@ def summary_of(table: pd.DataFrame, versions: dict[str, str]) -> str:
     """How many types there are, how many could be tried, and of how many the attention is exact."""
     tested = table[table["route"] != "not tested"]
     attending = tested[tested["route"] != "no attention"]
-    usable = tested[tested["n_sites"].gt(0) | tested["route"].eq("output_attentions")]
+    usable = tested[tested["n_sites"].gt(0) | tested["route"].eq("output_attentions")]  # implicit attention has sites
     return (
         f"transformers {versions.get('transformers', '?')} knows {len(table)} model types. A tiny random model of "
         f"{len(tested)} of them was captured here and compared with itself: {len(attending)} have attention, "
@@ -82,9 +83,8 @@ def verdict(row: pd.Series) -> str:
         return "✓ exact"
     if row["route"] in ("interface", "op trace", "both"):
         return "partly"
-    return {"output_attentions": "attention only", "refused": "no", "no attention": "no attention"}.get(
-        row["route"], "not tested"
-    )
+    alone = {"output_attentions": "attention only", "implicit": "attention only"}
+    return {**alone, "refused": "no", "no attention": "no attention"}.get(row["route"], "not tested")
 
 
 def answer(words: str, found: pd.DataFrame) -> str:
@@ -111,6 +111,8 @@ def answer(words: str, found: pd.DataFrame) -> str:
         )
     reasons = {
         "output_attentions": f"{name} gives its attention, but no queries and keys: there is no map of it.",
+        "implicit": f"In part: {name} has no softmax; the implicit attention of its state-space layers is computed, "
+        "which is signed and has no queries and keys, so there is no map of it.",
         "no attention": f"{name} has no attention to look at.",
     }
     return reasons.get(first["route"], f"No: {name} cannot be captured; {first['note']}.") + more
