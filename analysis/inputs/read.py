@@ -22,6 +22,7 @@ BUNDLED_DATA = {"demo-sentences": _DEMO / "sentences.csv", "demo-scenes": _DEMO 
 
 _COLUMN_OF = {TEXT: "text", AUDIO: "audio", VISION: "image"}
 _PLURAL = {VISION: "images", AUDIO: "sounds"}
+_ONE = {VISION: "an image", AUDIO: "a sound"}
 _PEEKED_ROWS = 1_000
 
 
@@ -150,7 +151,10 @@ def _read_table(name: str, path: Path, table: Table, limit: int | None, modality
     used = {column} | ({mask, mask_labels} if modality == VISION else set())
     user, notes = make_user_columns(cells_kept, used)
     if n_blank:
-        notes.append(f"{n_blank:,} blank {'line was' if n_blank == 1 else 'lines were'} left out.")
+        one = n_blank == 1
+        rows = "row" if one else "rows"
+        blank = f"blank {'line' if one else 'lines'}" if modality == TEXT else f"{rows} without {_ONE[modality]}"
+        notes.append(f"{n_blank:,} {blank} {'was' if one else 'were'} left out.")
     if n_replaced:
         notes.append(f"{n_replaced:,} of {len(kept):,} texts held bytes that are not UTF-8, shown as \ufffd.")
     return RawData(

@@ -70,6 +70,11 @@ def test_a_table_of_paths(folder):
     assert raw.skipped == [("row 4 (none.png)", "there is no such file")]
 
 
+def test_rows_without_an_image_are_counted_as_such(folder):
+    (folder / "t.csv").write_text("image,text\nb.png,a\n,no picture\n ,none here\n")
+    assert "2 rows without an image were left out." in read_data(folder / "t.csv").notes
+
+
 @pytest.mark.parametrize(
     ("value", "words"),
     [
