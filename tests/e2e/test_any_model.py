@@ -37,9 +37,9 @@ def test_the_page_says_whether_a_model_is_supported(go):
     settle(page)
     expect(page.locator(".st-key-view")).to_contain_text("Yes: llama is captured")
     assert "type=meta-llama" in page.url
-    page.goto(page.url.replace("meta-llama%2FLlama-3.1-8B", "mamba"))
+    page.goto(page.url.replace("meta-llama%2FLlama-3.1-8B", "rwkv"))
     settle(page)
-    expect(page.locator(".st-key-view")).to_contain_text("No: mamba cannot be captured; state-space layers have no")
+    expect(page.locator(".st-key-view")).to_contain_text("No: rwkv cannot be captured; recurrent RWKV layers have no")
 
 
 @pytest.mark.parametrize(("part", "place"), [("content", 0), ("position", 1)])
