@@ -191,13 +191,13 @@ class TestWhatGoesWrong:
         assert not (tmp_path / "runs").exists()
 
     def test_a_model_without_attention_is_refused_by_name(self, texts, tmp_path):
-        from transformers import AutoTokenizer, MambaConfig, MambaModel
+        from transformers import AutoTokenizer, FNetConfig, FNetModel
 
-        folder, tokenizer = tmp_path / "mamba", AutoTokenizer.from_pretrained(BUNDLED_MODELS["demo-language"])
-        config = MambaConfig(vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=1, state_size=4)
-        MambaModel(config).save_pretrained(folder)
+        folder, tokenizer = tmp_path / "fnet", AutoTokenizer.from_pretrained(BUNDLED_MODELS["demo-language"])
+        config = FNetConfig(vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=1, intermediate_size=48)
+        FNetModel(config).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        with pytest.raises(CaptureRefused, match="mamba"):
+        with pytest.raises(CaptureRefused, match="fnet"):
             analysis.extract(model=folder, data=texts, out_dir=tmp_path / "runs")
         assert not list(tmp_path.glob("runs/*"))
 
@@ -215,7 +215,7 @@ def _extract_command(model: Path, data: Path, runs: Path, *more: str) -> list[st
 
 def test_killed_in_mid_extraction_the_same_command_goes_on(tiny_llama, tmp_path):
     data, runs = tmp_path / "many.txt", tmp_path / "runs"
-    data.write_text("\n".join(f"Story {i}: the boat and the net and the lamp number {i * 7}. " * 8 for i in range(800)))
+    data.write_text("\n".join(f"Story {i}: the boat and the net and the lamp number {i * 7}. " * 8 for i in range(320)))
     command = _extract_command(tiny_llama, data, runs)
     job = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     partial = runs / "killed.partial" / "run.duckdb"
@@ -233,11 +233,11 @@ def test_killed_in_mid_extraction_the_same_command_goes_on(tiny_llama, tmp_path)
     request = {"model": tiny_llama, "data": data, "out_dir": runs, "run_id": "killed", "projection": ["none"]}
     analysis.extract(**request, report=heard.append).close()
     done = [progress.done for progress in heard if progress.stage == "capture"]
-    assert 0 < done[0] < done[1] < done[-1] == 800, "it goes on from what was stored, batch by batch"
+    assert 0 < done[0] < done[1] < done[-1] == 320, "it goes on from what was stored, batch by batch"
     with analysis.open_run(runs / "killed") as run:
-        assert run.manifest["n_inputs"] == 800
+        assert run.manifest["n_inputs"] == 320
         counts = run.sql(
             "SELECT count(*) AS rows, count(DISTINCT (input_id, site, head)) AS distinct_rows FROM vectors"
         )
-        assert counts.iloc[0].tolist() == [800 * 2 * 8, 800 * 2 * 8]
-        assert np.abs(run.attention_all(799)[run.sites[0].key].sum(axis=-1) - 1).max() < 1e-3
+        assert counts.iloc[0].tolist() == [320 * 2 * 8, 320 * 2 * 8]
+        assert np.abs(run.attention_all(319)[run.sites[0].key].sum(axis=-1) - 1).max() < 1e-3
