@@ -5,6 +5,15 @@ inside and ends it with status 1.
 """
 
 
+def first_line(error: BaseException, most: int = 300) -> str:
+    """What an error of a library says, short enough to stand in a sentence: its first line, else its kind.
+
+    Args:
+        most: Letters at most.
+    """
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:most]
+
+
 class UserError(Exception):
     """Wrong use or bad input: the message is one clear sentence and is shown as it is."""
 

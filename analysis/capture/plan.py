@@ -21,7 +21,7 @@ from analysis.capture.layout_probe import check_layout
 from analysis.capture.optrace import Unfused
 from analysis.capture.sites import placed
 from analysis.capture.windows import find_windows, in_stages
-from analysis.errors import CaptureRefused
+from analysis.errors import CaptureRefused, first_line
 from analysis.models import LoadedModel
 from analysis.types import Site
 
@@ -152,8 +152,7 @@ def _first_pass(loaded: LoadedModel, inputs: dict[str, Tensor]) -> Any:
     except (TypeError, ValueError, IndexError, RuntimeError) as error:
         given = ", ".join(f"{name} {list(value.shape)}" for name, value in inputs.items())
         raise CaptureRefused(
-            f"{loaded.name} does not run on this {loaded.modality} input ({given}): "
-            f"{(str(error).splitlines() or [type(error).__name__])[0]}"
+            f"{loaded.name} does not run on this {loaded.modality} input ({given}): {first_line(error)}"
         ) from error
 
 

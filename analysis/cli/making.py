@@ -20,8 +20,8 @@ def add_extract(commands) -> None:
     parser.add_argument("--model", required=True, help="hub id, local folder, demo-language or demo-vision")
     parser.add_argument(
         "--data", required=True,
-        help=".txt (one input a line), .csv, .tsv, .jsonl or .parquet with a column text or image, a folder of images, "
-        "demo-sentences or demo-scenes",
+        help=".txt (one input a line), .csv, .tsv, .jsonl or .parquet with a column text, image or audio, a folder of "
+        "images or of WAV files, demo-sentences or demo-scenes",
     )  # fmt: skip
     add_runs_dir(parser)
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N inputs")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from analysis.errors import first_line
+
 INTERFACE, OPTRACE, BOTH, IMPLICIT = "interface", "op trace", "both", "implicit"
 ONLY_ATTENTION, REFUSED, NO_ATTENTION, NOT_TESTED = "output_attentions", "refused", "no attention", "not tested"
 MOST_ATTENTION, MOST_OUTPUT = 1e-5, 0.0
@@ -70,6 +72,5 @@ class TypeReport:
 
 def not_tested(model_type: str, error: Exception) -> TypeReport:
     """The report on a type that no tiny model could be made of, or that runs on no made-up input."""
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    line = re.sub(r" from '/[^']*'", "", line)  # where a module lies on this machine
+    line = re.sub(r" from '/[^']*'", "", first_line(error, 1000))  # where a module lies on this machine
     return TypeReport(model_type, "", NOT_TESTED, note=line[:300])

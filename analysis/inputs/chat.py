@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from analysis.errors import first_line
 from analysis.inputs.records import Unreadable
 
 SYSTEM, USER, IMAGE, ANSWER, TEMPLATE = "system", "user", "image", "answer", "template"
@@ -103,7 +104,7 @@ def _filled(processor: Any, said: Said, marks: dict[str, str], has_picture: bool
             text = processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=not said.answer)
         except (jinja2.TemplateError, TypeError, ValueError) as error:
             if in_parts != has_picture:
-                reason = (str(error).strip().splitlines() or [""])[0][:120]
+                reason = first_line(error, 120)
                 raise Unreadable(f"the chat template of the model refuses its turns ({reason})") from error
             continue
         if not has_picture or processor.image_token in text:

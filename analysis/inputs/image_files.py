@@ -4,44 +4,17 @@ from __future__ import annotations
 
 import io
 import warnings
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
 from PIL import Image, ImageOps
 
-from analysis.inputs.records import ImageSource, Unreadable
+from analysis.inputs.records import Unreadable
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 MAX_PIXELS = 20_000_000
-MAX_BYTES = 100_000_000
 MAX_ASPECT = 100
 """Longest side over shortest. Processors that scale the short side would blow a thin strip up to gigapixels."""
-
-
-def read_image_bytes(source: ImageSource) -> bytes:
-    """The file's bytes, or those the table held.
-
-    Raises:
-        Unreadable: Missing, not a plain file, empty, too large, or without permission.
-    """
-    content = source.content if source.path is None else read_file(source.path)
-    if not content:
-        raise Unreadable("the file is empty")
-    if len(content) > MAX_BYTES:
-        raise Unreadable(f"{len(content) / 1e6:,.0f} MB; at most {MAX_BYTES / 1e6:,.0f} MB are read")
-    return content
-
-
-def read_file(path: Path) -> bytes:
-    """At most `MAX_BYTES` + 1 bytes of a plain file."""
-    if not path.is_file():
-        raise Unreadable("there is no such file")
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise Unreadable(f"the file cannot be opened ({error.strerror})") from error
 
 
 def check_image(content: bytes) -> None:
@@ -80,28 +53,6 @@ def open_mask(content: bytes) -> Int[np.ndarray, "height width"]:
     if image.mode not in ("L", "P", "1", "I", "I;16"):
         raise Unreadable(f"a mask holds one object number a pixel (8-bit greyscale); this one is {image.mode}")
     return np.asarray(image).astype(np.int64)
-
-
-def path_inside(folder: Path, name: str) -> Path:
-    """Where a table's image path leads, links followed, if that is inside the table's own folder.
-
-    Raises:
-        Unreadable: It leads outside, is a web address, or cannot be a path.
-    """
-    if "://" in name:
-        raise Unreadable("a web address; download the image and give its path")
-    if "\0" in name or len(name) > 1_000:
-        raise Unreadable("not a path")
-    try:
-        root = folder.resolve()
-        path = (root / name).resolve()
-        if "\\" in name and not path.exists():
-            path = (root / name.replace("\\", "/")).resolve()
-    except (OSError, RuntimeError) as error:
-        raise Unreadable("not a path that can be followed") from error
-    if not path.is_relative_to(root):
-        raise Unreadable("the path leads outside the folder of the data; put the image beside the table")
-    return path
 
 
 def _open_checked(content: bytes) -> Image.Image:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from analysis.errors import InputError, ModelError
+from analysis.errors import InputError, ModelError, first_line
 from analysis.inputs.chat import (
     ANSWER,
     IMAGE,
@@ -24,8 +24,9 @@ from analysis.inputs.chat import (
     has_template,
     plain_prompt,
 )
-from analysis.inputs.image_files import open_image, read_image_bytes
+from analysis.inputs.image_files import open_image
 from analysis.inputs.image_tokens import picture_bytes
+from analysis.inputs.media_files import read_bytes
 from analysis.inputs.patch_columns import PATCH_COLUMNS
 from analysis.inputs.picture_grid import BOX, language_tokens, see_crops, tower_tokens
 from analysis.inputs.records import CATEGORICAL, SEQUENTIAL, ColumnInfo, ImageSource, RawData, Skipped, Unreadable
@@ -159,7 +160,7 @@ def _read(source: ImageSource, said: Said, model: LoadedModel, order: Order | No
     """
     processor = model.sees_with
     prompt = chat_prompt(processor, said) if has_template(processor) else plain_prompt(processor, said)
-    image = open_image(read_image_bytes(source))
+    image = open_image(read_bytes(source))
     made = _processed(image, prompt, processor, return_text_replacement_offsets=True)
     (replaced,) = made.pop("text_replacement_offsets", [None])
     if not replaced or len(replaced) != 1:
@@ -200,8 +201,7 @@ def _processed(image: Image.Image, prompt: Prompt, processor: Any, **more: Any) 
             )
         )  # fmt: skip
     except (ValueError, TypeError, KeyError, IndexError, ZeroDivisionError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
-        raise Unreadable(f"the model's processor fails on it ({reason})") from error
+        raise Unreadable(f"the model's processor fails on it ({first_line(error, 120)})") from error
 
 
 def _arrays(made: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -313,7 +313,7 @@ def _tensor_reader(rows: list[_Row], model: LoadedModel) -> Callable[[int], dict
     def read(input_id: int) -> dict[str, np.ndarray]:
         source, prompt = sources[input_id]
         try:
-            return _arrays(_processed(open_image(read_image_bytes(source)), prompt, model.sees_with))
+            return _arrays(_processed(open_image(read_bytes(source)), prompt, model.sees_with))
         except Unreadable as reason:
             raise InputError(f"The image {source.name} could be read before and cannot now: {reason}.") from reason
 

@@ -13,7 +13,8 @@ from jaxtyping import Float, Int
 from PIL import Image
 
 from analysis.errors import InputError, ModelError
-from analysis.inputs.image_files import open_image, open_mask, read_image_bytes
+from analysis.inputs.image_files import open_image, open_mask
+from analysis.inputs.media_files import read_bytes
 from analysis.inputs.patch_columns import PATCH_COLUMNS, describe_patches, main_objects
 from analysis.inputs.records import ImageSource, RawData, Skipped, Unreadable
 from analysis.inputs.table import EncodedRows, nullable, position_columns
@@ -111,7 +112,7 @@ def see(source: ImageSource, processor: Any, *, with_mask: bool = True) -> SeenI
     Raises:
         Unreadable: The image is damaged, refused, or the processor fails on it.
     """
-    image = open_image(read_image_bytes(source))
+    image = open_image(read_bytes(source))
     try:
         features = processor(images=image, return_tensors="np")
     except (ValueError, TypeError, ZeroDivisionError) as error:
@@ -145,7 +146,7 @@ def undo_normalisation(
 
 def _see_mask(source: ImageSource, size: tuple[int, int], processor: Any) -> Int[np.ndarray, "height width"]:
     """The mask with the image's geometry: same processor, nearest neighbour, no normalisation."""
-    mask = open_mask(read_image_bytes(ImageSource(source.name, source.mask)))
+    mask = open_mask(read_bytes(ImageSource(source.name, source.mask)))
     numbers = np.union1d([0], mask)
     if len(numbers) > 256:
         raise Unreadable(f"the mask holds {len(numbers)} object numbers; at most 255 and the background are read")

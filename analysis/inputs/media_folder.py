@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.inputs.image_files import path_inside
+from analysis.inputs.media_files import path_inside
 from analysis.inputs.records import AUDIO, VISION, ImageSource, Skipped, SoundSource, Unreadable
 from analysis.inputs.rows import printable
 

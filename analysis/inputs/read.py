@@ -10,11 +10,12 @@ from os import PathLike
 from pathlib import Path
 
 from analysis.errors import InputError
-from analysis.inputs.image_files import check_image, path_inside, read_file, read_image_bytes
+from analysis.inputs.image_files import check_image
+from analysis.inputs.media_files import path_inside, read_bytes, read_file
 from analysis.inputs.media_folder import list_media, media_of
 from analysis.inputs.records import AUDIO, TEXT, VISION, ImageSource, RawData, Skipped, SoundSource, Unreadable
 from analysis.inputs.rows import MAX_CHARACTERS, Row, Table, clean, open_table, printable
-from analysis.inputs.sound_files import open_sound, read_sound_bytes
+from analysis.inputs.sound_files import open_sound
 from analysis.inputs.user_columns import make_user_columns
 
 _DEMO = Path(__file__).resolve().parents[2] / "data" / "demo"
@@ -255,10 +256,10 @@ def _row_label(row_name: str, value: object) -> str:
 def _fingerprint(source: ImageSource | SoundSource) -> bytes:
     """Check the header and hash the content of an image and of its mask; decode a sound and hash its content."""
     if isinstance(source, SoundSource):
-        content = read_sound_bytes(source)
+        content = read_bytes(source)
         open_sound(content)
         return hashlib.sha256(content).digest()
-    content = read_image_bytes(source)
+    content = read_bytes(source)
     check_image(content)
     digest = hashlib.sha256(content)
     if source.mask is not None and source.mask.is_file():

@@ -10,8 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from analysis.inputs.image_files import MAX_BYTES, read_file
-from analysis.inputs.records import SoundSource, Unreadable
+from analysis.inputs.records import Unreadable
 
 MAX_SECONDS = 30.0
 """What lies behind is cut off: attention grows with the square of the length."""
@@ -34,20 +33,6 @@ class Sound(NamedTuple):
     @property
     def seconds(self) -> float:
         return len(self.samples) / self.rate
-
-
-def read_sound_bytes(source: SoundSource) -> bytes:
-    """The file's bytes, or those the table held.
-
-    Raises:
-        Unreadable: Missing, not a plain file, empty, too large, or without permission.
-    """
-    content = source.content if source.path is None else read_file(source.path)
-    if not content:
-        raise Unreadable("the file is empty")
-    if len(content) > MAX_BYTES:
-        raise Unreadable(f"{len(content) / 1e6:,.0f} MB; at most {MAX_BYTES / 1e6:,.0f} MB are read")
-    return content
 
 
 def open_sound(content: bytes) -> Sound:

@@ -12,8 +12,9 @@ from jaxtyping import Float
 from PIL import Image
 
 from analysis.errors import InputError, ModelError
+from analysis.inputs.media_files import read_bytes
 from analysis.inputs.records import CATEGORICAL, SEQUENTIAL, ColumnInfo, RawData, Skipped, SoundSource, Unreadable
-from analysis.inputs.sound_files import MAX_SECONDS, at_rate, open_sound, read_sound_bytes, wav_of
+from analysis.inputs.sound_files import MAX_SECONDS, at_rate, open_sound, wav_of
 from analysis.inputs.table import EncodedRows, nullable, position_columns
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def encode_sounds(raw: RawData, model: LoadedModel) -> EncodedRows:
 
 def _hear(source: SoundSource, model: LoadedModel) -> tuple[np.ndarray, float, dict[str, np.ndarray]]:
     """Samples at the model's rate, seconds of the whole file, and what the model's extractor makes of them."""
-    sound = open_sound(read_sound_bytes(source))
+    sound = open_sound(read_bytes(source))
     samples = at_rate(sound, int(model.extractor.sampling_rate))
     try:
         return samples, sound.seconds, model.hear(samples)

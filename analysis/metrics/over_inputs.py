@@ -155,8 +155,15 @@ def _draws(n_inputs: int, n_resamples: int, seed: int) -> Float[np.ndarray, "res
     return np.stack(drawn)
 
 
-def _mean_of_rows(values: Float[np.ndarray, (input #head query
-)], rows: Rows) -> Float[np.ndarray, "input head"]:
+def _mean_of_rows(
+    values: Float[
+        np.ndarray,
+        (
+            input  # head query
+        ),
+    ],
+    rows: Rows,
+) -> Float[np.ndarray, "input head"]:
     count = np.count_nonzero(rows.counts, axis=-1)[:, None]
     # An uncounted row may hold anything but NaN or infinity without harm.
     total = np.einsum("bhq,bq->bh", values, rows.counts.astype(np.float64))

@@ -7,9 +7,11 @@ anything is looked up and is never taken for a path, and the exact revision is r
 from analysis.models.find import BUNDLED_MODELS, find_model, fingerprint
 from analysis.models.forward import forward_module
 from analysis.models.layout import ImageLayout
-from analysis.models.load import LoadedModel, load_model, modalities
+from analysis.models.load import load_model
+from analysis.models.loaded import LoadedModel
 from analysis.models.placing import read_device_map
 from analysis.models.stages import count_stages, stage_layouts, stage_name
+from analysis.models.towers import modalities
 from analysis.models.with_head import CLASS, MASKED_TOKEN, NEXT_TOKEN, HeadedModel, load_with_head
 
 __all__ = [

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from analysis.errors import ModelError
+from analysis.errors import ModelError, first_line
 from analysis.models.forward import forward_module
 from analysis.models.layout import ImageLayout
-from analysis.models.load import LoadedModel, ModelFiles, modalities, ready
+from analysis.models.loaded import LoadedModel
 from analysis.models.placing import input_device
+from analysis.models.towers import modalities, ready
+from analysis.models.weights import ModelFiles
 from analysis.types import DECODER, ENCODER, InputSequence
 
 
@@ -68,7 +70,7 @@ class DetectingModel(LoadedModel):
         except (ValueError, TypeError, RuntimeError) as error:
             raise ModelError(
                 f"{self.name} does not take the {width} x {height} pixels that its image processor makes "
-                f"({str(error).splitlines()[0][:200]}); correct preprocessor_config.json in its folder."
+                f"({first_line(error, 200)}); correct preprocessor_config.json in its folder."
             ) from error
         finally:
             for hook in hooks:

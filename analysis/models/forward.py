@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from analysis.errors import ModelError
+from analysis.errors import ModelError, first_line
 from analysis.models.placing import input_device
 
 
@@ -47,7 +47,7 @@ def count_image_tokens(module: Any, name: str, height: int, width: int) -> int:
     except (ValueError, TypeError, RuntimeError) as error:
         raise ModelError(
             f"{name} does not take the {width} x {height} pixels that its image processor makes "
-            f"({str(error).splitlines()[0][:200]}); correct preprocessor_config.json in its folder."
+            f"({first_line(error, 200)}); correct preprocessor_config.json in its folder."
         ) from error
     states = getattr(output, "last_hidden_state", None)
     if states is None or states.ndim != 3:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from analysis.errors import ModelError
+from analysis.errors import ModelError, first_line
 from analysis.models.forward import forward_module
 from analysis.models.layout import prefix_names
 from analysis.models.placing import input_device
@@ -74,9 +74,8 @@ def load_feature_extractor(folder: Path, name: str) -> Any:
     try:
         extractor = AutoFeatureExtractor.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (ValueError, KeyError, OSError, ImportError, AttributeError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
         raise ModelError(
-            f"{name} has no feature extractor of sounds that loads (preprocessor_config.json): {first}"
+            f"{name} has no feature extractor of sounds that loads (preprocessor_config.json): {first_line(error)}"
         ) from error
     if not isinstance(getattr(extractor, "sampling_rate", None), int):
         raise ModelError(f"{name} has a feature extractor without a sampling_rate: it reads no sounds.")
@@ -140,8 +139,7 @@ class Hearing:
         except (ValueError, TypeError, RuntimeError, IndexError) as error:
             raise ModelError(
                 f"{self.name} does not take what its feature extractor makes of a sound {list(shape)} "
-                f"({(str(error).splitlines() or [type(error).__name__])[0][:200]}); correct preprocessor_config.json "
-                "in its folder."
+                f"({first_line(error, 200)}); correct preprocessor_config.json in its folder."
             ) from error
         finally:
             for hook in hooks:

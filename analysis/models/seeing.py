@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from analysis.errors import ModelError
+from analysis.errors import ModelError, first_line
 from analysis.models.forward import count_image_tokens
 from analysis.models.layout import ImageLayout, image_layout
-from analysis.models.load import LoadedModel, ModelFiles, modalities, ready
+from analysis.models.loaded import LoadedModel
+from analysis.models.towers import modalities, ready
+from analysis.models.weights import ModelFiles
 from analysis.types import IMAGE_PART, TEXT_PART, VISION_AND_TEXT, InputSequence
 
 
@@ -118,10 +120,9 @@ def load_processor(folder: Path, name: str) -> Any:
         except (ImportError, AttributeError, ValueError, OSError):
             processor = _without_videos(folder, options)
     except (ValueError, KeyError, OSError, ImportError, AttributeError, TypeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
         raise ModelError(
-            f"{name} has no processor of texts and images that loads ({reason}): save it beside the weights with "
-            "processor.save_pretrained(folder)."
+            f"{name} has no processor of texts and images that loads ({first_line(error)}): save it beside the "
+            "weights with processor.save_pretrained(folder)."
         ) from error
     if not hasattr(processor, "image_processor") or not getattr(processor.tokenizer, "is_fast", False):
         raise ModelError(

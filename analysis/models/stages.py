@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from analysis.errors import ModelError
+from analysis.errors import ModelError, first_line
 from analysis.models.forward import forward_module
 from analysis.models.layout import ImageLayout, patch_grid
 from analysis.models.placing import input_device
@@ -42,7 +42,7 @@ def stage_layouts(module: Any, height: int, width: int) -> list[ImageLayout]:
         sizes = _stage_sizes(module, height, width)
     except (ValueError, TypeError, RuntimeError) as error:
         raise ModelError(
-            f"{type(module).__name__} does not take {width} x {height} pixels ({str(error).splitlines()[0][:200]}); "
+            f"{type(module).__name__} does not take {width} x {height} pixels ({first_line(error, 200)}); "
             "correct preprocessor_config.json in its folder."
         ) from error
     (patch_height, patch_width), _, _ = patch_grid(module, height, width)

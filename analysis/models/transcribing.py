@@ -10,8 +10,10 @@ import numpy as np
 
 from analysis.models.decoding import write_for
 from analysis.models.hearing import load_feature_extractor
-from analysis.models.load import LoadedModel, ModelFiles, modalities, quiet, ready
+from analysis.models.loaded import LoadedModel
 from analysis.models.placing import put_on
+from analysis.models.towers import modalities, ready
+from analysis.models.weights import ModelFiles, quiet
 from analysis.types import DECODER, ENCODER, InputSequence
 
 

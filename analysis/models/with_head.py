@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from analysis.models.load import LoadedModel, find_files, load_model, load_weights, modalities, ready
+from analysis.models.load import load_model
+from analysis.models.loaded import LoadedModel
 from analysis.models.placing import DeviceMap, put_on
+from analysis.models.towers import modalities, ready
+from analysis.models.weights import find_files, load_weights
 
 NEXT_TOKEN, MASKED_TOKEN, CLASS = "next token", "masked token", "class"
 """What a head predicts."""

@@ -264,12 +264,13 @@ def _raw_text(text: str) -> RawData:
 
 def _raw_image(image: bytes | str | Path) -> RawData:
     from analysis.inputs import RawData
-    from analysis.inputs.image_files import check_image, read_image_bytes
+    from analysis.inputs.image_files import check_image
+    from analysis.inputs.media_files import read_bytes
     from analysis.inputs.records import Unreadable
 
     source = _source(image)
     try:
-        content = read_image_bytes(source)
+        content = read_bytes(source)
         check_image(content)
     except Unreadable as reason:
         raise InputError(f"The new image cannot be read: {reason}.") from reason

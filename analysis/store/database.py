@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from analysis.errors import RunError
+from analysis.errors import RunError, first_line
 
 _ROW_GROUP = 2048
 """Rows of a row group. DuckDB's default of 122,880 makes each checkpoint rewrite gigabytes of blobs; small groups are
@@ -148,7 +148,7 @@ def quoted(path: Path) -> str:
 
 def write_failure(path: Path, error: duckdb.Error) -> RunError:
     """The sentence for an error of DuckDB while writing."""
-    name, reason = f"{path.parent.name}/{path.name}", str(error).splitlines()[0][:300]
+    name, reason = f"{path.parent.name}/{path.name}", first_line(error)
     if "lock" in reason.lower():
         return RunError(f"{name} is being written by another job: wait for it, or choose another run id ({reason}).")
     if "no space" in str(error).lower() or "disk" in reason.lower():

@@ -10,7 +10,7 @@ from typing import Any
 
 import duckdb
 
-from analysis.errors import RunError
+from analysis.errors import RunError, first_line
 from analysis.store import schema
 from analysis.store.database import quoted
 from analysis.store.paths import RUN_FILE
@@ -66,7 +66,7 @@ class Root:
         except BaseException as error:
             self.close()
             if isinstance(error, duckdb.Error):
-                raise RunError(f"Run {path.name!r} cannot be opened: {str(error).splitlines()[0][:300]}") from error
+                raise RunError(f"Run {path.name!r} cannot be opened: {first_line(error)}") from error
             raise
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import pandas as pd
 
-from analysis.errors import RunError, UserError
+from analysis.errors import RunError, UserError, first_line
 from analysis.store.listing import list_runs
 from analysis.store.paths import MANIFEST, locate, runs_dir
 from analysis.store.publish import addon_manifests, check_files, read_manifest
@@ -82,7 +82,7 @@ class Run(Reader):
         try:
             statements = duckdb.extract_statements(query)
         except duckdb.Error as error:
-            raise UserError(f"The SQL could not be read: {_first_line(error)}") from error
+            raise UserError(f"The SQL could not be read: {first_line(error)}") from error
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
             raise UserError("Runs are read only: one SELECT statement was expected.")
         cursor = self._new_cursor(self._current_root())
@@ -91,7 +91,7 @@ class Run(Reader):
             values = dict(parameters) if isinstance(parameters, Mapping) else list(parameters)
             return cursor.execute(query, values).df()
         except duckdb.Error as error:
-            raise UserError(f"The SQL failed: {_first_line(error)}") from error
+            raise UserError(f"The SQL failed: {first_line(error)}") from error
         finally:
             cursor.close()
 
@@ -154,7 +154,3 @@ class Run(Reader):
                 problems.append(f"The add-on {name} is left out: {error}")
         self._names = set(names)
         return found, tuple(problems)
-
-
-def _first_line(error: duckdb.Error) -> str:
-    return str(error).splitlines()[0][:300]

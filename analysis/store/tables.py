@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from analysis.errors import RunError, UnknownName
+from analysis.errors import RunError, UnknownName, first_line
 from analysis.store.plan_tables import StoredPlan, read_plan, read_sites
 from analysis.types import Site
 
@@ -415,7 +415,7 @@ def _readable() -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        raise RunError(f"The run could not be read; run verify on it ({str(error).splitlines()[0][:300]}).") from error
+        raise RunError(f"The run could not be read; run verify on it ({first_line(error)}).") from error
 
 
 def _name(column: str) -> str:

@@ -36,6 +36,7 @@ TELLING = (
 )  # fmt: skip
 """Mean weights on few keys, which name what a head does where they are high; shares of half the keys do not."""
 
+
 def family_of(metric: str) -> str:
     """The family a measure belongs to."""
     if metric.startswith(IMPORTANCE_PREFIXES):

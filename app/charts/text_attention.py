@@ -137,9 +137,7 @@ def make_lines(
     what = "Lines from each query (left) to the keys (right)"
     return (
         alt.layer(*layers)
-        .properties(
-            width=640, height=step * n_rows, description=describe_attention(table, labels, picked, kind, what)
-        )
+        .properties(width=640, height=step * n_rows, description=describe_attention(table, labels, picked, kind, what))
         .configure_view(strokeWidth=0)
     )
 

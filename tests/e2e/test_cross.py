@@ -54,6 +54,8 @@ def test_pointing_at_a_token_of_the_decoder_shades_the_encoders_sentence(runs, g
     assert not any(shaded[7:])  # nothing of its own sentence
     boxes = page.locator(".token").evaluate_all("all => all.map(one => one.getBoundingClientRect().top)")
     assert max(boxes[:7]) + 5 < min(boxes[7:])  # the decoder's text has a line of its own
+    page.locator('.token[data-position="1"]').click()
+    expect(page.get_by_text("has no weights of its own in this head")).to_be_visible()  # the encoder's: keys alone
 
 
 @pytest.mark.parametrize("view", ["", "head", "input", "heads", "sinks"])

@@ -53,7 +53,5 @@ def headgrid(grid: Grid, on_pick: Callable[[int | None], None], *, key: str) -> 
         "shades": ramp_header(grid.shades), "picked": grid.picked, "alt": ["", grid.alt], "high": grid.high,
         "answered": answered(key),
     }  # fmt: skip
-    opened = _mount(
-        key=key, data=pack(header, {}, again=True), on_pick_change=pick, on_open_change=lambda: None
-    ).open
+    opened = _mount(key=key, data=pack(header, {}, again=True), on_pick_change=pick, on_open_change=lambda: None).open
     return None if opened is None else int(opened["row"])

@@ -154,6 +154,8 @@ function tell(place) {
       const [query, key] = header.kind === "query" ? [from, pointed] : [pointed, from];
       return `query ${name(query)} → key ${name(key)}: ${told(place, pointed)}`;
     }
+    // Of cross-attention, say, where queries and keys are other tokens.
+    if (weights.every((weight) => Number.isNaN(weight))) return `${name(from)} has no ${header.kind === "query" ? "weights of its own" : "weights on it"} in this head.`;
     let top = 0;
     weights.forEach((weight, unit) => { if (weight > weights[top] || Number.isNaN(weights[top])) top = unit; });
     return header.kind === "query" ? `Query ${name(from)} looks most at ${name(top)}: ${exact(weights[top])}` : `Key ${name(from)} is looked at most by ${name(top)}: ${exact(weights[top])}`;
