@@ -12,11 +12,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, Request
 
 from tests.e2e.serving import chromium, served, settle
 from tests.store import synthetic
 
+SIZE = {"width": 1280, "height": 800}
 HOSTILE = "<script>window.__hurt=1</script>"
 HOSTILE_IMAGE = '<img src=x onerror="window.__hurt=1">'
 
@@ -70,26 +71,46 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def shared(browser: Browser) -> Iterator[BrowserContext]:
-    """The context of most tests: Streamlit's scripts, 4.6 MB, are fetched once a server, not once a test."""
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    """The context of most tests: Streamlit's scripts, 4.6 MB, are fetched once a server, not once a test.
+
+    Less motion is asked for: spinners that turn sixty times a second are most of what a page costs here. The test of
+    gliding points asks for motion itself.
+    """
+    context = browser.new_context(viewport=SIZE, reduced_motion="reduce")
     yield context
     context.close()
 
 
 @pytest.fixture
 def page(shared: BrowserContext) -> Iterator[Page]:
-    """A fresh page that remembers nothing. Fails the test when a script throws or anything outside is asked for."""
-    opened = shared.new_page()
+    """An empty page that remembers nothing. Fails the test when a script throws or anything outside is asked for.
+
+    One tab for all tests: what it has compiled of Streamlit's scripts it need not compile again, a third of a load.
+    """
+    opened = shared.pages[0] if shared.pages else shared.new_page()
     opened.set_default_timeout(20_000)
+    opened.set_viewport_size(SIZE)
     errors: list[str] = []
     outside: list[str] = []
-    opened.on("pageerror", lambda error: errors.append(str(error)))
-    local = ("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:")
-    opened.on("request", lambda request: outside.append(request.url) if not request.url.startswith(local) else None)
+
+    def note_error(error: Exception) -> None:
+        errors.append(str(error))
+
+    def note_request(request: Request) -> None:
+        if not request.url.startswith(("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:")):
+            outside.append(request.url)
+
+    opened.on("pageerror", note_error)
+    opened.on("request", note_request)
     yield opened
-    if not opened.is_closed() and opened.url.startswith("http"):
-        opened.evaluate("localStorage.clear()")
-    opened.close()
+    if not opened.is_closed():
+        opened.remove_listener("pageerror", note_error)
+        opened.remove_listener("request", note_request)
+        if opened.url.startswith("http"):
+            opened.evaluate("localStorage.clear(); sessionStorage.clear()")
+        opened.goto("about:blank")
+    for other in shared.pages[1:]:
+        other.close()
     shared.clear_cookies()
     assert not errors
     assert not outside
