@@ -83,7 +83,7 @@ ROOM = """
 /* Room for what is drawn by scripts of its own, which come later than the page: no part moves another. */
 html {
   [data-testid="stSidebar"] [class*="st-key-pick_"], .st-key-atlas_controls [class*="st-key-pick_"],
-  .st-key-input_pick, .st-key-input_layer, .st-key-input_head { min-height: 60px; }
+  .st-key-input_pick, .st-key-input_layer, .st-key-input_head, .st-key-heads_measure { min-height: 60px; }
   @media (min-width: 1001px) { .st-key-atlas_picture { min-height: calc(100vh - 250px); } }
   .st-key-atlas_card { min-height: 420px; }
   .st-key-head_strip { min-height: 42px; }
@@ -137,7 +137,7 @@ html {
       &:last-child { min-height: 434px; }
     }
     .st-key-heads_top { min-height: 330px; }
-    .st-key-heads_across, .st-key-heads_up, .st-key-heads_measure, .st-key-heads_order { min-height: 60px; }
+    .st-key-heads_across, .st-key-heads_up, .st-key-heads_order { min-height: 60px; }
     .st-key-view [data-testid="stHorizontalBlock"]:has(.st-key-heads_filter, .st-key-heads_to_atlas) {
       flex-wrap: wrap;
       > [data-testid="stColumn"] { flex: 1 0 auto; width: auto; min-width: 130px; &:first-child { flex: 1 0 100%; } }

@@ -12,12 +12,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Request
+from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
 
-from tests.e2e.serving import chromium, served, settle
+from tests.e2e.serving import PATIENCE_MS, SIZE, chromium, new_context, served, settle
 from tests.store import synthetic
 
-SIZE = {"width": 1280, "height": 800}
+expect.set_options(timeout=PATIENCE_MS)
+
 HOSTILE = "<script>window.__hurt=1</script>"
 HOSTILE_IMAGE = '<img src=x onerror="window.__hurt=1">'
 
@@ -76,7 +77,7 @@ def shared(browser: Browser) -> Iterator[BrowserContext]:
     Less motion is asked for: spinners that turn sixty times a second are most of what a page costs here. The test of
     gliding points asks for motion itself.
     """
-    context = browser.new_context(viewport=SIZE, reduced_motion="reduce")
+    context = new_context(browser)
     yield context
     context.close()
 
@@ -88,7 +89,7 @@ def page(shared: BrowserContext) -> Iterator[Page]:
     One tab for all tests: what it has compiled of Streamlit's scripts it need not compile again, a third of a load.
     """
     opened = shared.pages[0] if shared.pages else shared.new_page()
-    opened.set_default_timeout(20_000)
+    opened.set_default_timeout(PATIENCE_MS)
     opened.set_viewport_size(SIZE)
     errors: list[str] = []
     outside: list[str] = []

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BROWSER_FLAGS = (
@@ -24,6 +24,9 @@ BROWSER_FLAGS = (
 ).split()
 """Pages are composed without a graphics process, WebGL is drawn by software: on two cores, with less motion asked for,
 3.3 s of CPU a page instead of 5.4 s when everything goes through the software graphics driver."""
+SIZE = {"width": 1280, "height": 800}
+PATIENCE_MS = 60_000
+"""What is waited for at most: several browsers may share the machine, and a page that comes late is no wrong page."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -64,6 +67,13 @@ def chromium() -> Iterator[Browser]:
             browser.close()
 
 
+def new_context(browser: Browser, **options: object) -> BrowserContext:
+    """Of a visitor nobody knows, at 1280 x 800, with less motion and `PATIENCE_MS` unless `options` say otherwise."""
+    context = browser.new_context(**{"viewport": SIZE, "reduced_motion": "reduce", **options})
+    context.set_default_timeout(PATIENCE_MS)
+    return context
+
+
 def settle(page: Page) -> None:
     """Wait until the app has answered: the frame is there and no rerun is in progress."""
     page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
@@ -94,7 +104,7 @@ def _wait_until_up(address: str, log: Path) -> None:
     raise RuntimeError(f"The app did not start:\n{log.read_text()}")
 
 
-def eventually(condition: Callable[[], object], seconds: float = 15) -> None:
+def eventually(condition: Callable[[], object], seconds: float = PATIENCE_MS / 1000) -> None:
     """Wait until `condition` holds, asking every tenth of a second.
 
     Raises:

@@ -13,9 +13,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from analysis.store.run import open_run
-from tests.e2e.serving import settle
-
-expect.set_options(timeout=30_000)  # Several browsers may share the machine that runs the tests.
+from tests.e2e.serving import new_context, settle
 
 
 def figures(runs: Path, run_id: str, layer: int, head: int) -> dict[str, float]:
@@ -156,7 +154,7 @@ def test_link_restores_in_a_fresh_browser(go, browser, address):
     page.locator("[data-head=L1H3]").click()
     page.wait_for_url("**head=3**")
     link = page.url
-    other = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
+    other = new_context(browser).new_page()
     other.goto(link)
     settle(other)
     expect(other.locator("[data-head=L1H3]")).to_have_attribute("aria-selected", "true")

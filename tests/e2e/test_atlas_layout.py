@@ -11,8 +11,6 @@ from playwright.sync_api import Page, expect
 from tests.e2e.serving import eventually, settle
 from tests.store import synthetic
 
-expect.set_options(timeout=30_000)  # Several browsers may share the machine that runs the tests.
-
 
 @pytest.fixture(scope="module")
 def models(serve, tmp_path_factory) -> str:

@@ -15,7 +15,6 @@ from tests.e2e.serving import eventually, settle
 PX = 16
 """Width of the thumbnails of synthetic runs."""
 
-expect.set_options(timeout=30_000)  # Several browsers may share the machine that runs the tests.
 QUERY, KEY, PICKED = (0x00, 0x9E, 0x73), (0xCC, 0x33, 0x99), (0xD5, 0x5E, 0x00)
 HEADS = ((0, 0), (1, 2), (2, 3))
 

@@ -16,7 +16,6 @@ from app.glossary import BY_NAME
 from tests.e2e.serving import calm, eventually, settle
 from tests.store.synthetic import make_synthetic_run
 
-SLOW_MS = 30_000
 STEPS = 6
 
 
@@ -60,7 +59,7 @@ def welcome(page: Page):
 
 def test_a_first_visitor_sees_the_atlas_and_three_sentences(go, page):
     go("/")
-    expect(welcome(page)).to_be_visible(timeout=SLOW_MS)
+    expect(welcome(page)).to_be_visible()
     said = welcome(page).inner_text()
     for lead, rest in WELCOME:
         assert lead in said
@@ -75,7 +74,7 @@ def test_a_first_visitor_sees_the_atlas_and_three_sentences(go, page):
 
 def test_the_welcome_stays_away_once_it_was_read_and_the_button_brings_it_back(go, page):
     go("/")
-    welcome(page).get_by_role("button", name="Got it").click(timeout=SLOW_MS)
+    welcome(page).get_by_role("button", name="Got it").click()
     expect(welcome(page)).to_be_hidden()
     page.reload()
     settle(page)
@@ -125,7 +124,7 @@ def test_the_tour_walks_through_real_elements_with_the_keyboard_alone(go, page, 
     ]  # fmt: skip
     pages = ["/", "/", "/head", "/head", "/input", "/input"]
     for step, (target, path) in enumerate(zip(targets, pages), start=1):
-        expect(card).to_contain_text(f"{step} of {STEPS}", timeout=SLOW_MS)
+        expect(card).to_contain_text(f"{step} of {STEPS}")
         settle(page)
         assert place(page).path == path
         ring_is_around(page, target)
@@ -148,11 +147,11 @@ def test_the_tour_walks_through_real_elements_with_the_keyboard_alone(go, page, 
 def test_escape_ends_the_tour_and_back_goes_one_step_back(go, page):
     go("/?run=text&tour=1")
     card = page.get_by_role("dialog")
-    expect(card).to_contain_text(f"1 of {STEPS}", timeout=SLOW_MS)
+    expect(card).to_contain_text(f"1 of {STEPS}")
     card.get_by_role("button", name="Next").click()
-    expect(card).to_contain_text(f"2 of {STEPS}", timeout=SLOW_MS)
+    expect(card).to_contain_text(f"2 of {STEPS}")
     page.go_back()
-    expect(card).to_contain_text(f"1 of {STEPS}", timeout=SLOW_MS)
+    expect(card).to_contain_text(f"1 of {STEPS}")
     page.keyboard.press("Escape")
     expect(card).to_be_hidden()
     eventually(lambda: "tour" not in query(page))
@@ -161,16 +160,16 @@ def test_escape_ends_the_tour_and_back_goes_one_step_back(go, page):
 def test_the_tour_of_images_speaks_of_patches(go, page):
     go("/head?run=vision&tour=4")
     card = page.get_by_role("dialog")
-    expect(card).to_contain_text("patch", timeout=SLOW_MS)
+    expect(card).to_contain_text("patch")
     go("/input?run=bare-one&tour=3")
-    expect(card).to_contain_text("3 of 4", timeout=SLOW_MS)
+    expect(card).to_contain_text("3 of 4")
 
 
 def test_a_term_explains_itself_under_the_pointer_and_on_focus(go, page):
     go("/runs")
     term = page.locator('.qk-term[data-term="head"]').first
     tip = page.get_by_role("tooltip")
-    term.hover(timeout=SLOW_MS)
+    term.hover()
     expect(tip).to_be_visible()
     expect(tip).to_contain_text(BY_NAME["head"].sentence)
     page.mouse.move(640, 700)
@@ -188,7 +187,7 @@ def test_the_top_row_never_overlaps_itself(go, page, size):
     go("/?run=text")
     expect(page.locator("[data-head]")).to_have_count(12)
     if size[0] < 1000:
-        expect(page.get_by_role("button", name="Expand sidebar")).to_be_visible(timeout=SLOW_MS)
+        expect(page.get_by_role("button", name="Expand sidebar")).to_be_visible()
     parts = [
         *page.locator("nav a").all(),
         *page.locator("nav .tour, nav .copy").all(),
@@ -210,18 +209,18 @@ def test_the_top_row_never_overlaps_itself(go, page, size):
 def test_back_and_forward_restore_every_view(go, page):
     """A head on the atlas, a point on its map, another token of the input; then three steps back and two forward."""
     go("/?run=text")
-    page.locator("[data-head=L1H2]").click(timeout=SLOW_MS)
+    page.locator("[data-head=L1H2]").click()
     page.wait_for_url("**head=2**")
     settle(page)
     page.get_by_role("link", name="Head", exact=True).click()
     page.wait_for_url("**/head?**")
     settle(page)
-    expect(page.locator(".walk b").first).to_have_text("L1H2", timeout=SLOW_MS)
+    expect(page.locator(".walk b").first).to_have_text("L1H2")
     page.get_by_role("link", name="Input", exact=True).click()
     page.wait_for_url("**/input?**")
     words = page.locator(".st-key-input_sentence [data-position]")
     words = words if words.count() else page.locator(".st-key-input_sentence .token")
-    words.nth(5).click(timeout=SLOW_MS)
+    words.nth(5).click()
     page.wait_for_url("**token=5**")
     settle(page)
     for path, has_token in (("/input", False), ("/head", False), ("/", False)):
@@ -231,10 +230,10 @@ def test_back_and_forward_restore_every_view(go, page):
         settle(page)
         assert ("token" in query(page)) == has_token
         assert query(page)["head"] == "2"
-    expect(page.locator("[data-head=L1H2]")).to_have_attribute("aria-selected", "true", timeout=SLOW_MS)
+    expect(page.locator("[data-head=L1H2]")).to_have_attribute("aria-selected", "true")
     calm(page)
     page.go_forward()
-    expect(page.locator(".walk b").first).to_have_text("L1H2", timeout=SLOW_MS)
+    expect(page.locator(".walk b").first).to_have_text("L1H2")
     calm(page)
     page.go_forward()
     eventually(lambda: place(page).path == "/input", 30)
@@ -244,24 +243,24 @@ def test_back_and_forward_restore_every_view(go, page):
 
 def test_the_beginning_of_a_name_is_enough_and_a_wrong_one_is_said(go, page):
     go("/?run=tex")
-    expect(page.locator("[data-head]")).to_have_count(12, timeout=SLOW_MS)
+    expect(page.locator("[data-head]")).to_have_count(12)
     go("/?run=nowhere")
-    expect(page.get_by_test_id("stAlert")).to_contain_text("There is no run 'nowhere' here", timeout=SLOW_MS)
+    expect(page.get_by_test_id("stAlert")).to_contain_text("There is no run 'nowhere' here")
     go("/head?run=damaged-one")
-    expect(page.get_by_test_id("stAlert").first).to_contain_text("extract it again", timeout=SLOW_MS)
+    expect(page.get_by_test_id("stAlert").first).to_contain_text("extract it again")
     page.get_by_role("button", name="All runs").click()
-    expect(page.get_by_test_id("stAlert").first).to_contain_text("damaged-one cannot be opened", timeout=SLOW_MS)
+    expect(page.get_by_test_id("stAlert").first).to_contain_text("damaged-one cannot be opened")
     go("/?run=text&site=no.such.site&head=99&token=x")
     said = page.get_by_test_id("stAlert").first
     for word in ("no.such.site", "head 99", "token 'x'"):
-        expect(said).to_contain_text(word, timeout=SLOW_MS)
+        expect(said).to_contain_text(word)
 
 
 def test_a_run_without_a_map_is_shown_as_far_as_it_goes(go, page):
     go("/?run=bare-one")
-    expect(page.locator("[data-head]")).to_have_count(6, timeout=SLOW_MS)
+    expect(page.locator("[data-head]")).to_have_count(6)
     go("/input?run=bare-one")
-    expect(page.locator(".st-key-input_sentence")).to_be_visible(timeout=SLOW_MS)
+    expect(page.locator(".st-key-input_sentence")).to_be_visible()
 
 
 UNNAMED = """() => {

@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 
 from analysis.store.run import open_run
 from tests.e2e.conftest import HOSTILE
-from tests.e2e.serving import eventually, settle
+from tests.e2e.serving import eventually, new_context, settle
 
 SITE, HEAD = "text.dec.self.1", 2
 
@@ -129,7 +129,7 @@ def test_link_restores_pick_lines_and_colour_in_a_fresh_browser(go, browser):
     page.wait_for_url("**token=**")
     expect(page.locator(".panel .rows")).to_have_count(1)
     before = (page.locator(".panel").inner_text(), links(page), page.locator(".legend").inner_text())
-    other = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
+    other = new_context(browser).new_page()
     other.goto(page.url)
     settle(other)
     expect(other.locator(".panel .rows")).to_have_count(1)
@@ -239,7 +239,7 @@ def test_three_dimensions_turn(go):
 
 
 def test_without_webgl_the_plain_canvas_draws_the_same_view(browser, address, runs):
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context = new_context(browser)
     context.add_init_script(
         "const get = HTMLCanvasElement.prototype.getContext; HTMLCanvasElement.prototype.getContext ="
         " function (kind, ...rest) { return kind === 'webgl2' ? null : get.call(this, kind, ...rest); };"

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from analysis.store.run import open_run
-from tests.e2e.serving import eventually, settle
+from tests.e2e.serving import eventually, new_context, settle
 
 SITE, HEAD, OTHER, OTHER_HEAD = "text.dec.self.1", 2, "text.dec.self.0", 1
 BESIDE = f"/head?run=text&site={SITE}&head={HEAD}&beside={OTHER}.{OTHER_HEAD}"
@@ -131,7 +131,7 @@ def test_a_link_restores_the_comparison_and_what_it_cannot_show_is_one_picture(g
     two_pictures(page)
     eventually(lambda: all(told["picked"] for told in hosts(page).values()))
     before = {view: line_ends(told) for view, told in hosts(page).items()}
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context = new_context(browser)
     other = context.new_page()
     other.goto(page.url)
     settle(other)
@@ -225,7 +225,7 @@ def test_a_map_that_exists_is_shown_at_once_in_the_left_column_too(go):
     page.get_by_role("radio", name="3-D").click()
     page.wait_for_url("**map=pca-3d**")
     column = page.locator("[data-testid=stSidebar]")
-    expect(column.get_by_role("combobox", name="Map")).to_have_value("pca-3d", timeout=20_000)
+    expect(column.get_by_role("combobox", name="Map")).to_have_value("pca-3d")
     expect(page.locator(".st-key-map_wanted")).to_have_count(0)
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from analysis.store.run import open_run
-from tests.e2e.serving import eventually, settle
+from tests.e2e.serving import eventually, new_context, settle
 from tests.e2e.test_head import HEAD, SITE, alone, drawn, links, token_row, weight_words, where
 
 OPEN = f"/head?run=text&site={SITE}&head={HEAD}"
@@ -382,7 +382,7 @@ def test_strip_goes_to_a_head_a_layer_and_back_to_all(go):
 
 def test_points_glide_unless_less_motion_is_asked_for(browser, address, runs):
     for motion, glides in (("no-preference", 1), ("reduce", 0)):
-        context = browser.new_context(viewport={"width": 1280, "height": 800}, reduced_motion=motion)
+        context = new_context(browser, reduced_motion=motion)
         page = context.new_page()
         page.goto(address + OPEN)
         settle(page)

@@ -12,9 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 from analysis.labels import label_heads
 from analysis.patterns import arrange, head_features
 from analysis.store.run import open_run
-from tests.e2e.serving import calm, eventually, settle
-
-expect.set_options(timeout=30_000)  # Several browsers may share the machine that runs the tests.
+from tests.e2e.serving import calm, eventually, new_context, settle
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +173,7 @@ def test_a_filter_dims_what_it_leaves_out_counts_and_stays_in_the_link(go, truth
     expect(page.locator(".dot.out")).to_have_count(12 - len(left))
     assert set(names(page.locator(".cell:not(.out)"))) == set(left)
     eventually(lambda: word(page, "filter") == "entropy above 0.5 and layer below 2")
-    other = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
+    other = new_context(browser).new_page()
     other.goto(page.url)
     settle(other)
     expect(other.locator(".cell.out")).to_have_count(12 - len(left))

@@ -49,7 +49,7 @@ def test_importance_is_measured_from_the_page_and_then_stands_in_the_grid(page, 
         assert float(text.inner_text()) == pytest.approx(expected, abs=0.006)
     page.get_by_text(TITLE).click()
     offered = page.get_by_role("combobox", name="What is done to each head in turn")
-    expect(offered).to_have_value("head replaced by its mean", timeout=30_000)
+    expect(offered).to_have_value("head replaced by its mean")
 
 
 def test_a_run_whose_model_nobody_knows_says_the_command(go):

@@ -430,7 +430,7 @@ def test_the_keyboard_walks_the_tokens_and_picks(go):
     page.keyboard.press("Enter")
     page.wait_for_url("**token=4**")
     page.keyboard.press("Escape")
-    expect(page).not_to_have_url(re.compile("token="), timeout=20_000)
+    expect(page).not_to_have_url(re.compile("token="))
 
 
 @pytest.fixture(scope="module")
@@ -449,7 +449,6 @@ def test_an_input_of_3000_tokens_is_exact_at_ten_random_cells(huge, serve, page)
     assert n >= 3000
     address = serve(huge)
     rng = np.random.default_rng(1)
-    page.set_default_timeout(60_000)
     for query in rng.integers(30, n - 30, 10).tolist():
         key = int(rng.integers(0, query + 1))
         first = query - 7, max(0, min(key - 11, n - 40))

@@ -7,7 +7,7 @@ import re
 import numpy as np
 from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.serving import calm, eventually, settle
+from tests.e2e.serving import calm, eventually, new_context, settle
 from tests.e2e.test_head import HEAD, SITE, drawn
 from tests.e2e.test_head_compare import BESIDE, two_pictures
 from tests.e2e.test_head_tools import OPEN, all_places, draw_lasso, states, words
@@ -21,8 +21,7 @@ def told(page: Page) -> tuple[str, list, str]:
 
 
 def fresh(browser: Browser, url: str) -> Page:
-    other = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
-    other.set_default_timeout(20_000)
+    other = new_context(browser).new_page()
     other.goto(url)
     settle(other)
     drawn(other)

@@ -14,7 +14,7 @@ from analysis.models import BUNDLED_MODELS
 from analysis.pipeline.new_input import capture_new, map_new
 from analysis.sinks import hide_sinks
 from analysis.store import open_run
-from tests.e2e.serving import eventually, served, settle
+from tests.e2e.serving import eventually, new_context, served, settle
 from tests.e2e.test_head import alone, drawn, links, where
 from tests.model_folders import own_attention
 
@@ -65,7 +65,7 @@ def test_a_typed_text_is_shown_with_the_models_own_attention_and_its_link_restor
     page.wait_for_url("**new=The**")
     own = own_attention(BUNDLED_MODELS["demo-language"], NEW)[1][2]
     eventually(lambda: len(token_weights(page)) == len(own), SLOW / 1000)
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context = new_context(browser)
     other = context.new_page()
     other.set_default_timeout(SLOW)
     other.goto(page.url + "&spot=6")

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from analysis.store import list_runs, open_run
 from app import jobs
-from tests.e2e.serving import settle
+from tests.e2e.serving import new_context, settle
 from tests.store.synthetic import make_synthetic_run
 
 FINISHED_MS = 150_000
@@ -174,7 +174,7 @@ def test_a_cancelled_job_is_seen_by_another_session_and_can_be_resumed(go, page,
     page.get_by_role("button", name="Cancel").wait_for()
     job_id = jobs.list_jobs(runs)[0].job_id
     page.get_by_text("Making the maps").wait_for(timeout=FINISHED_MS)
-    other = browser.new_context()
+    other = new_context(browser)
     second = other.new_page()
     second.goto(f"{address}/runs")
     second.locator(f".st-key-job_{job_id}").get_by_text("Making the maps").wait_for()

@@ -19,8 +19,6 @@ from tests.e2e.serving import calm, settle
 from tests.e2e.test_steady_layout import LAPTOP, TABLET, WALL, context, stands_still  # noqa: F401
 from tests.sinks.run_with_states import make_run_with_states
 
-expect.set_options(timeout=30_000)  # Several browsers may share the machine that runs the tests.
-
 RATIO, NORM, LAYER, IMAGE = 1.3, 1.1, 3, 1
 
 

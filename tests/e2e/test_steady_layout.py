@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from tests.e2e.serving import calm, settle
+from tests.e2e.serving import calm, new_context, settle
 from tests.e2e.test_head import SITE
 
 MOST_SHIFT = 0.1
@@ -34,7 +34,7 @@ WIDE = "each => [each.scrollWidth, each.clientWidth]"
 @pytest.fixture(scope="module")
 def context(browser: Browser) -> Iterator[BrowserContext]:
     """One for all, with one tab: Streamlit's own scripts are fetched and compiled once."""
-    made = browser.new_context(reduced_motion="reduce")
+    made = new_context(browser)
     made.add_init_script(OBSERVE)
     yield made
     made.close()
@@ -43,7 +43,6 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 def opened(context: BrowserContext, url: str, size: tuple[int, int]) -> Page:
     """A page to which nothing comes any more."""
     page = context.pages[0] if context.pages else context.new_page()
-    page.set_default_timeout(20_000)
     page.goto("about:blank")
     page.set_viewport_size({"width": size[0], "height": size[1]})
     page.goto(url, wait_until="commit")
