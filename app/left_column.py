@@ -11,7 +11,7 @@ from app import cache, marks
 from app.glossary import meaning
 from app.sentences import plain, stack_title
 from app.state import CYCLE, KIND_COLOUR, LONGEST_CYCLE, OF_ONE_RUN, RunFacts, Selection, cycle_of, switch_sinks
-from app.widgets import SEARCH_HELP, current, pick, search_for, select
+from app.widgets import SEARCH_HELP, current, pick, pick_anew, search_for, select
 
 MAPS_HELP = "Each map says beside it how much it keeps."
 
@@ -25,8 +25,8 @@ def sidebar(selection: Selection, facts: RunFacts | None) -> None:
         if len(facts.stacks) > 1:
             _pick_stack(selection, facts)
         if facts.maps:
-            pick("Map", facts.maps, selection.map, lambda name: {"map": name}, key="pick_map",
-                 help=meaning("map", MAPS_HELP))  # fmt: skip
+            pick_anew("Map", facts.maps, selection.map, lambda name: {"map": name}, key="pick_map",
+                      help=meaning("map", MAPS_HELP))  # fmt: skip
         cycle = cycle_of(selection.colour)
         columns = (KIND_COLOUR, *facts.columns, f"{CYCLE}{cycle or 8}")
         pick(

@@ -62,6 +62,37 @@ def pick(
         key: The widget's name in this session; unique on the page.
     """
     st.session_state[key] = chosen if chosen in options else options[0]
+    _select_box(label, options, then, key, format_func, more)
+
+
+def pick_anew(
+    label: str, options: Sequence[Any], chosen: Any, then: Callable[[Any], dict[str, Any]], *, key: str, **more: Any
+) -> None:
+    """As `pick`, for what other parts of the page change too: what they choose makes a new box.
+
+    A box that is given another value can come back from a slow browser with the old one, as if somebody had picked it.
+
+    Args:
+        key: The widget's name in this session begins with it.
+    """
+    shown, number = st.session_state.get(f"{key}:box", (None, 0))
+    if st.session_state.get(f"{key}_{number}", shown) != chosen:
+        number += 1
+    st.session_state[f"{key}:box"] = (chosen, number)
+    name = f"{key}_{number}"
+    if name not in st.session_state:
+        st.session_state[name] = chosen
+    _select_box(label, options, then, name, str, more)
+
+
+def _select_box(
+    label: str,
+    options: Sequence[Any],
+    then: Callable[[Any], dict[str, Any]],
+    key: str,
+    format_func: Callable[[Any], str],
+    more: dict[str, Any],
+) -> None:
     st.selectbox(
         label, options, key=key, format_func=format_func,
         on_change=lambda: select(**then(st.session_state[key])), **more,

@@ -100,9 +100,9 @@ def test_scores_have_an_interval_and_a_null(texts, tmp_path):
 def test_three_thousand_tokens_in_one_input(tiny_llama, tmp_path):
     data = tmp_path / "long.txt"
     data.write_text("The old sailor watched the lamp. " * 220)
-    with analysis.extract(model=tiny_llama, data=data, out_dir=tmp_path, projection=[], limit=1, layers="1") as run:
+    with analysis.extract(model=tiny_llama, data=data, out_dir=tmp_path, projection=[], limit=1) as run:
         assert run.manifest["n_tokens"] >= 3000
-        attention = run.attention(run.sites[0], 5, 0)
+        attention = run.attention(run.sites[1], 5, 0)
         assert attention.sum(axis=1) == pytest.approx(1, abs=1e-3)
         assert not run.head_scores().empty
 

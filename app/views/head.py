@@ -28,8 +28,10 @@ from app.views.head_parts.similar import render_similar
 from app.views.head_parts.strip import render_strip
 
 PICTURE, PANEL = "head_picture", "head_panel"
-RUN, SHOWN_MARKS = "head_run", "head_shown_marks"
-"""In the session: the run shown, which need not be in the link, and the marks that the left column tells of."""
+RUN, SHOWN_MARKS, SHOWN_MAP = "head_run", "head_shown_marks", "head_shown_map"
+"""In the session: the run shown, which need not be in the link, and the marks and the map that the left column tells
+of. What it tells is compared with what the picture shows, so that a rerun that is cut short is made up for by the next.
+"""
 
 CHOICES = {"lines", "labels", "draw", "size", "hide", "range", "kinds"}
 """Words of the link that the picture sets by itself."""
@@ -42,6 +44,7 @@ def render_head(selection: Selection) -> None:
         return
     st.session_state[RUN] = str(selection.run)
     st.session_state[SHOWN_MARKS] = _key(marked(selection))
+    st.session_state[SHOWN_MAP] = selection.map
     body(str(selection.run))
 
 
@@ -50,6 +53,8 @@ def body(run_id: str) -> None:
     """All but the left column: what a pick, a lasso or a walk to another head draws anew."""
     facts = cache.facts(run_id)
     selection, _ = resolve(widgets.current().having(run=run_id), facts)
+    if st.session_state.get(SHOWN_MAP) != selection.map:
+        st.rerun()
     try:
         draw(selection, facts.site(selection.site))
     except UserError as error:

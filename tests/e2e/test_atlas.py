@@ -218,7 +218,7 @@ def test_without_runs_the_page_says_what_would_be_here(page, serve, tmp_path):
     page.get_by_role("button", name="New run").click()
     page.wait_for_url("**/runs**")
     form = page.locator(".st-key-run_form")
-    expect(form.get_by_text("Loading the model")).to_be_visible(timeout=30_000)
+    expect(form.get_by_text("Loading the model")).to_be_visible()
     places = set()
     for _ in range(20):  # the estimate is asked for twice a second: no left column is waited for meanwhile
         places.add(form.bounding_box()["x"])

@@ -29,7 +29,7 @@ def test_importance_is_measured_from_the_page_and_then_stands_in_the_grid(page, 
     settle(page)
     calm(page)
     page.get_by_text(TITLE).click()
-    expect(page.get_by_text("36 heads on each of 3 inputs, 108 times in all")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("36 heads on each of 3 inputs, 108 times in all")).to_be_visible()
     page.get_by_role("button", name="Measure", exact=True).click()
     done = page.get_by_text(
         "Measured with the head set to zero, on 3 inputs, held against the class in the column label"
@@ -45,7 +45,7 @@ def test_importance_is_measured_from_the_page_and_then_stands_in_the_grid(page, 
     for head in range(6):
         expected = divergence[site.key, head]
         text = page.locator(f".cell[data-head=L4H{head}] .text")
-        expect(text).to_be_visible(timeout=30_000)
+        expect(text).to_be_visible()
         assert float(text.inner_text()) == pytest.approx(expected, abs=0.006)
     page.get_by_text(TITLE).click()
     offered = page.get_by_role("combobox", name="What is done to each head in turn")
@@ -56,4 +56,4 @@ def test_a_run_whose_model_nobody_knows_says_the_command(go):
     page = go("/heads?run=text")
     calm(page)
     page.get_by_text(TITLE).click()
-    expect(page.get_by_text("python -m analysis importance text --help")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("python -m analysis importance text --help")).to_be_visible()

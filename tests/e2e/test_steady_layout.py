@@ -33,8 +33,8 @@ WIDE = "each => [each.scrollWidth, each.clientWidth]"
 
 @pytest.fixture(scope="module")
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    """One for all, with one tab: Streamlit's own scripts are fetched and compiled once."""
-    made = new_context(browser)
+    """One for all: Streamlit's own scripts are fetched once. Motion and tabs are those of a visitor, who comes anew."""
+    made = new_context(browser, reduced_motion="no-preference")
     made.add_init_script(OBSERVE)
     yield made
     made.close()
@@ -42,8 +42,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 def opened(context: BrowserContext, url: str, size: tuple[int, int]) -> Page:
     """A page to which nothing comes any more."""
-    page = context.pages[0] if context.pages else context.new_page()
-    page.goto("about:blank")
+    page = context.new_page()
     page.set_viewport_size({"width": size[0], "height": size[1]})
     page.goto(url, wait_until="commit")
     settle(page)
@@ -55,6 +54,7 @@ def stands_still(context: BrowserContext, url: str, size: tuple[int, int]) -> No
     """Open it and see: no jumps, nothing beyond the right edge."""
     page = opened(context, url, size)
     shift, (whole, seen) = page.evaluate("window.__shift"), page.locator("[data-testid=stMain]").evaluate(WIDE)
+    page.close()
     assert shift < MOST_SHIFT
     assert whole <= seen
 
@@ -70,7 +70,7 @@ def test_nothing_jumps_while_a_view_loads(context, address, path, size):
 
 
 def test_nothing_jumps_where_the_left_column_was_folded(context, address):
-    opened(context, address + RUNS, TABLET)  # which folds it, and the browser remembers
+    opened(context, address + RUNS, TABLET).close()  # which folds it, and the browser remembers
     stands_still(context, address + RUNS, LAPTOP)
 
 
@@ -81,3 +81,4 @@ def test_on_a_tablet_the_details_of_an_input_are_whole_under_the_picture(context
     picture, details = (page.locator(f".st-key-{name}").bounding_box() for name in ("input_window", "input_kind"))
     assert details["y"] >= picture["y"] + picture["height"]
     assert details["width"] > 700
+    page.close()

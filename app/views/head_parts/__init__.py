@@ -12,14 +12,12 @@ from app.charts.hidden_words import counted, emptied_words, hidden_words, inputs
 from app.charts.words import percent
 from app.state import RunFacts, Selection
 from app.views.head_parts.compare import both_names, pick_beside, say_close
-from app.views.head_parts.map_choice import pick_map, say_hidden, say_map, whole_page_waits
+from app.views.head_parts.map_choice import pick_map, say_hidden, say_map
 from app.views.head_parts.new_points import say_new
 
 
 def render_top(sentence: str, selection: Selection, right: Selection | None, facts: RunFacts) -> None:
     """Above the picture: what the head does, which map is shown, what to set beside it, and how much is hidden."""
-    if whole_page_waits():
-        st.rerun()
     words, which_map, other = st.columns([1, 0.22, 0.17], vertical_alignment="center", gap="small")
     with words:
         widgets.say(sentence) if right is None else st.markdown(both_names(selection, right, facts))

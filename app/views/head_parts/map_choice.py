@@ -19,7 +19,6 @@ from app.views import one_job
 WANT = "want"
 """The word of the link for a map that was chosen but is not there yet."""
 
-_WAITS = "head_whole_page_waits"
 TARGETS = {WHOLE: "whole attention", WITHOUT_SINKS: "without sinks"}
 
 
@@ -31,14 +30,8 @@ def pick_map(selection: Selection) -> None:
 
 
 def show_map(name: str, **more: str) -> None:
-    """Show a map of the run, in the left column too. For callbacks."""
+    """Show a map of the run instead of one that was wanted. For callbacks."""
     widgets.select(map=name, **{WANT: None}, **more)
-    st.session_state[_WAITS] = True
-
-
-def whole_page_waits() -> bool:
-    """True once after `show_map`: the left column, which is no part of the picture's fragment, has to be drawn anew."""
-    return st.session_state.pop(_WAITS, False)
 
 
 def say_map(selection: Selection, facts: RunFacts) -> None:
