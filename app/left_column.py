@@ -11,7 +11,7 @@ from app import cache, marks
 from app.glossary import meaning
 from app.sentences import plain, stack_title
 from app.state import CYCLE, KIND_COLOUR, LONGEST_CYCLE, OF_ONE_RUN, RunFacts, Selection, cycle_of, switch_sinks
-from app.widgets import SEARCH_HELP, current, pick, pick_anew, search_for, select
+from app.widgets import SEARCH_HELP, bound, current, pick, search_for, select
 
 MAPS_HELP = "Each map says beside it how much it keeps."
 
@@ -25,8 +25,8 @@ def sidebar(selection: Selection, facts: RunFacts | None) -> None:
         if len(facts.stacks) > 1:
             _pick_stack(selection, facts)
         if facts.maps:
-            pick_anew("Map", facts.maps, selection.map, lambda name: {"map": name}, key="pick_map",
-                      help=meaning("map", MAPS_HELP))  # fmt: skip
+            pick("Map", facts.maps, selection.map, lambda name: {"map": name}, key="pick_map",
+                 help=meaning("map", MAPS_HELP))  # fmt: skip
         cycle = cycle_of(selection.colour)
         columns = (KIND_COLOUR, *facts.columns, f"{CYCLE}{cycle or 8}")
         pick(
@@ -51,10 +51,9 @@ def _colour_name(name: str) -> str:
 
 def _pick_cycle(cycle: int) -> None:
     """The k of position mod k."""
-    st.session_state["pick_cycle"] = cycle
     st.number_input(
-        "k of position mod k", 2, LONGEST_CYCLE, key="pick_cycle",
-        on_change=lambda: select(colour=f"{CYCLE}{st.session_state['pick_cycle']}"),
+        "k of position mod k", 2, LONGEST_CYCLE,
+        **bound("pick_cycle", cycle, lambda k: select(colour=f"{CYCLE}{k}")),
     )  # fmt: skip
 
 
@@ -95,10 +94,9 @@ def _pick_stack(selection: Selection, facts: RunFacts) -> None:
 
 def _hide_sinks(selection: Selection, facts: RunFacts) -> None:
     """The switch; what it hides is said where it is hidden."""
-    st.session_state["hide_sinks"] = selection.hides_sinks
     st.toggle(
-        "Hide sinks", key="hide_sinks", help=meaning("hidden sinks"),
-        on_change=lambda: select(**switch_sinks(current(), facts)),
+        "Hide sinks", help=meaning("hidden sinks"),
+        **bound("hide_sinks", selection.hides_sinks, lambda _: select(**switch_sinks(current(), facts))),
     )  # fmt: skip
 
 

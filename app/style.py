@@ -80,10 +80,12 @@ html {
 
 ROOM = """
 <style>
-/* Room for what is drawn by scripts of its own, which come later than the page: no part moves another. */
+/* Room for what is drawn by scripts of its own, which come later than the page: no part moves another.
+   A box that is made anew has a number after its name, hence the loose match. */
 html {
   [data-testid="stSidebar"] [class*="st-key-pick_"], .st-key-atlas_controls [class*="st-key-pick_"],
-  .st-key-input_pick, .st-key-input_layer, .st-key-input_head, .st-key-heads_measure { min-height: 60px; }
+  [class*="st-key-input_pick"], [class*="st-key-input_layer"], [class*="st-key-input_head"],
+  [class*="st-key-heads_measure"] { min-height: 60px; }
   @media (min-width: 1001px) { .st-key-atlas_picture { min-height: calc(100vh - 250px); } }
   .st-key-atlas_card { min-height: 420px; }
   .st-key-head_strip { min-height: 42px; }
@@ -94,7 +96,7 @@ html {
   .st-key-input_sentence { min-height: 81px; }
   .st-key-input_window { min-height: 400px; }
   @media (min-width: 1001px) { .st-key-input_picture { min-height: 340px; } }
-  .st-key-input_show, .st-key-input_kind { &:has([data-testid="stSkeleton"]) { height: 28px; } }
+  [class*="st-key-input_show"], [class*="st-key-input_kind"] { &:has([data-testid="stSkeleton"]) { height: 28px; } }
   .st-key-view:has(.st-key-input_row) [data-testid="stElementContainer"]:not([class*="st-key-"]) {
     &:has([data-testid="stSkeleton"]) { height: 18px; overflow: hidden; }
   }
@@ -137,12 +139,12 @@ html {
       &:last-child { min-height: 434px; }
     }
     .st-key-heads_top { min-height: 330px; }
-    .st-key-heads_across, .st-key-heads_up, .st-key-heads_order { min-height: 60px; }
-    .st-key-view [data-testid="stHorizontalBlock"]:has(.st-key-heads_filter, .st-key-heads_to_atlas) {
+    [class*="st-key-heads_across"], [class*="st-key-heads_up"], [class*="st-key-heads_order"] { min-height: 60px; }
+    .st-key-view [data-testid="stHorizontalBlock"]:has([class*="st-key-heads_filter"], .st-key-heads_to_atlas) {
       flex-wrap: wrap;
       > [data-testid="stColumn"] { flex: 1 0 auto; width: auto; min-width: 130px; &:first-child { flex: 1 0 100%; } }
     }
-    .st-key-heads_top [data-testid="stHorizontalBlock"]:has(.st-key-heads_across):has(.st-key-heads_measure),
+    .st-key-heads_top [data-testid="stHorizontalBlock"]:has([class*="st-key-heads_across"]):has([class*="st-key-heads_measure"]),
     [data-testid="stHorizontalBlock"]:has(.st-key-heads_trend) {
       flex-direction: column;
       > [data-testid="stColumn"] { width: 100%; flex: none; }

@@ -16,7 +16,7 @@ from app.sentences import plain, ramp_legend, say, say_notes, say_problem, stack
 from app.state import Selection, read_link, write_link
 
 __all__ = [
-    "current", "open_view", "pick", "plain", "ramp_legend", "remember_pages", "say", "say_notes",
+    "bound", "current", "open_view", "pick", "plain", "ramp_legend", "remember_pages", "say", "say_notes",
     "say_nothing", "say_problem", "search_box", "search_for", "select", "stack_title",
 ]  # fmt: skip
 
@@ -45,68 +45,58 @@ def remember_pages(pages: dict[str, Any]) -> None:
     st.session_state[_GO_TO] = pages
 
 
+def bound(key: str, shown: Any, write: Callable[[Any], object]) -> dict[str, Any]:
+    """The `key` and `on_change` of a widget that shows `shown` and, when used, calls ``write(value)``.
+
+    What a slow browser sends along with a click need not be what its user sees: it holds values of widgets that went
+    away, and old values of those that show another one by now, and Streamlit takes both for something picked. So what
+    was shown last is not written, and a value that comes from elsewhere makes a new widget.
+
+    Args:
+        key: The widget's name in this session, unique on the page; a widget made anew has a number after it.
+
+    Example:
+        ``st.toggle("Less null", **bound("less_null", is_less, lambda is_on: select(null="1" if is_on else None)))``
+    """
+    before, number = st.session_state.get(f"{key}:shown", (shown, 0))
+    if st.session_state.get(_numbered(key, number), before) != shown:
+        number += 1
+    name = _numbered(key, number)
+    st.session_state[f"{key}:shown"] = (shown, number)
+    st.session_state[name] = shown
+
+    def changed() -> None:
+        nonlocal shown
+        if st.session_state[name] != shown:
+            shown = st.session_state[name]
+            write(shown)
+
+    return {"key": name, "on_change": changed}
+
+
+def _numbered(key: str, number: int) -> str:
+    return f"{key}_{number}" if number else key
+
+
 def pick(
-    label: str,
-    options: Sequence[Any],
-    chosen: Any,
-    then: Callable[[Any], dict[str, Any]],
-    *,
-    key: str,
-    format_func: Callable[[Any], str] = str,
-    **more: Any,
+    label: str, options: Sequence[Any], chosen: Any, then: Callable[[Any], dict[str, Any]], *, key: str, **more: Any
 ) -> None:
     """A select box that shows `chosen` and, when changed, writes ``then(value)`` to the address.
 
     Args:
         then: From the new value to the changes of the selection, as in ``lambda head: {"head": head}``.
-        key: The widget's name in this session; unique on the page.
+        key: As of `bound`.
     """
-    st.session_state[key] = chosen if chosen in options else options[0]
-    _select_box(label, options, then, key, format_func, more)
-
-
-def pick_anew(
-    label: str, options: Sequence[Any], chosen: Any, then: Callable[[Any], dict[str, Any]], *, key: str, **more: Any
-) -> None:
-    """As `pick`, for what other parts of the page change too: what they choose makes a new box.
-
-    A box that is given another value can come back from a slow browser with the old one, as if somebody had picked it.
-
-    Args:
-        key: The widget's name in this session begins with it.
-    """
-    shown, number = st.session_state.get(f"{key}:box", (None, 0))
-    if st.session_state.get(f"{key}_{number}", shown) != chosen:
-        number += 1
-    st.session_state[f"{key}:box"] = (chosen, number)
-    name = f"{key}_{number}"
-    if name not in st.session_state:
-        st.session_state[name] = chosen
-    _select_box(label, options, then, name, str, more)
-
-
-def _select_box(
-    label: str,
-    options: Sequence[Any],
-    then: Callable[[Any], dict[str, Any]],
-    key: str,
-    format_func: Callable[[Any], str],
-    more: dict[str, Any],
-) -> None:
-    st.selectbox(
-        label, options, key=key, format_func=format_func,
-        on_change=lambda: select(**then(st.session_state[key])), **more,
-    )  # fmt: skip
+    shown = chosen if chosen in options else options[0]
+    st.selectbox(label, options, **bound(key, shown, lambda value: select(**then(value))), **more)
 
 
 def search_box(selection: Selection) -> None:
     """The search of the top row: what it finds stands out in every view."""
-    st.session_state["find"] = selection.options.get(marks.FIND, "")
     with st.container(key="search"):
         st.text_input(
-            "Search tokens", key="find", placeholder="search tokens …", label_visibility="collapsed",
-            max_chars=LONGEST_SEARCH, icon=":material/search:",
-            on_change=lambda: search_for(st.session_state["find"]),
+            "Search tokens", placeholder="search tokens …", label_visibility="collapsed", max_chars=LONGEST_SEARCH,
+            icon=":material/search:", **bound("find", selection.options.get(marks.FIND, ""), search_for),
         )  # fmt: skip
 
 

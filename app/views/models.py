@@ -51,10 +51,10 @@ def render_models(selection: Selection) -> None:
         return
     widgets.say(summary_of(table, versions))
     words = selection.options.get(TYPE, "")
-    st.session_state[_BOX] = words
     st.text_input(
-        "Is my model supported?", key=_BOX, placeholder="gpt2, BertModel, meta-llama/Llama-3.1-8B …", max_chars=120,
-        icon=":material/search:", on_change=lambda: widgets.select(**{TYPE: st.session_state[_BOX].strip() or None}),
+        "Is my model supported?", placeholder="gpt2, BertModel, meta-llama/Llama-3.1-8B …", max_chars=120,
+        icon=":material/search:",
+        **widgets.bound(_BOX, words, lambda typed: widgets.select(**{TYPE: typed.strip() or None})),
         help="A model type (as config.json names it), a class, or a hub id. The whole answer for a model of yours "
         "gives `python -m analysis doctor --model FOLDER_OR_ID`.",
     )  # fmt: skip

@@ -121,7 +121,7 @@ def make_steps(
             [cell], {**at, "site": None, "head": None, "score": None},
         ),
         Step("atlas", "The frames show a score", _about_score(name, score, low, high),
-             [[".st-key-pick_tint", ".st-key-atlas_matrix"], cell], at),
+             [['[class*="st-key-pick_tint"]', ".st-key-atlas_matrix"], cell], at),
     ]  # fmt: skip
     if has_map:
         steps.append(Step("head", f"The map of {name}", _about_map(head), [[".st-key-head_picture"]], at))

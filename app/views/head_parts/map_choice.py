@@ -121,10 +121,9 @@ def _choose(selection: Selection, chosen: MapKind) -> None:
 
     names = list(dict.fromkeys([*cache.methods(), chosen.method]))
     says = "\n".join(f"- {name}: {_meaning(name)}" for name in cache.methods())
-    st.session_state["map_method"] = chosen.method
     st.selectbox(
-        "Method", names, key="map_method", help=says,
-        on_change=lambda: take(replace(chosen, method=st.session_state["map_method"])),
+        "Method", names, help=says,
+        **widgets.bound("map_method", chosen.method, lambda name: take(replace(chosen, method=name))),
     )  # fmt: skip
     if method is not None:
         st.caption(widgets.plain(_meaning(chosen.method)))
@@ -137,22 +136,19 @@ def _choose(selection: Selection, chosen: MapKind) -> None:
             "It explains", TARGETS, chosen.target, "map_target", lambda target: take(replace(chosen, target=target))
         )
     if method is not None and method["aligns"]:
-        st.session_state["map_aligned"] = chosen.aligned
         st.toggle(
-            "Aligned with its neighbours", key="map_aligned",
+            "Aligned with its neighbours",
             help="Each head starts towards the map of the head before it: neighbouring heads can be compared by eye.",
-            on_change=lambda: take(replace(chosen, aligned=st.session_state["map_aligned"])),
+            **widgets.bound("map_aligned", chosen.aligned, lambda is_on: take(replace(chosen, aligned=is_on))),
         )  # fmt: skip
     made = ", ".join(known.values())
     st.caption(widgets.plain(f"Already made: {made}." if made else "No map is made yet."))
 
 
 def _segments(label: str, words: dict[Any, str], chosen: Any, key: str, then: Any) -> None:
-    st.session_state[key] = chosen
     st.segmented_control(
-        label, list(words), key=key, format_func=words.get, required=True, width="stretch",
-        on_change=lambda: then(st.session_state[key]),
-    )  # fmt: skip
+        label, list(words), format_func=words.get, required=True, width="stretch", **widgets.bound(key, chosen, then)
+    )
 
 
 def _offer(selection: Selection, facts: RunFacts, wanted: MapKind, last: jobs.Job | None) -> None:

@@ -92,10 +92,9 @@ def _head_row(selection: Selection, title: str, rows: np.ndarray, side: str) -> 
         close.html(_AS_TALL)
         return
     with count:
-        st.session_state["similar_count"] = selection.options[NEAR]
         st.segmented_control(
-            "How many", COUNTS, key="similar_count", required=True, label_visibility="collapsed", width="stretch",
-            on_change=lambda: widgets.select(**{NEAR: st.session_state["similar_count"]}),
+            "How many", COUNTS, required=True, label_visibility="collapsed", width="stretch",
+            **widgets.bound("similar_count", selection.options[NEAR], lambda n: widgets.select(**{NEAR: n})),
         )  # fmt: skip
     if cache.input_texts(selection.run):
         _pick_others(selection, others)
@@ -112,10 +111,10 @@ def _mark(run_id: str, rows: np.ndarray, title: str) -> None:
 
 
 def _pick_others(selection: Selection, place: Any) -> None:
-    st.session_state["similar_others"] = selection.options.get(OTHERS) == "other"
+    only = selection.options.get(OTHERS) == "other"
     place.toggle(
-        "Other tokens only", key="similar_others", help="Leave out tokens of the same text.",
-        on_change=lambda: widgets.select(**{OTHERS: "other" if st.session_state["similar_others"] else None}),
+        "Other tokens only", help="Leave out tokens of the same text.",
+        **widgets.bound("similar_others", only, lambda is_on: widgets.select(**{OTHERS: "other" if is_on else None})),
     )  # fmt: skip
 
 

@@ -125,12 +125,10 @@ def _line(selection: Selection, site: Site, head: int, profile: pd.DataFrame, ki
 
 
 def _pick_shape(shape: str) -> None:
-    key = "card_shape"
-    st.session_state[key] = shape
     st.segmented_control(
-        "Scale of the share of attention", list(SHAPES), key=key, format_func=SHAPES.get, required=True,
+        "Scale of the share of attention", list(SHAPES), format_func=SHAPES.get, required=True,
         label_visibility="collapsed",
-        on_change=lambda: widgets.select(**{SHAPE: "log" if st.session_state[key] == "log" else None}),
+        **widgets.bound("card_shape", shape, lambda name: widgets.select(**{SHAPE: "log" if name == "log" else None})),
     )  # fmt: skip
 
 

@@ -104,11 +104,11 @@ def _pick_grid(choice: Choice) -> None:
             format_func=ORDERS.get, help=ORDER_HELP,
         )  # fmt: skip
     with null:
-        st.session_state["heads_null"] = choice.less_null
         st.toggle(
-            "Less null", key="heads_null",
-            help=meaning("null", "Shown is how far the measure is from it: 0 is no different."),
-            on_change=lambda: widgets.select(**{LESS_NULL: "1" if st.session_state["heads_null"] else None}),
+            "Less null", help=meaning("null", "Shown is how far the measure is from it: 0 is no different."),
+            **widgets.bound(
+                "heads_null", choice.less_null, lambda is_on: widgets.select(**{LESS_NULL: "1" if is_on else None})
+            ),
         )  # fmt: skip
 
 
@@ -124,11 +124,10 @@ def filter_row(choice: Choice) -> None:
         [1, 0.17, 0.22, 0.18, 0.12], gap="small", vertical_alignment="center"
     )
     example, label = (EXAMPLE, "induction") if choice.is_text else (EXAMPLE_OF_IMAGES, "global")
-    st.session_state["heads_filter"] = choice.filter
     typed.text_input(
-        "Filter of heads", key="heads_filter", label_visibility="collapsed", max_chars=LONGEST_FILTER,
+        "Filter of heads", label_visibility="collapsed", max_chars=LONGEST_FILTER,
         placeholder=f"filter heads: {example}, or label is {label}", icon=":material/filter_alt:",
-        on_change=lambda: set_filter(st.session_state["heads_filter"]),
+        **widgets.bound("heads_filter", choice.filter, set_filter),
     )  # fmt: skip
     with build:
         _builder(choice)
@@ -186,14 +185,12 @@ def names_row(choice: Choice) -> None:
         st.caption("No head reaches a threshold for a name; the thresholds are under the pictures.")
         return
     shown = next((name for name in counts if choice.filter.strip() == label_words(name)), None)
-    st.session_state["heads_names"] = shown
     st.pills(
-        "Names of heads", list(counts), key="heads_names", label_visibility="collapsed",
-        format_func=lambda name: f"{name} {counts[name]}", on_change=_filter_by_name,
-        help=meaning("name of a head"),
+        "Names of heads", list(counts), label_visibility="collapsed",
+        format_func=lambda name: f"{name} {counts[name]}", help=meaning("name of a head"),
+        **widgets.bound("heads_names", shown, _filter_by_name),
     )  # fmt: skip
 
 
-def _filter_by_name() -> None:
-    name = st.session_state["heads_names"]
+def _filter_by_name(name: str | None) -> None:
     set_filter("" if name is None else label_words(name))

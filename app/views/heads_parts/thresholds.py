@@ -40,7 +40,7 @@ def names_and_thresholds(choice: Choice) -> None:
 
 
 def _threshold(choice: Choice, row: dict[str, Any], counts: dict[str, int]) -> None:
-    name, key = row["name"], f"heads_limit_{row['name']}"
+    name = row["name"]
     words, number = st.columns([1, 0.36], gap="small", vertical_alignment="center")
     n = counts.get(row["label"], 0)
     changed = f" (before: {row['limit']:g})" if name in choice.limits else ""
@@ -50,16 +50,16 @@ def _threshold(choice: Choice, row: dict[str, Any], counts: dict[str, int]) -> N
         unsafe_allow_html=True,
         help=f"{row['explains']} {kept.comparisons()[row['comparison']]} Source: {row['source']}.",
     )
-    st.session_state[key] = float(choice.limits.get(name, row["limit"]))
+    now = float(choice.limits.get(name, row["limit"]))
     number.number_input(
-        name, 0.0, 1.0, key=key, step=0.05, format="%.2f", label_visibility="collapsed",
-        on_change=lambda: set_limit(choice, name, key),
+        name, 0.0, 1.0, step=0.05, format="%.2f", label_visibility="collapsed",
+        **widgets.bound(f"heads_limit_{name}", now, lambda limit: set_limit(choice, name, limit)),
     )  # fmt: skip
 
 
-def set_limit(choice: Choice, name: str, key: str) -> None:
+def set_limit(choice: Choice, name: str, limit: float) -> None:
     """One threshold was changed; one that cannot be is refused with the reason."""
-    limits = {**choice.limits, name: float(st.session_state[key])}
+    limits = {**choice.limits, name: limit}
     from analysis.errors import UserError
     from analysis.labels import changed_thresholds
 

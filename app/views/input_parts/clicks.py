@@ -24,9 +24,7 @@ def clickable(chart: alt.Chart, picks: dict[str, Callable[[dict], None]], key: s
 
 def choose(option: str, words: dict[str, str], shown: str) -> None:
     """A row of words of which one is chosen; the link says which."""
-    key = f"input_{option}"
-    st.session_state[key] = shown
     st.segmented_control(
-        option, list(words), key=key, format_func=words.get, required=True, label_visibility="collapsed",
-        on_change=lambda: widgets.select(**{option: st.session_state[key]}),
+        option, list(words), format_func=words.get, required=True, label_visibility="collapsed",
+        **widgets.bound(f"input_{option}", shown, lambda word: widgets.select(**{option: word})),
     )  # fmt: skip

@@ -22,11 +22,10 @@ def details(one: OneInput, labels: list[str]) -> None:
     """
     kind, picked = one.selection.kind, one.picked
     words = {QUERY: "looks at", KEY: "looked at by"}
-    st.session_state["input_kind"] = kind
     st.segmented_control(
-        "For the picked token, show what it", list(words), key="input_kind", format_func=words.get, required=True,
-        on_change=lambda: widgets.select(kind=st.session_state["input_kind"]), label_visibility="collapsed",
-        width="stretch",
+        "For the picked token, show what it", list(words), format_func=words.get, required=True,
+        label_visibility="collapsed", width="stretch",
+        **widgets.bound("input_kind", kind, lambda chosen: widgets.select(kind=chosen)),
     )  # fmt: skip
     weights = one.drawn_weights()
     order = np.argsort(-np.nan_to_num(np.abs(weights), nan=-1), kind="stable")[:LISTED]

@@ -90,9 +90,7 @@ def _pick_input(
     if selection.input not in listed:
         listed = [selection.input, *listed]
     few = f"{len(ids):,} of {n_all:,}" if len(ids) < n_all else f"{n_all:,}"
-    key = "input_pick"
     choices = [_NEW_ONE, *listed] if is_new else listed
-    st.session_state[key] = _NEW_ONE if is_new else selection.input
 
     def name(each: int) -> str:
         if each == _NEW_ONE:
@@ -102,8 +100,8 @@ def _pick_input(
         return f"{number}{score} · {rest}"
 
     st.selectbox(
-        f"Input ({few} in this run; type to search)", choices, key=key, format_func=name,
-        on_change=lambda: None if st.session_state[key] == _NEW_ONE else _go_to(st.session_state[key]),
+        f"Input ({few} in this run; type to search)", choices, format_func=name,
+        **widgets.bound("input_pick", _NEW_ONE if is_new else selection.input, _go_to),
     )  # fmt: skip
 
 
@@ -119,11 +117,11 @@ def _pick_order(selection: Selection, facts: RunFacts) -> None:
             "Inputs by", list(words), said if said in words else "", lambda name: {ORDER: name or None},
             key="input_order", format_func=words.get, help="Scores of the shown head on each input.",
         )  # fmt: skip
-        st.session_state["input_only"] = selection.options.get(ONLY) == "marked"
+        is_only = selection.options.get(ONLY) == "marked"
         st.toggle(
-            "Only inputs with marked tokens", key="input_only",
+            "Only inputs with marked tokens",
             help="Those that the search in the top row finds, or that were picked in another view.",
-            on_change=lambda: widgets.select(**{ONLY: "marked" if st.session_state["input_only"] else None}),
+            **widgets.bound("input_only", is_only, lambda is_on: widgets.select(**{ONLY: "marked" if is_on else None})),
         )  # fmt: skip
 
 
@@ -171,11 +169,10 @@ def _pick_average(selection: Selection, stack: list[Site]) -> None:
     names = [head_name(each.depth, head) for each in stack for head in range(each.n_heads)]
     chosen = [name for name in averaged_with(selection) if name in names]
     with st.popover(f"Mean of {len(chosen) + 1}" if chosen else "Average"):
-        st.session_state["input_with"] = chosen
         st.multiselect(
-            "Average the head with", names, key="input_with", placeholder="no other head",
-            on_change=lambda: widgets.select(**{"with": ",".join(st.session_state["input_with"]) or None}),
+            "Average the head with", names, placeholder="no other head",
             help="Show the plain mean of the attention of these heads and the picked one.",
+            **widgets.bound("input_with", chosen, lambda heads: widgets.select(**{"with": ",".join(heads) or None})),
         )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from app.charts.image_flows import FLOWS
 from app.charts.scales import SCALES
 from app.charts.text_attention import visible_token
 from app.glossary import meaning
+from app.state import Selection
 from app.views.input_parts.one_input import HIDE, PART, PARTS, SCALE, WEIGH, WORDS, OneInput
 
 SMOOTH, FLOW_COUNT = "smooth", "flows"
@@ -48,40 +49,47 @@ def looks_popover(one: OneInput) -> None:
 
 
 def _switch(label: str, name: str, value: str = "1", help: str | None = None) -> None:
-    key = f"input_look_{name}"
-    st.session_state[key] = widgets.current().options.get(name) == value
+    is_on = widgets.current().options.get(name) == value
     st.toggle(
-        label, key=key, help=help, on_change=lambda: widgets.select(**{name: value if st.session_state[key] else None})
-    )
+        label, help=help,
+        **widgets.bound(f"input_look_{name}", is_on, lambda on: widgets.select(**{name: value if on else None})),
+    )  # fmt: skip
 
 
 def _choice(label: str, name: str, words: dict[str, str], chosen: str, help: str | None = None) -> None:
-    key = f"input_look_{name}"
-    st.session_state[key] = chosen
     st.segmented_control(
-        label, list(words), key=key, format_func=words.get, required=True, help=help,
-        on_change=lambda: widgets.select(**{name: st.session_state[key]}),
+        label, list(words), format_func=words.get, required=True, help=help,
+        **widgets.bound(f"input_look_{name}", chosen, lambda word: widgets.select(**{name: word})),
     )  # fmt: skip
 
 
 def _hide(one: OneInput) -> None:
     """All special tokens at once, and any others by name."""
-    said = [word for word in one.selection.options.get(HIDE, "").split(",") if word]
-    special, others = "input_hide_special", "input_hide"
     n = len(one.tokens)
-    st.session_state[special] = "special" in said
-    places = [int(word) for word in said if word.isascii() and word.isdigit() and len(word) < 9 and int(word) < n]
-    st.session_state[others] = list(dict.fromkeys(places))
+    has_special, places = _hidden(one.selection, n)
 
-    def write() -> None:
-        words = ["special"] * st.session_state[special] + [str(place) for place in sorted(st.session_state[others])]
+    def write(has_special: bool, places: list[int]) -> None:
+        words = ["special"] * has_special + [str(place) for place in sorted(places)]
         widgets.select(**{HIDE: ",".join(words) or None})
 
     names = [visible_token(str(text)) for text in one.tokens["text"]]
     n_special = int(one.tokens["is_special"].astype(bool).sum())
-    st.toggle(f"Hide special tokens ({n_special} here)", key=special, on_change=write)
+    st.toggle(
+        f"Hide special tokens ({n_special} here)",
+        **widgets.bound(
+            "input_hide_special", has_special, lambda is_on: write(is_on, _hidden(widgets.current(), n)[1])
+        ),
+    )  # fmt: skip
     st.multiselect(
-        "Hide tokens", range(n), key=others, on_change=write, placeholder="none; type to search",
+        "Hide tokens", range(n), placeholder="none; type to search",
         format_func=lambda place: f"{place} {names[place]}",
         help="Taken away as query and as key; what is left of a row is scaled up to its old sum.",
+        **widgets.bound("input_hide", places, lambda chosen: write(_hidden(widgets.current(), n)[0], chosen)),
     )  # fmt: skip
+
+
+def _hidden(selection: Selection, n: int) -> tuple[bool, list[int]]:
+    """Whether special tokens are hidden, and the positions under `n` that are."""
+    said = selection.options.get(HIDE, "").split(",")
+    places = [int(word) for word in said if word.isascii() and word.isdigit() and len(word) < 9 and int(word) < n]
+    return "special" in said, list(dict.fromkeys(places))

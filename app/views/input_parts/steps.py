@@ -14,8 +14,6 @@ from app.state import Selection
 from app.views.input_parts.one_input import STEP, OneInput, written_tokens
 from app.views.input_parts.sources import Source
 
-_SLIDER = "input_step"
-
 
 def at_step(selection: Selection, source: Source) -> Selection:
     """The selection with the row of the step picked, where the link names a step and no token."""
@@ -32,10 +30,10 @@ def steps(one: OneInput) -> None:
         return
     places = written_places(one.written)
     slider, says = st.columns([1, 1.6], gap="medium", vertical_alignment="center")
-    st.session_state[_SLIDER] = 0 if one.step is None else one.step.number
+    now = 0 if one.step is None else one.step.number
 
-    def move() -> None:
-        step = step_of(str(st.session_state[_SLIDER]), one.written)
+    def move(number: int) -> None:
+        step = step_of(str(number), one.written)
         if step is None:
             widgets.select(**{STEP: None, "at": None})
         else:
@@ -43,8 +41,8 @@ def steps(one: OneInput) -> None:
 
     with slider:
         st.slider(
-            "Step of the writing; 0 is the whole text", 0, len(places), key=_SLIDER, on_change=move,
-            label_visibility="collapsed",
+            "Step of the writing; 0 is the whole text", 0, len(places), label_visibility="collapsed",
+            **widgets.bound("input_step", now, move),
         )  # fmt: skip
     with says, st.container(key="input_step_says"):
         widgets.say(_words(one, len(places)), quiet=True)

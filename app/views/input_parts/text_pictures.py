@@ -96,13 +96,11 @@ def lines(one: OneInput) -> None:
         axis = 0 if len(one.spans[0]) == n else 1
         begin = one.spans[axis].start
 
-        def move() -> None:
-            at = [begin + st.session_state["input_stretch"] if each == axis else first[each] for each in (0, 1)]
+        def move(start: int) -> None:
+            at = [begin + start if each == axis else first[each] for each in (0, 1)]
             widgets.select(at=f"{at[0]}.{at[1]}")
 
-        st.slider(
-            "First token drawn", 0, n - LINE_TOKENS, value=first[axis] - begin, key="input_stretch", on_change=move
-        )
+        st.slider("First token drawn", 0, n - LINE_TOKENS, **widgets.bound("input_stretch", first[axis] - begin, move))
         drawn = sides[axis]
         part = f" Drawn: {one.places[drawn[0]]} to {one.places[drawn[-1]]} of {n:,}; the heat map has all pairs."
     hidden = " ⊘: hidden, a sink." if any(sinks) else ""

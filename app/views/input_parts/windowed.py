@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields
+from functools import partial
 
 import numpy as np
 import streamlit as st
@@ -15,6 +16,7 @@ from app import cache, widgets
 from app.cache.windowed import token_rhythm
 from app.charts.scales import weight_exactly
 from app.charts.windowed import FAI, WAAD, make_rhythm, rhythm_table
+from app.state import Selection
 from app.views.input_parts.clicks import clickable
 from app.views.input_parts.one_input import HIDE, WEIGH, WORDS, OneInput
 from app.views.input_parts.tables import save_csv, show_table
@@ -131,20 +133,31 @@ def _listed(names: list[str]) -> str:
 
 
 def _settings(one: OneInput) -> None:
-    said = one.selection.options.get(RHYTHM, "")
-    try:
-        windows = windows_of(said)
-    except UserError:
-        windows = PUBLISHED
+    windows = _windows(one.selection)
     with st.popover("Settings · changed" if windows != PUBLISHED else "Settings", width="stretch"):
         for each in fields(Windows):
             label, least, most = _SETTINGS[each.name]
-            value = getattr(windows, each.name)
-            st.session_state[f"input_rhythm_{each.name}"] = round(value * 100) if each.name == "share" else value
-            st.number_input(label, least, most, key=f"input_rhythm_{each.name}", on_change=_choose)
+            st.number_input(
+                label, least, most,
+                **widgets.bound(f"input_rhythm_{each.name}", _shown(windows, each.name), partial(_choose, each.name)),
+            )  # fmt: skip
 
 
-def _choose() -> None:
-    said = ".".join(str(int(st.session_state[f"input_rhythm_{each.name}"])) for each in fields(Windows))
-    published = "30.10.10.50.0"
-    widgets.select(**{RHYTHM: None if said == published else said})
+def _windows(selection: Selection) -> Windows:
+    try:
+        return windows_of(selection.options.get(RHYTHM, ""))
+    except UserError:
+        return PUBLISHED
+
+
+def _shown(windows: Windows, name: str) -> int:
+    """One setting as the page and the link say it: the share in percent."""
+    value = getattr(windows, name)
+    return round(value * 100) if name == "share" else int(value)
+
+
+def _choose(name: str, value: int) -> None:
+    windows = _windows(widgets.current())
+    said = [value if each.name == name else _shown(windows, each.name) for each in fields(Windows)]
+    is_published = said == [_shown(PUBLISHED, each.name) for each in fields(Windows)]
+    widgets.select(**{RHYTHM: None if is_published else ".".join(map(str, said))})

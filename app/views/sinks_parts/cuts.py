@@ -173,7 +173,6 @@ def _begin(request: CutRequest) -> None:
 
 
 def _choose(choice: Choice) -> None:
-    options = choice.selection.options
     sinks, heads, mode, by = st.columns([1.3, 1, 1.2, 0.8], vertical_alignment="bottom", gap="small")
     known = _sinks_known(choice)
     with sinks:
@@ -187,10 +186,12 @@ def _choose(choice: Choice) -> None:
         widgets.pick("Sinks", list(MODES), choice.selection.option(CUT_MODE, MODES), lambda value: {CUT_MODE: value},
                      key="sinks_cut_mode", format_func=MODES.get)  # fmt: skip
     with by:
-        st.session_state["sinks_cut_by"] = options.get(CUT_BY) == "layer"
+        by_layer = choice.selection.options.get(CUT_BY) == "layer"
         st.toggle(
-            "Layer by layer", key="sinks_cut_by", help="Cut in one layer at a time: which layer needs its sinks.",
-            on_change=lambda: widgets.select(**{CUT_BY: "layer" if st.session_state["sinks_cut_by"] else None}),
+            "Layer by layer", help="Cut in one layer at a time: which layer needs its sinks.",
+            **widgets.bound(
+                "sinks_cut_by", by_layer, lambda is_on: widgets.select(**{CUT_BY: "layer" if is_on else None})
+            ),
         )  # fmt: skip
 
 

@@ -52,17 +52,17 @@ def _choose(choice: Choice) -> None:
     now = choice.mark.word if choice.mark is not None else NOTHING
     if now not in options:
         options.insert(1, now)
-    key = "sinks_mark"
-    st.session_state[key] = now
 
-    def chosen() -> None:
-        word = st.session_state[key]
+    def chosen(word: str) -> None:
         if word == NOTHING:
             widgets.select(head=None, **{MARK: None})
-        elif word != now:
+        else:
             pick(Mark(*word.split(":", 1)))
 
-    st.selectbox("Evidence for", options, key=key, format_func=lambda word: _mark_title(choice, word), on_change=chosen)
+    st.selectbox(
+        "Evidence for", options, format_func=lambda word: _mark_title(choice, word),
+        **widgets.bound("sinks_mark", now, chosen),
+    )  # fmt: skip
 
 
 def marks_of(choice: Choice) -> list[str]:
@@ -206,16 +206,16 @@ def _heads(choice: Choice, found: Evidence) -> None:
         return
     st.caption(f"Most in ({found.heads_are}):")
     names = {f"{head.site}:{head.head}": head for head in found.heads}
-    key = "sinks_heads"
-    st.session_state[key] = None
 
-    def chosen() -> None:
-        head = names.get(st.session_state[key])
-        if head is not None:
-            widgets.select(site=head.site, head=head.head, **{MARK: None})
+    def chosen(word: str | None) -> None:
+        if word is not None:
+            widgets.select(site=names[word].site, head=names[word].head, **{MARK: None})
 
-    st.pills("Heads that look most", list(names), key=key, label_visibility="collapsed", on_change=chosen,
-             format_func=lambda word: f"{names[word].name} {names[word].value:.2f}")  # fmt: skip
+    st.pills(
+        "Heads that look most", list(names), label_visibility="collapsed",
+        format_func=lambda word: f"{names[word].name} {names[word].value:.2f}",
+        **widgets.bound("sinks_heads", None, chosen),
+    )  # fmt: skip
 
 
 def _told(choice: Choice, found: Evidence) -> list[Example]:

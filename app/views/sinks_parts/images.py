@@ -90,11 +90,9 @@ def _draw(chart, shown: int) -> None:
 
 
 def _slide(layer: int, n_layers: int) -> None:
-    key = "sinks_layer"
-    st.session_state[key] = layer
     if n_layers > 1:
-        st.slider("Layer", 0, n_layers - 1, key=key, width=260,
-                  on_change=lambda: widgets.select(**{LAYER: str(st.session_state[key])}))  # fmt: skip
+        st.slider("Layer", 0, n_layers - 1, width=260,
+                  **widgets.bound("sinks_layer", layer, lambda at: widgets.select(**{LAYER: str(at)})))  # fmt: skip
 
 
 def _thresholds(choice: Choice) -> None:

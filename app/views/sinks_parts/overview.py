@@ -104,11 +104,10 @@ def top_rows(choice: Choice, group: str) -> pd.DataFrame:
 
 
 def _choose_group(choice: Choice) -> None:
-    known, key = groups(choice.run, choice.table_rule, choice.stack), "sinks_group"
-    st.session_state[key] = choice.group
+    known = groups(choice.run, choice.table_rule, choice.stack)
     st.segmented_control(
-        "Tokens by", list(known), key=key, format_func=known.get, required=True, label_visibility="collapsed",
-        on_change=lambda: widgets.select(**{GROUP: st.session_state[key], MARK: None}),
+        "Tokens by", list(known), format_func=known.get, required=True, label_visibility="collapsed",
+        **widgets.bound("sinks_group", choice.group, lambda group: widgets.select(**{GROUP: group, MARK: None})),
     )  # fmt: skip
 
 

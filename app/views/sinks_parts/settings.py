@@ -80,21 +80,18 @@ def _states(choice: Choice) -> None:
 
 
 def _number(name: str, label: str, now: float, step: float, how: str, explains: str) -> None:
-    limit, key = LIMITS[name], f"sinks_set_{name}"
+    limit = LIMITS[name]
     kind = int if limit.is_whole else float
-    st.session_state[key] = kind(now)
     st.number_input(
-        label, kind(limit.low), kind(limit.high), key=key, step=kind(step), format=how, help=explains,
-        on_change=lambda: widgets.select(**{name: f"{st.session_state[key]:g}"}),
+        label, kind(limit.low), kind(limit.high), step=kind(step), format=how, help=explains,
+        **widgets.bound(f"sinks_set_{name}", kind(now), lambda value: widgets.select(**{name: f"{value:g}"})),
     )  # fmt: skip
 
 
 def _own(now: str) -> None:
-    key = "sinks_set_own"
-    st.session_state[key] = now if now in OWN_WORDS else ""
-    st.selectbox(
-        "A token's own query counts", list(OWN_WORDS), key=key, format_func=OWN_WORDS.get,
-        on_change=lambda: widgets.select(**{OWN: st.session_state[key] or None}),
+    widgets.pick(
+        "A token's own query counts", list(OWN_WORDS), now if now in OWN_WORDS else "",
+        lambda word: {OWN: word or None}, key="sinks_set_own", format_func=OWN_WORDS.get,
         help=f"The published score counts it ({_GU}), so the tables do; to find sinks it is left out, for a token that "
         "only looks at itself is no sink.",
     )  # fmt: skip
