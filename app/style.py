@@ -144,7 +144,8 @@ html {
       flex-wrap: wrap;
       > [data-testid="stColumn"] { flex: 1 0 auto; width: auto; min-width: 130px; &:first-child { flex: 1 0 100%; } }
     }
-    .st-key-heads_top [data-testid="stHorizontalBlock"]:has([class*="st-key-heads_across"]):has([class*="st-key-heads_measure"]),
+    .st-key-heads_top
+      [data-testid="stHorizontalBlock"]:has([class*="st-key-heads_across"]):has([class*="st-key-heads_measure"]),
     [data-testid="stHorizontalBlock"]:has(.st-key-heads_trend) {
       flex-direction: column;
       > [data-testid="stColumn"] { width: 100%; flex: none; }

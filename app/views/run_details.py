@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
+from analysis.provenance import certificate_sentences, made_by
 from app import cache, widgets
-from app.charts.certificate import certificate_sentences, certificate_table, left_out, made_by
+from app.charts.certificate import certificate_table, left_out
 
 
 def render_details(run_id: str) -> None:

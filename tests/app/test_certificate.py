@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from app.charts.certificate import certificate_sentences, certificate_table, left_out, made_by
+from analysis.provenance import certificate_sentences, made_by
+from app.charts.certificate import certificate_table, left_out
 from app.charts.fidelity import sample_note
 
 SITE = {"label": "text.dec.self.0", "attention_max_abs_diff": 3e-7, "recomputed_max_abs_diff": 4e-3}
