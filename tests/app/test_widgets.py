@@ -1,4 +1,4 @@
-"""What a widget writes to the address, and what it does not: values that a slow browser sends late are nobody's pick."""
+"""What a widget writes to the address, and what it does not: values that a slow browser sends late are no picks."""
 
 from __future__ import annotations
 
