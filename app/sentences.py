@@ -7,17 +7,11 @@ from html import escape
 
 import streamlit as st
 
-from analysis.types import STAGE
+from app.charts.words import stack_title
 from app.glossary import find_terms
 from app.palette import VIRIDIS
 
-_STACK_WORDS = {
-    "enc": "encoder",
-    "dec": "decoder",
-    "self": "self-attention",
-    "cross": "cross-attention",
-    "implicit": "implicit attention",
-}
+__all__ = ["plain", "ramp_legend", "say", "say_notes", "say_problem", "stack_title", "with_terms"]
 
 
 def say(text: str, *, quiet: bool = False) -> None:
@@ -54,13 +48,6 @@ def say_notes(notes: Sequence[str]) -> None:
     """What of a link could not be followed."""
     if notes:
         st.warning("  \n".join(plain(note) for note in notes), icon=":material/link_off:")
-
-
-def stack_title(stack: str) -> str:
-    """``text.dec.self`` as a reader says it: Text decoder, self-attention."""
-    modality, *middle, role = stack.split(".")
-    middle = " ".join(_STACK_WORDS.get(word, word.replace("stage", STAGE)) for word in middle)
-    return f"{modality.capitalize()} {middle}, {_STACK_WORDS.get(role, role)}"
 
 
 def ramp_legend(title: str, unit: str, low: float, high: float) -> None:

@@ -20,6 +20,7 @@ from analysis.errors import UnknownName
 from analysis.store.run import Run, list_runs, open_run, runs_dir
 from analysis.types import KEY, QUERY
 from app.cache import spelled, two_texts, whole
+from app.charts.head_measures import measure_words
 from app.charts.head_table import head_table
 from app.map_request import kind_of, without_sinks
 from app.state import RunFacts
@@ -224,12 +225,8 @@ def _sprite(run_id: str, folder: str, stamp: str, map_name: str, stack: str) -> 
 
 @st.cache_data(max_entries=1, show_spinner=False)
 def metrics() -> dict[str, dict[str, str]]:
-    """Title, unit and meaning of every head metric and measure of importance, for the page's words."""
-    from analysis.metrics import METRICS
-    from analysis.metrics.importance_measures import every_variant
-
-    known = {**METRICS, **every_variant()}
-    return {name: {"title": m.title, "unit": m.unit, "high": m.high} for name, m in known.items()}
+    """`app.charts.head_measures.measure_words`."""
+    return measure_words()
 
 
 @st.cache_data(max_entries=1, show_spinner=False)

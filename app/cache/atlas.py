@@ -19,19 +19,13 @@ from app.charts.atlas_sprite import (
     marked_palette,
     sprite_png,
 )
-from app.charts.colouring import Colouring, by_column, by_cycle, by_kind
-from app.state import KIND_COLOUR, cycle_of
+from app.charts.colouring import Colouring, colouring_of
+from app.state import KIND_COLOUR
 
 
 def colouring(run_id: str, colour: str) -> Colouring:
     """The colours that the left column asks for: the same in every head."""
-    tokens = cache.tokens(run_id)
-    if colour == KIND_COLOUR:
-        return by_kind(len(tokens))
-    if (cycle := cycle_of(colour)) is not None:
-        return by_cycle(tokens["position"], cycle, colour)
-    info = cache.run(run_id).token_columns()[colour]
-    return by_column(tokens[colour], info.kind, colour.replace("_", " "), info.unit, info.description, name=colour)
+    return colouring_of(cache.tokens(run_id), cache.run(run_id).token_columns(), colour)
 
 
 def thumbnails(run_id: str, map_name: str, stack: str, colour: str) -> tuple[bytes, int]:

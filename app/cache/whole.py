@@ -10,6 +10,9 @@ import numpy as np
 
 from analysis.store.reading import Reader
 from analysis.types import QUERY, Site
+from app.charts.shown import block_in
+
+__all__ = ["block_in", "matrix", "rows"]
 
 
 def matrix(run: Reader, site: Site | str, input_id: int, block: np.ndarray) -> np.ndarray:
@@ -18,15 +21,6 @@ def matrix(run: Reader, site: Site | str, input_id: int, block: np.ndarray) -> n
         return block
     places = run.query_positions(site, input_id), run.key_positions(site, input_id)
     return block_in(run.lengths_of("", [input_id])[input_id], *places, block)
-
-
-def block_in(n_tokens: int, queries: np.ndarray, keys: np.ndarray, block: np.ndarray) -> np.ndarray:
-    """A block among `n_tokens` queries and keys, at these rows and columns."""
-    if len(queries) == len(keys) == n_tokens:
-        return block
-    whole = np.zeros((*block.shape[:-2], n_tokens, n_tokens), dtype=block.dtype)
-    whole[..., queries[:, None], keys] = block
-    return whole
 
 
 def rows(run: Reader, site: Site | str, kind: str, values: np.ndarray) -> np.ndarray:

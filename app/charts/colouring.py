@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
 from app.palette import KEY, OKABE_ITO, QUERY, QUIET, TWILIGHT, VIRIDIS
+from app.state import KIND_COLOUR, cycle_of
+
+if TYPE_CHECKING:
+    from analysis.store.tables import ColumnInfo
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,22 @@ def _span(words: str) -> tuple[float, float]:
 
 def _filter(word: str | None, name: str) -> str:
     return word.removeprefix(f"{name}:") if word and word.startswith(f"{name}:") else ""
+
+
+def colouring_of(tokens: pd.DataFrame, columns: Mapping[str, ColumnInfo], colour: str) -> Colouring:
+    """The colours of all tokens that a word of the link asks for.
+
+    Args:
+        tokens: The token table.
+        columns: What its columns mean.
+        colour: `KIND_COLOUR`, ``position_mod_8``, or a name of `columns`.
+    """
+    if colour == KIND_COLOUR:
+        return by_kind(len(tokens))
+    if (cycle := cycle_of(colour)) is not None:
+        return by_cycle(tokens["position"], cycle, colour)
+    info = columns[colour]
+    return by_column(tokens[colour], info.kind, colour.replace("_", " "), info.unit, info.description, name=colour)
 
 
 def by_kind(n_tokens: int) -> Colouring:

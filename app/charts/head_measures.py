@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.metrics import METRICS
+from analysis.metrics.importance_measures import every_variant
 from analysis.types import Site, head_name
 
 FAMILIES = {
@@ -35,6 +36,12 @@ TELLING = (
     "duplicate_token_two_sided",
 )  # fmt: skip
 """Mean weights on few keys, which name what a head does where they are high; shares of half the keys do not."""
+
+
+def measure_words() -> dict[str, dict[str, str]]:
+    """Title, unit and meaning of every head metric and measure of importance, by name."""
+    known = {**METRICS, **every_variant()}
+    return {name: {"title": m.title, "unit": m.unit, "high": m.high} for name, m in known.items()}
 
 
 def family_of(metric: str) -> str:

@@ -33,4 +33,5 @@ def share_colour(scale: ColourScale, title: str) -> alt.Color:
         values=places,
         labelExpr=f"[{words}][round(datum.value * {N_TICKS - 1})]",
     )
-    return alt.Color("share:Q", scale=alt.Scale(scheme="viridis", domain=[0, 1]), legend=legend)
+    ramp = {"range": list(scale.ramp)} if scale.is_signed else {"scheme": "viridis"}
+    return alt.Color("share:Q", scale=alt.Scale(**ramp, domain=[0, 1]), legend=legend)

@@ -120,6 +120,15 @@ def show_attention(
     return Shown(weights, allowed, unit_of, kept[starts], kept[ends], mass, n_emptied, sinks)
 
 
+def block_in(n_tokens: int, queries: np.ndarray, keys: np.ndarray, block: np.ndarray) -> np.ndarray:
+    """A block among `n_tokens` queries and keys, at these rows and columns; 0 or False elsewhere."""
+    if len(queries) == len(keys) == n_tokens:
+        return block
+    whole = np.zeros((*block.shape[:-2], n_tokens, n_tokens), dtype=block.dtype)
+    whole[..., queries[:, None], keys] = block
+    return whole
+
+
 def each_alone(n_tokens: int) -> Int[np.ndarray, " token"]:
     """Groups of one token."""
     return np.arange(n_tokens)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import altair as alt
 import numpy as np
 import pandas as pd
@@ -50,7 +52,9 @@ def layer_table(
     return pd.DataFrame({**table, "null": even.mean(axis=1), "n": share.shape[1]})
 
 
-def make_layers(table: pd.DataFrame, threshold: float, picked: int | None, n_layers: int | None = None) -> alt.Chart:
+def make_layers(
+    table: pd.DataFrame, threshold: float, picked: int | None, n_layers: int | None = None, *, alone: bool = False
+) -> alt.Chart:
     """Two lines with their intervals, the null dashed and the threshold dotted; a click anywhere picks the layer.
 
     Args:
@@ -58,10 +62,12 @@ def make_layers(table: pd.DataFrame, threshold: float, picked: int | None, n_lay
         threshold: From which a token is a sink.
         picked: The layer in hand.
         n_layers: Of the axis, where it is to be the same as another's.
+        alone: It stands without the page round it: axes are named and the legend is part of it.
     """
-    x = layer_axis(n_layers or len(table))
-    y = alt.Y("value:Q", title=None, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(values=[0, 0.5, 1], **GRID))
-    colour = alt.Color("what:N", scale=alt.Scale(domain=list(COLOURS), range=list(COLOURS.values())), legend=None)
+    x = layer_axis(n_layers or len(table), alone)
+    axis = alt.Axis(values=[0, 0.5, 1], **GRID)
+    y = alt.Y("value:Q", title="share, 0 to 1" if alone else None, scale=alt.Scale(domain=[0, 1]), axis=axis)
+    colour = _colour("what:N", COLOURS, alone)
     lines = pd.concat([
         pd.DataFrame({"layer": table["layer"], "value": table[name], "what": what, "low": table.get(f"{name}_low"),
                       "high": table.get(f"{name}_high")})
@@ -114,7 +120,7 @@ def group_table(
 
 
 def make_groups(
-    table: pd.DataFrame, picked: int | None, what: str, *, log: bool = True, behind: bool = False
+    table: pd.DataFrame, picked: int | None, what: str, *, log: bool = True, behind: bool = False, alone: bool = False
 ) -> alt.Chart:
     """A line a kind of token with its quartiles; a click picks the layer.
 
@@ -123,16 +129,18 @@ def make_groups(
         what: The figure, as in ``norm of the residual state``.
         log: A logarithmic scale.
         behind: The last row stands for the state behind all layers, which cannot be picked.
+        alone: It stands without the page round it: axes are named and the legend is part of it.
     """
     n_rows = int(table["layer"].max()) + 1
-    x = layer_axis(n_rows)
+    x = layer_axis(n_rows, alone)
     scale = alt.Scale(type="log", zero=False, nice=False, domain=_domain(table)) if log else alt.Scale(zero=False)
     ticks = dict(values=_ticks(table)) if log else dict(tickCount=4)
-    y = alt.Y("median:Q", title=None, axis=alt.Axis(format=".3~r", **ticks, **GRID), scale=scale)
-    colour = alt.Color("tokens:N", scale=alt.Scale(domain=list(OF_TOKENS), range=list(OF_TOKENS.values())), legend=None)
+    axis = alt.Axis(format=".3~r", **ticks, **GRID)
+    y = alt.Y("median:Q", title=f"{what}, median" if alone else None, axis=axis, scale=scale)
+    names = [name for name in OF_TOKENS if (table["tokens"] == name).any()]
+    colour = _colour("tokens:N", {name: OF_TOKENS[name] for name in names}, alone)
     base = alt.Chart(table).encode(x=x, color=colour)
     wide = table.pivot(index="layer", columns="tokens", values="median").reset_index()
-    names = [name for name in OF_TOKENS if name in wide]
     tips = [alt.Tooltip("layer:Q", title="in front of layer" if behind else "layer")]
     tips += [alt.Tooltip(f"{name}:Q", title=f"{name}, median", format=".3~r") for name in names]
     said = "; ".join(f"{name} {' '.join(weight_words(value) for value in wide[name])}" for name in names)
@@ -144,11 +152,11 @@ def make_groups(
     )  # fmt: skip
 
 
-def layer_axis(n_layers: int) -> alt.X:
-    """Layers from 0, whole numbers only, a little room at both ends."""
+def layer_axis(n_layers: int, alone: bool = False) -> alt.X:
+    """Layers from 0, whole numbers only, a little room at both ends; named where the chart stands `alone`."""
     step = -(-n_layers // 12)
     return alt.X(
-        "layer:Q", title=None, scale=alt.Scale(domain=[-0.5, n_layers - 0.5], nice=False),
+        "layer:Q", title="layer" if alone else None, scale=alt.Scale(domain=[-0.5, n_layers - 0.5], nice=False),
         axis=alt.Axis(values=list(range(0, n_layers, step)), format="d", grid=False, **AXIS),
     )  # fmt: skip
 
@@ -163,7 +171,7 @@ def finish(
         last: Layers from this one on cannot be picked.
     """
     rule = alt.Chart(pd.DataFrame({"layer": [] if picked is None else [picked]}, dtype=float))
-    marked = rule.mark_rule(color=SELECTED, strokeWidth=2, opacity=0.9).encode(x=x)
+    marked = rule.mark_rule(color=SELECTED, strokeWidth=2, opacity=0.9, aria=False).encode(x=x)
     highest = "datum.layer" if last is None else f"min(datum.layer, {last - 1})"
     over = told.transform_calculate(left="datum.layer - 0.5", right="datum.layer + 0.5", pick=highest)
     bars = over.mark_rect(opacity=0, cursor="pointer", tooltip=True).encode(
@@ -171,6 +179,11 @@ def finish(
     )  # fmt: skip
     bars = bars.add_params(alt.selection_point(name=LAYER, fields=["pick"], on="click", empty=False))
     return alt.layer(marked, *layers, bars).properties(height=HIGH, description=said, padding=PADDING)
+
+
+def _colour(field: str, colours: Mapping[str, str], alone: bool) -> alt.Color:
+    legend = alt.Legend(title=None, orient="top", labelFontSize=12, labelLimit=260) if alone else None
+    return alt.Color(field, scale=alt.Scale(domain=list(colours), range=list(colours.values())), legend=legend)
 
 
 def _threshold(threshold: float, y: alt.Y) -> list[alt.Chart]:

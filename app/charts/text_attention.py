@@ -152,7 +152,8 @@ def describe_attention(table: pd.DataFrame, labels: list[str], picked: int | Non
     return f"{what}, {len(labels)} tokens or words. Strongest{whose}: {'; '.join(words) or 'none'}."
 
 
-def _tooltip() -> list[alt.Tooltip]:
+def pair_tips() -> list[alt.Tooltip]:
+    """What a pair of `attention_table` says under the pointer."""
     return [
         alt.Tooltip("query_token:N", title="query"),
         alt.Tooltip("query_at:N", title="query position"),
@@ -181,7 +182,7 @@ def _lines(table: pd.DataFrame, y_scale: alt.Scale, picked: int | None, kind: st
             opacity=alt.condition(shown, alt.Opacity("weight:Q", scale=shade, legend=None), alt.value(0.04)),
             strokeWidth=alt.StrokeWidth("weight:Q", scale=alt.Scale(domain=[0, most], range=[0.8, 5]), legend=None),
             color=alt.value(QUERY if kind == "query" else KEY),
-            tooltip=_tooltip(),
+            tooltip=pair_tips(),
         )
     )
 
