@@ -4,14 +4,32 @@
 inside and ends it with status 1.
 """
 
+import re
+
+_QUOTED_PATH = re.compile(r"""(["'`])(?:[A-Za-z]:)?[/\\](?:[^"'`\n]*[/\\])?([^"'`/\\\n]*)[/\\]?\1""")
+_BARE_PATH = re.compile(r"(?<![\w.:/\\~<>-])(?:[A-Za-z]:)?[/\\](?:[^\s\"'`,;:()/\\]+[/\\])+([^\s\"'`,;:()/\\]+)[/\\]?")
+
 
 def first_line(error: BaseException, most: int = 300) -> str:
-    """What an error of a library says, short enough to stand in a sentence: its first line, else its kind.
+    """What an error of a library says, short enough to stand in a sentence: its first line, else its kind; without the
+    folders of this machine.
 
     Args:
         most: Letters at most.
     """
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:most]
+    return without_folders((str(error).strip().splitlines() or [type(error).__name__])[0])[:most]
+
+
+def without_folders(text: str) -> str:
+    """A sentence in which of every absolute path its last part is left: where files lie on this machine is nobody's
+    business who reads a page or an export. Web addresses and relative paths stay."""
+    return _BARE_PATH.sub(r"\1", _QUOTED_PATH.sub(r"\1\2\1", text))
+
+
+def printable(name: str) -> str:
+    """A name that others chose without control characters, which could rewrite the reader's terminal, and without
+    bytes that were no text, which no table holds."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in name)
 
 
 class UserError(Exception):

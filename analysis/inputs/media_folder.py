@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis.errors import printable
 from analysis.inputs.media_files import path_inside
 from analysis.inputs.records import AUDIO, VISION, ImageSource, Skipped, SoundSource, Unreadable
-from analysis.inputs.rows import printable
 
 IMAGE_ENDINGS = frozenset(
     """.png .jpg .jpeg .jpe .jfif .webp .bmp .dib .gif .tif .tiff

@@ -5,16 +5,28 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import re
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 
-from analysis.errors import InputError
+from analysis.errors import InputError, printable
 from analysis.inputs.image_files import check_image
 from analysis.inputs.media_files import path_inside, read_bytes, read_file
 from analysis.inputs.media_folder import list_media, media_of
-from analysis.inputs.records import AUDIO, TEXT, VISION, ImageSource, RawData, Skipped, SoundSource, Unreadable
-from analysis.inputs.rows import MAX_CHARACTERS, Row, Table, clean, open_table, printable
+from analysis.inputs.records import (
+    AUDIO,
+    TEXT,
+    VISION,
+    ImageSource,
+    RawData,
+    Row,
+    Skipped,
+    SoundSource,
+    Table,
+    Unreadable,
+)  # fmt: skip
+from analysis.inputs.rows import MAX_CHARACTERS, clean, open_table
 from analysis.inputs.sound_files import open_sound
 from analysis.inputs.user_columns import make_user_columns
 
@@ -25,6 +37,7 @@ _COLUMN_OF = {TEXT: "text", AUDIO: "audio", VISION: "image"}
 _PLURAL = {VISION: "images", AUDIO: "sounds"}
 _ONE = {VISION: "an image", AUDIO: "a sound"}
 _PEEKED_ROWS = 1_000
+_OBJECT = re.compile(r"[0-9]{1,9}")
 
 
 def read_data(
@@ -69,11 +82,11 @@ def _locate(data: str | PathLike[str]) -> tuple[str, Path]:
     try:
         path = Path(text).expanduser()
         if path.is_dir():
-            return path.resolve().name or "folder", path
+            return printable(path.resolve().name) or "folder", path
         if path.is_file():
             if path.stat().st_size == 0:
-                raise InputError(f"{path.name} is empty; give a file with at least one input.")
-            return path.name, path
+                raise InputError(f"{printable(path.name)} is empty; give a file with at least one input.")
+            return printable(path.name), path
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(f"{text[:200]!r} is not a path that can be opened.") from error
     bundled = ", ".join(BUNDLED_DATA)
@@ -205,7 +218,7 @@ def _image_cell(folder: Path, row_name: str, value: object, mask: object, mask_l
     """An image path, or bytes as data sets in Parquet hold them (plain, or in a struct of bytes and path)."""
     details = dict(_mask_cell(folder, mask), mask_names=_mask_names(mask_labels))
     if isinstance(value, dict) and value.get("bytes"):
-        return ImageSource(printable(str(value.get("path") or row_name)), content=value["bytes"], **details)
+        return ImageSource(printable(str(value.get("path") or row_name)), content=_bytes(value, "image"), **details)
     if isinstance(value, dict):
         value = value.get("path")
     if isinstance(value, bytes):
@@ -218,7 +231,7 @@ def _image_cell(folder: Path, row_name: str, value: object, mask: object, mask_l
 def _sound_cell(folder: Path, row_name: str, value: object) -> SoundSource:
     """A path of a sound, or bytes as data sets in Parquet hold them."""
     if isinstance(value, dict) and value.get("bytes"):
-        return SoundSource(printable(str(value.get("path") or row_name)), content=value["bytes"])
+        return SoundSource(printable(str(value.get("path") or row_name)), content=_bytes(value, "sound"))
     if isinstance(value, dict):
         value = value.get("path")
     if isinstance(value, bytes):
@@ -226,6 +239,12 @@ def _sound_cell(folder: Path, row_name: str, value: object) -> SoundSource:
     if not isinstance(value, str):
         raise Unreadable(f"the sound is a {type(value).__name__}, not a path")
     return SoundSource(printable(value.strip()), path_inside(folder, value.strip()))
+
+
+def _bytes(value: dict, what: str) -> bytes:
+    if not isinstance(value["bytes"], bytes):
+        raise Unreadable(f"the bytes of the {what} are a {type(value['bytes']).__name__}: only Parquet can hold bytes")
+    return value["bytes"]
 
 
 def _mask_cell(folder: Path, mask: object) -> dict:
@@ -242,10 +261,10 @@ def _mask_names(labels: object) -> dict[int, str]:
     if isinstance(labels, str):
         try:
             labels = json.loads(labels)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
     if isinstance(labels, dict):
-        return {int(number): str(name) for number, name in labels.items() if str(number).isdigit()}
+        return {int(number): str(name) for number, name in labels.items() if _OBJECT.fullmatch(str(number))}
     return {number: str(name) for number, name in enumerate(labels)} if isinstance(labels, list) else {}
 
 

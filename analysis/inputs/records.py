@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -38,6 +38,24 @@ class Skipped(NamedTuple):
 
     name: str
     reason: str
+
+
+Row = tuple[str, dict]
+
+
+@dataclass
+class Table:
+    """A file being read.
+
+    Attributes:
+        columns: Names found so far, as the file spells them; None when rows may each have their own (JSON lines).
+        rows: (row name, cells) in file order; read once.
+        skipped: Filled while `rows` is read.
+    """
+
+    columns: list[str] | None
+    rows: Iterator[Row]
+    skipped: list[Skipped] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,17 +6,20 @@ import csv
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 from analysis.errors import InputError
-from analysis.inputs.records import Skipped
+from analysis.inputs.parquet_rows import read_parquet
+from analysis.inputs.records import Row, Skipped, Table
 
 MAX_CHARACTERS = 1_000_000
 """Longest cell that is read, in characters. A model reads thousands; more is a file without line ends."""
 
 MAX_ROW_CHARACTERS = 8 * MAX_CHARACTERS
+
+MAX_NAMES = 10_000
+"""Columns that a header may name; a line of a million commas is no header."""
 
 _FOREIGN_STARTS = {
     b"PK\x03\x04": "a zip archive or an Excel workbook",
@@ -28,23 +31,6 @@ _FOREIGN_STARTS = {
     b"\xff\xd8\xff": "a JPEG image",
 }
 _SURROGATE = re.compile("[\ud800-\udfff]")
-
-Row = tuple[str, dict]
-
-
-@dataclass
-class Table:
-    """A file being read.
-
-    Attributes:
-        columns: Names found so far, as the file spells them; None when rows may each have their own (JSON lines).
-        rows: (row name, cells) in file order; read once.
-        skipped: Filled while `rows` is read.
-    """
-
-    columns: list[str] | None
-    rows: Iterator[Row]
-    skipped: list[Skipped] = field(default_factory=list)
 
 
 def open_table(path: Path) -> Table:
@@ -74,11 +60,6 @@ def clean(text: str) -> tuple[str, bool]:
         return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"), True
     except UnicodeEncodeError:
         return _SURROGATE.sub("\ufffd", text), True
-
-
-def printable(name: str) -> str:
-    """A name from the data without control characters, which could rewrite the reader's terminal."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in name)
 
 
 def _open_text(path: Path, newline: str | None) -> IO[str]:
@@ -125,16 +106,23 @@ def _read_txt(path: Path) -> Table:
 
 
 def _read_delimited(path: Path) -> Table:
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_ROW_CHARACTERS))
     with _open_text(path, "") as file:
         header_line = file.readline(MAX_ROW_CHARACTERS)
     delimiter = "\t" if path.suffix.lower() == ".tsv" else _find_delimiter(header_line)
     table = Table([], iter(()))
-    csv.field_size_limit(max(csv.field_size_limit(), MAX_ROW_CHARACTERS))
     file = _open_text(path, "")
     lines = _lines(file, table.skipped, MAX_ROW_CHARACTERS)
     quoting = csv.QUOTE_NONE if delimiter == "\t" and not _quotes_balance(path) else csv.QUOTE_MINIMAL
     reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
-    table.columns = _unique_names(_next_cells(reader, table.skipped) or [])
+    names = _next_cells(reader, table.skipped) or []
+    if len(names) > MAX_NAMES:
+        file.close()
+        raise InputError(
+            f"{path.name} has {len(names):,} columns in its first row; at most {MAX_NAMES:,} are read: keep those that "
+            "are needed."
+        )
+    table.columns = _unique_names(names)
     table.rows = _delimited_rows(file, reader, table)
     return table
 
@@ -188,13 +176,16 @@ def _find_delimiter(header: str) -> str:
 
 def _unique_names(names: list[str]) -> list[str]:
     """Header cells as usable names: empty ones numbered, repeated ones given a number."""
-    unique: list[str] = []
+    unique: dict[str, None] = {}
+    next_number: dict[str, int] = {}
     for index, raw in enumerate(names, start=1):
-        name, count = clean(raw)[0].strip() or f"column_{index}", 2
+        cleaned = clean(raw)[0].strip()
+        stem, name = cleaned or "column", cleaned or f"column_{index}"
         while name in unique:
-            name, count = f"{clean(raw)[0].strip() or 'column'}_{count}", count + 1
-        unique.append(name)
-    return unique
+            next_number[stem] = next_number.get(stem, 1) + 1
+            name = f"{stem}_{next_number[stem]}"
+        unique[name] = None
+    return list(unique)
 
 
 def _read_jsonl(path: Path) -> Table:
@@ -219,33 +210,11 @@ def _read_jsonl(path: Path) -> Table:
     return table
 
 
-def _read_parquet(path: Path) -> Table:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        file = pyarrow.parquet.ParquetFile(path)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise InputError(f"{path.name} is not a Parquet file that can be read ({str(error)[:120]}).") from error
-
-    def rows() -> Iterator[Row]:
-        number = 0
-        try:
-            for batch in file.iter_batches(batch_size=256):
-                for cells in batch.to_pylist():
-                    number += 1
-                    yield f"row {number}", cells
-        except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{path.name} is damaged after row {number:,} ({str(error)[:120]}).") from error
-
-    return Table(list(file.schema_arrow.names), rows())
-
-
 _READERS: dict[str, Callable[[Path], Table]] = {
     ".txt": _read_txt,
     ".csv": _read_delimited,
     ".tsv": _read_delimited,
     ".jsonl": _read_jsonl,
     ".ndjson": _read_jsonl,
-    ".parquet": _read_parquet,
+    ".parquet": read_parquet,
 }

@@ -14,7 +14,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Float32, Int
 
 from analysis.attention import shares_of
-from analysis.errors import InputError, ModelError, RunError, UnknownName, UserError
+from analysis.errors import InputError, ModelError, RunError, UnknownName, UserError, printable
 
 if TYPE_CHECKING:
     from analysis.inputs import ImageSource, Inputs, RawData
@@ -279,7 +279,6 @@ def _raw_image(image: bytes | str | Path) -> RawData:
 
 def _source(image: bytes | str | Path) -> ImageSource:
     from analysis.inputs import ImageSource
-    from analysis.inputs.rows import printable
 
     if isinstance(image, bytes):
         return ImageSource("new image", content=image)

@@ -61,6 +61,46 @@ def test_an_endless_line_is_skipped_without_being_held(tmp_path, monkeypatch):
         read_data(write(tmp_path / "b.txt", "z" * 5000))
 
 
+def test_a_header_without_end_is_refused_and_not_searched_for_hours(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match=r"no column text, image or audio; it has: 'xxx"):
+        read_data(write(tmp_path / "a.csv", "x" * 200_000 + "\ntext\n"))  # longer than the csv module's own limit
+    with pytest.raises(InputError, match="100,001 columns in its first row; at most 10,000"):
+        read_data(write(tmp_path / "b.csv", "text" + "," * 100_000 + "\na\n"))
+    assert len(read_data(write(tmp_path / "c.csv", "text" + ",a" * 9_000 + "\nb\n"))) == 1
+    monkeypatch.setattr(rows_module, "MAX_ROW_CHARACTERS", 1000)
+    with pytest.raises(InputError, match=r"line 1.* because 2,000,000 characters without a line end"):
+        read_data(write(tmp_path / "d.csv", "x" * 2_000_000))
+
+
+def test_nul_and_broken_utf8_in_names_and_labels_are_shown_as_such(tmp_path):
+    raw = read_data(write(tmp_path / "a.csv", b"text,la\0bel,\xffx\nok,v\0w,\xfe\n"))
+    assert raw.user_columns == {"label": ["v\ufffdw"], "\ufffdx": ["\ufffd"]}
+
+
+@pytest.mark.parametrize(
+    ("cells", "words"),
+    [
+        ('{"image": {"bytes": 5}}', "bytes of the image are a int"),
+        ('{"image": {"bytes": [1, 2]}}', "bytes of the image are a list"),
+        ('{"audio": {"bytes": {"a": 1}}}', "bytes of the sound are a dict"),
+        ('{"image": {"path": "/etc/passwd"}}', "outside the folder"),
+        ('{"audio": {"path": "../a.wav"}}', "outside the folder"),
+        ('{"image": "a.png", "mask_labels": {"²": "x"}}', "no such file"),
+        ('{"image": "a.png", "mask_labels": {"%s": "x"}}' % ("9" * 5000), "no such file"),
+        ('{"image": "a.png", "mask_labels": "%s"}' % ("[" * 5000), "no such file"),
+        ('{"text": "a", "n": %s}' % ("9" * 5000), "not JSON"),
+    ],
+)
+def test_cells_of_the_wrong_kind_are_a_reason_not_a_crash(tmp_path, cells, words):
+    with pytest.raises(InputError, match=f"1 left out, .*{words}"):
+        read_data(write(tmp_path / "a.jsonl", cells))
+
+
+def test_a_file_name_that_is_no_text_goes_into_no_table(tmp_path):
+    path = tmp_path / b"\xff\x1b[2J.txt".decode("utf-8", "surrogateescape")
+    assert read_data(write(path, "a")).name == "\ufffd\ufffd[2J.txt"
+
+
 def test_csv_with_quotes_newlines_and_extra_columns(tmp_path):
     raw = read_data(
         write(tmp_path / "a.csv", '\ufeffid,Text,topic\n1,"He said ""no"",\nthen left",a\n2,,b\n3,plain,c\n')
