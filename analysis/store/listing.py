@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.errors import RunError
-from analysis.store.paths import MANIFEST, PARTIAL, SPEC_FILE
+from analysis.errors import RunError, printable
+from analysis.store.paths import MANIFEST, PARTIAL, SPEC_FILE, check_name
 from analysis.store.paths import runs_dir as default_runs_dir
 from analysis.store.publish import check_files, read_manifest
 from analysis.store.schema import NewerFormat, check_format
@@ -37,8 +37,12 @@ def list_runs(runs_dir: str | Path | None = None) -> pd.DataFrame:
 
 
 def _describe(path: Path) -> dict[str, Any]:
+    try:
+        run_id = check_name(path.name.removesuffix(PARTIAL))
+    except RunError as error:
+        return {**_fields({}), "run_id": printable(path.name), "status": f"damaged: {error}"}
     if path.name.endswith(PARTIAL):
-        return {**_fields(_spec(path)), "run_id": path.name.removesuffix(PARTIAL), "status": "partial"}
+        return {**_fields(_spec(path)), "run_id": run_id, "status": "partial"}
     try:
         manifest = read_manifest(path / MANIFEST)
         status = "complete"
@@ -61,13 +65,13 @@ def _fields(found: dict[str, Any]) -> dict[str, Any]:
         if name in _COUNTS:
             out[name] = value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53 else None
         else:
-            out[name] = value if isinstance(value, str) else None if value is None else str(value)[:200]
+            out[name] = None if value is None else printable(value if isinstance(value, str) else str(value)[:200])
     return out
 
 
 def _spec(path: Path) -> dict[str, Any]:
     try:
         found = json.loads((path / SPEC_FILE).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

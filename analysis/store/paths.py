@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from analysis.errors import RunError
+from analysis.errors import RunError, printable
 
 RUN_FILE = "run.duckdb"
 MANIFEST = "manifest.json"
@@ -32,8 +32,8 @@ def check_name(name: str, what: str = "run id") -> str:
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name) or ".." in name or name.lower().endswith(PARTIAL):
         raise RunError(
-            f"{str(name)[:100]!r} cannot be a {what}: use 1 to 80 letters, digits, '-', '_' or '.', beginning with a "
-            f"letter or digit, without '..' and not ending in '{PARTIAL}'."
+            f"{printable(str(name)[:100])!r} cannot be a {what}: use 1 to 80 letters, digits, '-', '_' or '.', "
+            f"beginning with a letter or digit, without '..' and not ending in '{PARTIAL}'."
         )
     return name
 

@@ -123,7 +123,10 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise RunError(f"{path.name} is missing or unreadable ({error.strerror}).") from error
     try:
         fields = json.loads(content)
-    except ValueError as error:
+        json.dumps(fields, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise RunError(f"{path.name} holds half characters, which are no text.") from error
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{path.name} is not readable JSON.") from error
     if not isinstance(fields, dict) or not isinstance(fields.get("files"), dict):
         raise RunError(f"{path.name} does not name its files.")
@@ -182,6 +185,9 @@ def addon_manifests(folder: Path) -> list[Path]:
 def _file_problems(folder: Path, manifest: Mapping[str, Any], thorough: bool) -> Iterable[str]:
     for name, expected in manifest["files"].items():
         path = folder / Path(name).name
+        if path.name != name or not isinstance(expected, Mapping):
+            yield f"{MANIFEST} names {name[:80]!r}, which is no file of a run."
+            continue
         if not path.is_file():
             yield f"{name} is missing."
             continue

@@ -33,8 +33,14 @@ _GUARDS = (
     "enable_external_access = false",
     "lock_configuration = true",
 )
-"""In this order, after the files are attached: from then on no other file can be reached and nothing be set. Set
-globally: a plain SET of the execution time holds for its own connection only, not for the cursors."""
+"""In this order, after the files are attached and before anything in them is looked at: a view in a file of a stranger
+would read what it names as soon as a view of ours is made on it. From then on no other file can be reached and nothing
+be set. Set globally: a plain SET of the execution time holds for its own connection only, not for the cursors."""
+
+_BEFORE = {
+    "python_enable_replacements": False, "autoinstall_known_extensions": False, "autoload_known_extensions": False,
+}  # fmt: skip
+"""What holds while files are attached."""
 
 
 class Root:
@@ -53,16 +59,16 @@ class Root:
 
     def __init__(self, path: Path, manifest: Mapping[str, Any], addons: Mapping[str, Mapping[str, Any]]) -> None:
         self._copies: tempfile.TemporaryDirectory | None = None
-        self.connection = duckdb.connect(":memory:", config={"threads": THREADS, "memory_limit": MEMORY})
+        self.connection = duckdb.connect(":memory:", config={"threads": THREADS, "memory_limit": MEMORY, **_BEFORE})
         try:
             self._execute(f"SET temp_directory = {quoted(Path(tempfile.gettempdir()) / 'qk-atlas-spill')}")
             self._execute(f"SET max_temp_directory_size = '{SPILL}'")
             lacking = self._attach(path / RUN_FILE, manifest["format"], "run")
             for place, (name, of_addon) in enumerate(addons.items(), start=1):
                 self._attach(path / f"{name}.duckdb", of_addon["format"], f"addon_{place}")
-            self._make_views(len(addons), lacking)
             for guard in _GUARDS:
                 self._execute(f"SET GLOBAL {guard}")
+            self._make_views(len(addons), lacking)
         except BaseException as error:
             self.close()
             if isinstance(error, duckdb.Error):
@@ -96,8 +102,9 @@ class Root:
             self._copies = tempfile.TemporaryDirectory(prefix="qk-atlas-")
         copy = Path(self._copies.name) / file.name
         shutil.copyfile(file, copy)
-        with duckdb.connect(":memory:") as connection:
+        with duckdb.connect(":memory:", config=_BEFORE) as connection:
             connection.execute(f"ATTACH {quoted(copy)} AS run")
+            connection.execute("SET enable_external_access = false")
             connection.execute("USE run")
             schema.migrate(connection, schema.MIGRATIONS)
             connection.execute("USE memory")

@@ -1,0 +1,108 @@
+"""Runs that strangers made and put into the folder: what they name is not read, and they hide no other run."""
+
+import json
+import shutil
+
+import duckdb
+import pytest
+
+from analysis.errors import RunError
+from analysis.store import list_runs, open_run
+from analysis.store.publish import manifest_bytes
+from tests.store.synthetic import make_synthetic_run
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return make_synthetic_run(
+        tmp_path_factory.mktemp("made"), "good", n_inputs=2, n_tokens=5, n_layers=1, n_heads=2, with_projection=False
+    )
+
+
+@pytest.fixture
+def path(made, tmp_path):
+    shutil.copytree(made, tmp_path / "telling-folder" / "x")
+    return tmp_path / "telling-folder" / "x"
+
+
+def publish(path, **fields):
+    """Write the manifest anew, as whoever made the files would: of the right size and with a right checksum."""
+    size = {"run.duckdb": {"size": (path / "run.duckdb").stat().st_size}}
+    manifest = json.loads((path / "manifest.json").read_bytes())
+    (path / "manifest.json").write_bytes(manifest_bytes({**manifest, "files": size, **fields}))
+
+
+def change(path, *queries):
+    with duckdb.connect(str(path / "run.duckdb")) as connection:
+        for query in (*queries, "CHECKPOINT"):
+            connection.execute(query)
+
+
+@pytest.mark.parametrize("format", [5, 2], ids=["as it is", "migrated"])
+def test_a_table_that_reads_a_file_of_this_machine_is_refused_on_opening(path, tmp_path, format):
+    (tmp_path / "secret.csv").write_text("number\n1\n")
+    view, source = ("tokens", "tokens_") if format == 5 else ("migrations", "migrations_")
+    change(
+        path,
+        f"ALTER TABLE {view} RENAME TO {source}",
+        f"CREATE VIEW {view} AS SELECT t.* FROM {source} t, read_csv('{tmp_path / 'secret.csv'}')",
+    )
+    publish(path, format=format)
+    with pytest.raises(RunError, match=r'Permission Error: Cannot access file "secret\.csv"'):
+        open_run(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x01\x7f" * 4096, "other tables", "a folder", "a link"])
+def test_a_file_that_is_no_run_is_one_sentence_without_the_folders_of_this_machine(path, content):
+    file = path / "run.duckdb"
+    file.unlink()
+    if content == "other tables":
+        duckdb.connect(str(file)).execute("CREATE TABLE t AS SELECT 1").close()
+    elif content == "a folder":
+        file.mkdir()
+    elif content == "a link":
+        file.symlink_to("/etc/passwd")
+    else:
+        file.write_bytes(content)
+    publish(path)
+    with pytest.raises(RunError, match="Run 'x' cannot be opened: ") as refused:
+        open_run("x", path.parent)
+    assert "telling-folder" not in str(refused.value)
+    assert list_runs(path.parent)["run_id"].tolist() == ["x"]
+
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "says"),
+    [
+        ("manifest.json", {"files": {"run.duckdb": 5}}, "no file of a run"),
+        ("manifest.json", {"files": {"../../../etc/passwd": {"size": 1}}}, "no file of a run"),
+        ("manifest.json", {"model": "\ud800"}, "half characters"),
+        ("manifest.json", "[" * 200_000, "not readable JSON"),
+        ("spec.json", "[" * 200_000, "partial"),
+        ("spec.json", '{"model": "\\ud800", "data": ["a"], "n_tokens": "many"}', "partial"),
+    ],
+)
+def test_no_manifest_keeps_the_other_runs_from_the_list(path, made, file, content, says):
+    if file == "spec.json":
+        path = path.rename(path.with_name("x.partial"))
+    if isinstance(content, dict):
+        publish(path, **content)
+    else:
+        (path / file).write_text(content)
+    shutil.copytree(made, path.parent / "good")
+    found = list_runs(path.parent).set_index("run_id")["status"]
+    assert found["good"] == "complete"
+    assert says in found["x"]
+
+
+def test_folders_with_names_that_no_run_has_are_damaged_whatever_they_hold(path, made):
+    names = [HOSTILE, "![a](http:evil)", b"\xff\xfe\x1b[2J".decode("utf-8", "surrogateescape"), "a\nb.partial", "é"]
+    for name in names:
+        shutil.copytree(made, path.parent / name)
+    found = list_runs(path.parent).set_index("run_id")["status"]
+    assert found["x"] == "complete"
+    assert set(found.index) == {"x", HOSTILE, "![a](http:evil)", "\ufffd\ufffd\ufffd[2J", "a\ufffdb.partial", "é"}
+    assert all("cannot be a run id" in status for status in found.drop("x"))
