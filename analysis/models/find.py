@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from analysis.errors import ModelError
+from analysis.errors import ModelError, printable
 
 DEMO = Path(__file__).resolve().parents[2] / "data" / "demo"
 BUNDLED_MODELS = {"demo-language": DEMO / "language", "demo-vision": DEMO / "vision"}
@@ -42,7 +43,7 @@ def find_model(name: str, revision: str | None = None) -> tuple[Path, str, str]:
         folder = _check_folder(name)
         if revision is not None:
             raise ModelError(f"A folder has no revisions: leave out revision {revision!r}, or give a hub id.")
-        return folder, folder.resolve().name, fingerprint(folder)
+        return folder, printable(folder.resolve().name), fingerprint(folder)
     if not HUB_ID.fullmatch(name) or ".." in name or "--" in name:
         raise ModelError(
             f"{name[:100]!r} is neither a bundled model ({', '.join(BUNDLED_MODELS)}), nor a folder, nor a hub id "
@@ -111,6 +112,23 @@ def _check_files(folder: Path, name: str) -> None:
             f"{name} holds {found}; expected *.safetensors: load the model where you "
             "trust it and write it again with save_pretrained(folder)."
         )
+    for index in folder.glob("*.index.json"):
+        if odd := _odd_shards(index):
+            raise ModelError(
+                f"{name} takes weights from {odd[:100]!r} ({index.name}); expected *.safetensors of its own folder: "
+                "write it again with save_pretrained(folder)."
+            )
+
+
+def _odd_shards(index: Path) -> str | None:
+    """Of a model in parts, the first part that is no safetensors file beside its index: transformers would open it."""
+    try:
+        parts = json.loads(index.read_bytes())["weight_map"].values()
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        return None  # transformers says what is wrong with it
+    return next(
+        (str(part) for part in parts if Path(str(part)).name != part or not part.endswith(".safetensors")), None
+    )
 
 
 def _fetch(name: str, revision: str | None) -> Path:

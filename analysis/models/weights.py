@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,14 +67,32 @@ def _load_config(folder: Path, name: str) -> Any:
 
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except (ValueError, KeyError, OSError) as error:
+    except Exception as error:  # a config of a stranger makes transformers raise almost anything
         if "trust_remote_code" in str(error):
             raise ModelError(
                 f"{name} needs code of its own to run, which is never trusted here: give a model that transformers "
                 "itself knows."
             ) from error
         raise ModelError(f"{name} has a config.json that transformers does not know: {first_line(error)}") from error
+    if asked := _code_of_the_hub(json.loads((folder / "config.json").read_bytes())):
+        raise ModelError(
+            f"{name} asks for attention code of the hub ({asked[:100]!r} in its config.json), which is never run here: "
+            "take that line out."
+        )
     return config
+
+
+def _code_of_the_hub(settings: Any) -> str | None:
+    """The repository of attention kernels that a config names: where the package kernels is installed, transformers
+    downloads and runs what it finds there."""
+    if not isinstance(settings, dict):
+        return None
+    for key, value in settings.items():
+        if str(key).strip("_").startswith(("attn_implementation", "experts_implementation")) and "/" in str(value):
+            return str(value)
+        if found := _code_of_the_hub(value):
+            return found
+    return None
 
 
 def load_weights(files: ModelFiles, auto: str = "AutoModel") -> tuple[Any, list[str]]:
@@ -87,7 +106,6 @@ def load_weights(files: ModelFiles, auto: str = "AutoModel") -> tuple[Any, list[
     """
     import torch
     import transformers
-    from safetensors import SafetensorError
 
     options = loading_options(getattr(transformers, auto), files.config, files.device_map, files.load_in)
     try:
@@ -101,7 +119,7 @@ def load_weights(files: ModelFiles, auto: str = "AutoModel") -> tuple[Any, list[
                 local_files_only=True,
                 output_loading_info=True,
             )
-    except (ValueError, KeyError, OSError, RuntimeError, ImportError, SafetensorError) as error:
+    except Exception as error:  # as in _load_config
         in_bits = f" in {files.load_in}" if files.load_in else ""
         raise ModelError(f"{files.name} does not load{in_bits}: {first_line(error)}") from error
     head = [] if auto == "AutoModel" else sorted(key for key in found["missing_keys"] if _is_of_head(model, key))

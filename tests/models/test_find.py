@@ -93,6 +93,21 @@ def test_only_pickled_weights_are_refused_with_the_reason(folder: Path) -> None:
         find_model(str(folder))
 
 
+@pytest.mark.parametrize("part", ["weights.bin", "../model.safetensors", "/model.safetensors", 5])
+def test_an_index_leads_to_no_pickle_and_out_of_no_folder(folder: Path, part: object) -> None:
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "model.safetensors", "b": part}}))
+    with pytest.raises(ModelError, match=f"takes weights from '{part}'"):
+        find_model(str(folder))
+    index.write_text(json.dumps({"weight_map": {"a": "model.safetensors"}}))
+    assert find_model(str(folder))[1] == "my-model"
+
+
+def test_a_name_that_is_no_text_goes_into_no_run(folder: Path) -> None:
+    odd = folder.rename(folder.parent / b"\xff\x1bx".decode("utf-8", "surrogateescape"))
+    assert find_model(str(odd))[1] == "\ufffd\ufffdx"
+
+
 def test_a_folder_without_model_says_what_is_missing(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(ModelError, match=r"holds no config\.json"):
         find_model(str(tmp_path))

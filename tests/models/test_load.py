@@ -181,6 +181,36 @@ def test_own_code_in_the_folder_is_never_run(folder: Path, tmp_path: Path) -> No
     assert not trace.exists()
 
 
+@pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])
+def test_code_of_the_hub_is_never_asked_for(folder: Path, key: str) -> None:
+    """Where the package kernels is installed, transformers downloads and runs what a config names here."""
+    name = save(folder, zoo.make_model("bert"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, key: "someone/kernel"}))
+    with pytest.raises(ModelError, match=r"tiny asks for attention code of the hub \('someone/kernel'"):
+        load_model(name)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"model_type": {"a": 1}},
+        {"model_type": "<img src=x onerror=alert(1)>"},
+        {"hidden_size": "wide"},
+        {"num_attention_heads": 0},
+        {"vocab_size": -5},
+        "[" * 100_000,
+    ],
+)
+def test_a_config_of_nonsense_is_one_clear_sentence_without_folders(folder: Path, wrong: dict | str) -> None:
+    name = save(folder, zoo.make_model("bert"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(wrong if isinstance(wrong, str) else json.dumps({**config, **wrong}))
+    with pytest.raises(ModelError, match="tiny ") as refused:
+        load_model(name)
+    assert str(folder.parent) not in str(refused.value)
+
+
 @pytest.mark.parametrize("file", ["config.json", "model.safetensors", "tokenizer.json"])
 def test_a_damaged_file_is_one_clear_sentence(folder: Path, file: str) -> None:
     name = save(folder, zoo.make_model("bert"))
