@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-STAGES = ("load", "encode", "capture", "scores", "project", "publish", "done", "failed")
+STAGES = ("load", "encode", "capture", "scores", "project", "publish", "export", "done", "failed")
 
 
 @dataclass(frozen=True, slots=True)

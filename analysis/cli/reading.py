@@ -7,8 +7,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from analysis.cli.arguments import add_loading, add_runs_dir, command, loading, positive, print_table
-from analysis.errors import CaptureRefused, RunError
+from analysis.cli.arguments import add_loading, add_runs_dir, command, loading, positive, print_table, reporting
+from analysis.errors import CaptureRefused, RunError, UserError
 
 KINDS = ("class", "position", "token", "learned")
 """What the rows of the table of sinks stand for, as `analysis.sinks.groups` names them."""
@@ -125,21 +125,50 @@ def add_export(commands) -> None:
     """A run as files."""
     parser = command(
         commands, "export", _export, "Write a run as files for analysis elsewhere.",
-        "python -m analysis export demo-language --to ./exported --format parquet",
+        "python -m analysis export demo-language --to ./exported --format parquet\n"
+        "  python -m analysis export demo-language --to out.zip --attention text.dec.self.3 --inputs 0-9 --top-k 8",
     )  # fmt: skip
     parser.add_argument("run", metavar="RUN", help="id of the run or its folder")
-    parser.add_argument("--to", required=True, metavar="FOLDER", help="a new or empty folder")
+    parser.add_argument("--to", required=True, metavar="FOLDER", help="a new or empty folder, or a new file NAME.zip")
     parser.add_argument("--format", choices=("parquet", "csv", "safetensors", "bundle"), default="parquet")
+    parser.add_argument(
+        "--attention", nargs="*", metavar="SITE",
+        help="write attention matrices too: of these sites (labels such as text.dec.self.3), or of all where none is "
+        "named (default: none, for they can be recomputed from q and k)",
+    )  # fmt: skip
+    parser.add_argument("--inputs", metavar="0-9,12", help="with --attention: of these inputs (default: all)")
+    parser.add_argument(
+        "--top-k", type=positive, metavar="K",
+        help="with --attention: the K strongest weights of every query, and how much of the row they are",
+    )  # fmt: skip
     add_runs_dir(parser)
+    parser.add_argument("--progress-file", metavar="FILE", help="write progress as JSON here instead of showing a bar")
 
 
 def _export(options: argparse.Namespace) -> None:
     from analysis import open_run
     from analysis.store.export import export_run
 
-    with open_run(options.run, options.out) as run:
-        export_run(run, Path(options.to), options.format)
+    with open_run(options.run, options.out) as run, reporting(options.progress_file) as report:
+        export_run(run, Path(options.to), options.format, _attention(options), report)
     print(f"{options.run}: exported as {options.format} to {options.to}.")
+
+
+def _attention(options: argparse.Namespace):
+    """Whose attention is exported.
+
+    Raises:
+        UserError: Inputs or a number of weights, and no sites to take them from.
+    """
+    from analysis.pipeline.request import parse_numbers
+    from analysis.store.export import AttentionChoice
+
+    if options.attention is None:
+        if options.inputs is not None or options.top_k is not None:
+            raise UserError("--inputs and --top-k choose attention matrices: add --attention, with or without sites.")
+        return None
+    inputs = None if options.inputs is None else sorted(parse_numbers(options.inputs, "--inputs"))
+    return AttentionChoice(options.attention, inputs, options.top_k)
 
 
 def add_verify(commands) -> None:

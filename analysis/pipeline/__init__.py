@@ -5,7 +5,7 @@ from analysis.pipeline.extraction import extract
 from analysis.pipeline.head_importance import Importance, importance, plan_importance
 from analysis.pipeline.maps import project
 from analysis.pipeline.patterns import add_patterns
-from analysis.pipeline.request import parse_layers
+from analysis.pipeline.request import parse_layers, parse_numbers
 from analysis.pipeline.sink_cuts import CutVariant, SinkCut, cut_sinks, plan_cut
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "extract",
     "importance",
     "parse_layers",
+    "parse_numbers",
     "plan_cut",
     "plan_extraction",
     "plan_importance",

@@ -92,12 +92,19 @@ def checked(
 
 def parse_layers(text: str | None) -> frozenset[int] | None:
     """``"0-3,11"`` to the set {0, 1, 2, 3, 11}; None stays None (all layers)."""
-    if text is None:
-        return None
-    layers: set[int] = set()
+    return None if text is None else parse_numbers(text, "--layers")
+
+
+def parse_numbers(text: str, option: str) -> frozenset[int]:
+    """``"0-3,11"`` to the set {0, 1, 2, 3, 11}.
+
+    Raises:
+        UserError: It is written otherwise, or a number has more than seven digits; the message names the option.
+    """
+    numbers: set[int] = set()
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)(?:\s*-\s*(\d+))?\s*", part)
+        match = re.fullmatch(r"\s*(\d{1,7})(?:\s*-\s*(\d{1,7}))?\s*", part)
         if not match or int(match[2] or match[1]) < int(match[1]):
-            raise UserError(f"--layers expects numbers and ranges such as 0-3,11; got {text!r}.")
-        layers |= set(range(int(match[1]), int(match[2] or match[1]) + 1))
-    return frozenset(layers)
+            raise UserError(f"{option} expects numbers and ranges such as 0-3,11; got {text[:80]!r}.")
+        numbers |= set(range(int(match[1]), int(match[2] or match[1]) + 1))
+    return frozenset(numbers)

@@ -1,0 +1,78 @@
+"""A run as files for analysis elsewhere: Parquet, CSV, safetensors; a folder or one .zip."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from pathlib import Path
+
+from analysis.errors import RunError, UnknownName, UserError
+from analysis.progress import Progress, Report, silent
+from analysis.store.export.attention import AttentionChoice, largest_bytes, matrices_of
+from analysis.store.export.files import FORMATS, ExportFiles, zipped
+from analysis.store.run import Run
+
+__all__ = ["AttentionChoice", "export_run"]
+
+
+def export_run(
+    run: Run,
+    target: str | Path,
+    format: str,
+    attention: AttentionChoice | None = None,
+    report: Report = silent,
+) -> Path:
+    """Write a run as files that other tools read.
+
+    Args:
+        run: An open run.
+        target: A folder, made when missing and else empty, or a new file whose name ends in ``.zip``. It is there whole
+            or not at all.
+        format: ``parquet`` (every table, vectors as lists of 16-bit floats, a file a site), ``csv`` (every table, no
+            vectors) or ``safetensors`` (``q``, ``k``, ``key_offset``, ``value_norms`` a file a site, beside the tables
+            in Parquet).
+        attention: Whose attention matrices go along; None = none, but of sites that have attention and nothing else.
+        report: Told how many tables and sites are written.
+
+    Returns:
+        The folder or file.
+
+    Raises:
+        UserError: The format, a site or an input is unknown, the target is in use, or the disk is too full.
+    """
+    if format == "bundle":
+        raise UserError("The bundle format is not available yet: use parquet, csv or safetensors.")
+    if format not in FORMATS:
+        raise UnknownName(f"There is no format {format!r}; known: {', '.join(FORMATS)}.")
+    target = Path(target).expanduser()
+    is_zip = target.suffix.lower() == ".zip"
+    if is_zip and target.exists():
+        raise RunError(f"{target.name!r} is there already: choose a new name for the export.")
+    if not is_zip and target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise RunError(f"{target.name!r} is not empty: choose a new or empty folder for the export.")
+    matrices = matrices_of(run, attention)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.writing")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _check_room(largest_bytes(run, matrices), target.parent)
+        temporary.mkdir()
+        try:
+            ExportFiles(run, temporary / "files" if is_zip else temporary, matrices, report).write(format)
+            # Takes the place of an empty folder, and of nothing else.
+            os.rename(zipped(temporary, target.stem) if is_zip else temporary, target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise RunError(f"The export to {target.name!r} failed ({error.strerror or error}).") from error
+    report(Progress("done", run_id=run.run_id))
+    return target
+
+
+def _check_room(needed: int, folder: Path) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(
+            f"The attention asked for takes up to {needed / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB are free: take "
+            "fewer sites (--attention), fewer inputs (--inputs) or the strongest weights of a row alone (--top-k)."
+        )
