@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,6 +15,7 @@ from unittest import mock
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from analysis.inputs.media_files import MAX_BYTES
 from app.served import StyleFirst
 from app.warm import read_first_look
 from tests.store.synthetic import make_synthetic_run
@@ -52,6 +57,30 @@ def test_a_page_has_the_style_at_the_end_of_its_head_and_its_true_length(path):
     assert body == PAGE.replace("</head>", HEAD + "</head>")
     assert headers[b"content-length"] == str(len(body.encode())).encode()
     assert b"etag" not in headers, "a page kept by the browser would keep an older style"
+    policy = headers[b"content-security-policy"].decode().split("; ")
+    for rule in (
+        "default-src 'self'",
+        "img-src 'self' data: blob:",
+        "connect-src 'self' data: blob:",
+        "frame-src 'none'",
+    ):
+        assert rule in policy
+    assert headers[b"referrer-policy"] == b"same-origin"
+
+
+def test_the_server_is_of_this_machine_only_and_tells_nothing_of_it():
+    """What Streamlit itself makes of our settings."""
+    names = (
+        "server.address browser.gatherUsageStats client.showErrorDetails client.toolbarMode server.maxUploadSize "
+        "server.enableCORS server.enableXsrfProtection server.enableStaticServing server.fileWatcherType"
+    ).split()
+    code = f"import json, streamlit; print(json.dumps([streamlit.config.get_option(name) for name in {names}]))"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("STREAMLIT_")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=MAIN.parents[1], env=environment, capture_output=True, text=True, check=True
+    )
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found == ["127.0.0.1", False, "none", "minimal", MAX_BYTES // 1_000_000, True, True, False, "none"]
 
 
 @pytest.mark.parametrize(
