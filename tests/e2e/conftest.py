@@ -6,14 +6,17 @@ Fixtures: `runs` (folder with the runs ``text``, ``vision``, ``hostile`` and a d
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
 
+from analysis.store.publish import manifest_bytes
 from tests.e2e.serving import PATIENCE_MS, SIZE, chromium, new_context, served, settle
 from tests.store import synthetic
 
@@ -21,6 +24,8 @@ expect.set_options(timeout=PATIENCE_MS)
 
 HOSTILE = "<script>window.__hurt=1</script>"
 HOSTILE_IMAGE = '<img src=x onerror="window.__hurt=1">'
+HOSTILE_PICTURE = "![a](http://203.0.113.1/x.png)<iframe srcdoc='<script>parent.__hurt=1</script>'></iframe>"
+"""An address of nobody (RFC 5737): the fixture `page` fails its test when it is asked for."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,12 +40,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of synthetic runs; the newest complete one is ``text``."""
     folder = tmp_path_factory.mktemp("runs")
-    words = synthetic.WORDS
-    synthetic.WORDS = [HOSTILE, HOSTILE_IMAGE, "**bold**", "$x$", "&amp;", "[a](javascript:1)", "naïve😀"]
-    try:
-        synthetic.make_synthetic_run(folder, "hostile", n_inputs=4, n_tokens=8)
-    finally:
-        synthetic.WORDS = words
+    words = [HOSTILE, HOSTILE_IMAGE, "**bold**", "$x$", "&amp;", "[a](javascript:1)", "naïve😀"]
+    with mock.patch.object(synthetic, "WORDS", words), mock.patch.object(synthetic, "make_tables", hostile_tables):
+        make_hostile(synthetic.make_synthetic_run(folder, "hostile", n_inputs=4, n_tokens=8))
     synthetic.make_synthetic_run(folder, "vision", modality="vision", n_inputs=5, n_tokens=17, n_layers=2)
     synthetic.make_synthetic_run(folder, "wide", n_inputs=2, n_tokens=6, n_layers=20, n_heads=34, d_head=2)
     synthetic.make_synthetic_run(folder, "text", n_inputs=12, n_tokens=20, n_layers=3, n_heads=4, causal=True)
@@ -48,6 +50,23 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = folder / "broken" / "run.duckdb"
     file.write_bytes(file.read_bytes()[:-4096])
     return folder
+
+
+def hostile_tables(*arguments: object, made: Callable = synthetic.make_tables) -> tuple:
+    """Tables with a column of the user's, hostile in its name, its description and its values."""
+    inputs, tokens, columns = made(*arguments)
+    tokens[HOSTILE_IMAGE] = [f"{HOSTILE}{HOSTILE_PICTURE}{place % 3}" for place in range(len(tokens))]
+    inputs[HOSTILE_IMAGE] = HOSTILE_PICTURE
+    about = {"name": HOSTILE_IMAGE, "kind": "categorical", "unit": "", "description": HOSTILE}
+    return inputs, tokens, {**columns, HOSTILE_IMAGE: about}
+
+
+def make_hostile(path: Path) -> None:
+    """What a run says of itself, hostile too."""
+    manifest = json.loads((path / "manifest.json").read_bytes())
+    said = {"model": HOSTILE_IMAGE, "model_type": HOSTILE, "data": HOSTILE_PICTURE, "notes": [HOSTILE_IMAGE]}
+    said["skipped"] = [[HOSTILE, HOSTILE_PICTURE]]
+    (path / "manifest.json").write_bytes(manifest_bytes({**manifest, **said}))
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from urllib.parse import parse_qs, urlparse
+from urllib.parse import parse_qs, quote, urlparse
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from analysis.store.run import open_run
-from tests.e2e.conftest import HOSTILE
+from tests.e2e.conftest import HOSTILE, HOSTILE_IMAGE
 from tests.e2e.serving import eventually, new_context, settle
 
 SITE, HEAD = "text.dec.self.1", 2
@@ -193,7 +193,7 @@ def test_hostile_tokens_stay_text(go, runs):
     page.mouse.move(*where(page, int(token.name)))
     page.wait_for_timeout(200)
     assert page.evaluate("window.__hurt") is None
-    for view in ("/?run=hostile", "/head?run=hostile&colour=is_special"):
+    for view in ("/?run=hostile", f"/head?run=hostile&colour={quote(HOSTILE_IMAGE)}"):
         go(view)
         assert page.evaluate("window.__hurt") is None
 
