@@ -68,7 +68,7 @@ class CutRequest:
     """A cut that is to be added to a finished run.
 
     Attributes:
-        view, busy, doing: Where its results stand, what is busy while it runs, what it does meanwhile.
+        view: Where its results stand.
         sinks, heads, mode, by: Of `CutVariant`.
         threshold, min_queries, counts_own: Of `SinkRule`, where sinks are found; plain values, as a request is kept.
         model: Folder of the model, for a run made with a model from a folder.
@@ -90,6 +90,9 @@ class CutRequest:
     view = "sinks"
     busy = "A cut of the sinks of run"
     doing = "Running the model with and without its sinks"
+    makes_run = False
+    stopping = "Stopping: the inputs measured so far are kept."
+    kept = "What was measured is kept: started again, it goes on from there."
 
     @property
     def variant(self) -> CutVariant:

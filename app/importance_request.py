@@ -64,7 +64,7 @@ class ImportanceRequest:
     """A measurement that is to be added to a finished run.
 
     Attributes:
-        view, busy, doing: Where its results stand, what is busy while it runs, what it does meanwhile.
+        view: Where its results stand.
         model: Folder of the model, for a run made with a model from a folder.
         data: The images, for a run of images that do not come with the project.
     """
@@ -80,6 +80,9 @@ class ImportanceRequest:
     view = "heads"
     busy = "The importance of heads of run"
     doing = "Taking heads away, one after the other"
+    makes_run = False
+    stopping = "Stopping: the inputs measured so far are kept."
+    kept = "What was measured is kept: started again, it goes on from there."
 
     @property
     def variant(self) -> Variant:

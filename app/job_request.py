@@ -57,8 +57,19 @@ class JobRequest:
     device_map: str | None = None
     chat: str = "off"
 
+    makes_run = True
+    busy = "Run"
+    doing = None
+    stopping = "Stopping: the batch in hand is finished, so that the run can be resumed."
+    kept = "What was captured is kept, and the run can be resumed."
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "projections", tuple(self.projections))
+
+    @property
+    def title(self) -> str:
+        """Of its card: model on data."""
+        return f"{_last(self.model)} on {_last(self.data)}"
 
     def arguments(self) -> list[str]:
         """The command's arguments, each value bound to its option so that none can pass for one.
@@ -109,6 +120,11 @@ class JobRequest:
         for name in (*self.projections, *([self.run_id] if self.run_id else [])):
             if not _NAME.fullmatch(name):
                 raise UserError(f"“{name}” is not a plain name: use letters, digits, dots, dashes and underscores.")
+
+
+def _last(name: str) -> str:
+    """A path's last part; other names as they are."""
+    return name.rstrip("/\\").replace("\\", "/").rpartition("/")[2] if name.startswith(("/", ".", "~")) else name
 
 
 def request_of(spec: Mapping[str, Any], run_id: str) -> JobRequest:

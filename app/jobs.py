@@ -1,6 +1,6 @@
-"""Background jobs: start, watch and cancel an extraction, a map or a measurement, a subprocess of the command line.
+"""Background jobs: start, watch and cancel an extraction, a map, a measurement or an export by the command line.
 
-Everything a job is lives in one folder under the runs folder, ``.jobs/<job_id>/``: ``job.json`` (what was asked, the
+What a job is lives in one folder under the runs folder, ``.jobs/<job_id>/``: ``job.json`` (what was asked, the
 process id and its start time), ``progress.json`` (written by the command), ``stderr.log``, ``exit.json`` and the
 uploads. So a reloaded page, a second session and a restarted server all see the same job. No streamlit in here.
 """
@@ -19,10 +19,11 @@ import threading
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from analysis.errors import UserError
 from app.cut_request import CutRequest
+from app.export_request import ExportRequest, file_of
 from app.importance_request import ImportanceRequest
 from app.job_request import JobRequest
 from app.map_request import MapRequest
@@ -33,17 +34,38 @@ GRACE_SECONDS = 10.0
 """How long a cancelled job may take to close its run before the next, less polite signal."""
 
 DRAFT_SECONDS = 86_400.0
-"""How long uploads wait for a job to be started on them."""
+"""How long uploads wait for a job to be started on them, and files of an export to be fetched."""
 
-EXTRACTION, MAP, IMPORTANCE, CUT = "extraction", "map", "importance", "cut"
-REQUESTS = {EXTRACTION: JobRequest, MAP: MapRequest, IMPORTANCE: ImportanceRequest, CUT: CutRequest}
-MEASUREMENTS = (ImportanceRequest, CutRequest)
-"""Requests for what a run's model is asked again; stopped, they keep what they have measured."""
+EXTRACTION, MAP, IMPORTANCE, CUT, EXPORT = "extraction", "map", "importance", "cut", "export"
+REQUESTS = {
+    EXTRACTION: JobRequest, MAP: MapRequest, IMPORTANCE: ImportanceRequest, CUT: CutRequest, EXPORT: ExportRequest,
+}  # fmt: skip
 
-ADDITIONS = (MapRequest, *MEASUREMENTS)
-"""Requests for something that is added to a finished run."""
 
-Request = JobRequest | MapRequest | ImportanceRequest | CutRequest
+class Request(Protocol):
+    """What a job is asked to do; a frozen dataclass of plain values, for it is kept as JSON.
+
+    Attributes:
+        run_id: The run it makes or is about; None for a new one without a name.
+        makes_run: It writes a run, and stopped it can be resumed; others begin again.
+        title: Of its card.
+        busy: What is busy while it runs, before the run's name, as in ``An export of run``.
+        doing: What it does meanwhile, where it has one step only.
+        stopping, kept: What becomes of it when it is stopped: while it stops, and then.
+    """
+
+    run_id: str | None
+    makes_run: bool
+    title: str
+    busy: str
+    doing: str | None
+    stopping: str
+    kept: str
+
+    def arguments(self) -> list[str]:
+        """Of the command, each value bound to its option."""
+
+
 RUNNING, DONE, FAILED, CANCELLED, LOST = "running", "done", "failed", "cancelled", "lost"
 
 # A shell that starts the server in the background makes every child ignore Ctrl-C; the command must hear it to leave a
@@ -167,12 +189,11 @@ def start_job(
     runs_dir = Path(runs_dir).resolve()
     arguments = request.arguments()
     if any(job.state == RUNNING and _is_same_work(job, request) for job in list_jobs(runs_dir)):
-        what = f"The map {request.kind.name} of run" if isinstance(request, MapRequest) else "Run"
-        what = request.busy if isinstance(request, MEASUREMENTS) else what
-        raise UserError(f"{what} {request.run_id} is being made right now: wait for it, or cancel it first.")
+        raise UserError(f"{request.busy} {request.run_id} is being made right now: wait for it, or cancel it first.")
     folder = (folder or new_job_folder(runs_dir)).resolve()
     arguments += [f"--out={runs_dir}", f"--progress-file={folder / 'progress.json'}"]
     arguments += ["--dry-run", "--json"] if dry_run else []
+    arguments += [f"--to={file_of(folder)}"] if isinstance(request, ExportRequest) else []
     with (folder / "stdout.log").open("wb") as stdout, (folder / "stderr.log").open("wb") as stderr:
         child = subprocess.Popen(
             [*command, *arguments],
@@ -255,8 +276,18 @@ def cancel_job(runs_dir: Path | str, job_id: str, grace_seconds: float = GRACE_S
 
 
 def dismiss_job(runs_dir: Path | str, job_id: str) -> None:
-    """Put an ended job's card away for every session; its uploads stay, a resume may need them."""
-    _write_json(read_job(runs_dir, job_id).folder / "dismissed.json", {"asked": time.time()})
+    """Put an ended job's card away for every session; its uploads stay, a resume may need them. An export goes."""
+    folder = read_job(runs_dir, job_id).folder
+    _write_json(folder / "dismissed.json", {"asked": time.time()})
+    file_of(folder).unlink(missing_ok=True)
+
+
+def delete_old_exports(runs_dir: Path | str, older_than_seconds: float = DRAFT_SECONDS) -> None:
+    """Put away the exports that nobody has fetched for a day."""
+    for job in list_jobs(runs_dir):
+        file = file_of(job.folder)
+        if job.state != RUNNING and file.exists() and time.time() - file.stat().st_mtime > older_than_seconds:
+            dismiss_job(runs_dir, job.job_id)
 
 
 def error_sentence(stderr: bytes) -> str:
@@ -276,22 +307,16 @@ def _ended_state(ended: dict, progress: dict, cancelled: bool) -> str:
 
 
 def _is_same_work(job: Job, request: Request) -> bool:
-    if isinstance(request, ADDITIONS) or isinstance(job.request, ADDITIONS):
-        return job.request == request
-    return request.run_id is not None and job.run_id == request.run_id
+    if request.makes_run and job.request.makes_run:
+        return request.run_id is not None and job.run_id == request.run_id
+    return job.request == request
 
 
 def _sentence(folder: Path, state: str, progress: dict, code: int | None, request: Request) -> str:
-    if state in (CANCELLED, LOST) and isinstance(request, MEASUREMENTS):
-        why = "Cancelled" if state == CANCELLED else "The job's process is gone"
-        return f"{why}. What was measured is kept: started again, it goes on from there."
-    if state in (CANCELLED, LOST) and isinstance(request, MapRequest):
-        why = "Cancelled" if state == CANCELLED else "The job's process is gone"
-        return f"{why}. Nothing was added to the run."
     if state == CANCELLED:
-        return "Cancelled. What was captured is kept, and the run can be resumed."
+        return f"Cancelled. {request.kept}"
     if state == LOST:
-        return "The job's process is gone (the machine was restarted, or it was killed): the run can be resumed."
+        return f"The job's process is gone (the machine was restarted, or it was killed). {request.kept}"
     said = progress.get("message", "") if progress.get("stage") == "failed" else ""
     log = folder / "stderr.log"
     last = error_sentence(log.read_bytes()[-20_000:] if log.exists() else b"")

@@ -71,6 +71,21 @@ class MapRequest:
     target: str = WHOLE
     aligned: bool = False
 
+    makes_run = False
+    doing = "Making the maps"
+    stopping = "Stopping: nothing will be added to the run."
+    kept = "Nothing was added to the run."
+
+    @property
+    def busy(self) -> str:
+        """What is busy while it runs."""
+        return f"The map {self.kind.name} of run"
+
+    @property
+    def title(self) -> str:
+        """Of its card."""
+        return f"Map {self.kind.name} of {self.run_id}"
+
     @property
     def kind(self) -> MapKind:
         """The map without the run."""

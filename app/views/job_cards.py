@@ -9,8 +9,10 @@ import streamlit as st
 from analysis.errors import UserError
 from analysis.store import runs_dir
 from app import jobs, widgets
+from app.export_request import ExportRequest
 from app.map_request import MapRequest
 from app.state import OF_ONE_RUN
+from app.views.run_export import fetch_button
 
 EVERY_SECONDS = 1.0
 STAGES = ("load", "encode", "capture", "scores", "project", "publish")
@@ -23,6 +25,8 @@ DOING = {
     "publish": "Publishing",
     "done": "Done",
 }
+_WORKING = ("capture", "project", "export")
+"""Stages in which what is no run is made."""
 
 
 def render_jobs() -> None:
@@ -45,7 +49,7 @@ def _cards(were_running: bool) -> None:
 
 
 def _card(job: jobs.Job) -> None:
-    name = title(job)
+    name = job.request.title
     words, button = st.columns([1, 0.14], vertical_alignment="center")
     if job.state == jobs.RUNNING:
         words.text(f"{name}  ·  {stage_words(job.progress, job.request)}")
@@ -56,17 +60,20 @@ def _card(job: jobs.Job) -> None:
         st.progress(share_done(job.progress), text=None)
         st.caption(widgets.plain(progress_words(job)))
         return
-    if job.state == jobs.DONE:
+    if job.state == jobs.DONE and isinstance(job.request, ExportRequest):
+        words.text(f"{name}  ·  ready; it goes when its card is put away, or after a day")
+        with words:
+            fetch_button(job)
+    elif job.state == jobs.DONE:
         words.text(f"{name}  ·  ready{': ' + job.run_id if job.run_id else ''}")
         if button.button("Open run", key=f"open_{job.job_id}", type="primary", width="stretch") and job.run_id:
             jobs.dismiss_job(runs_dir(), job.job_id)
-            view = job.request.view if isinstance(job.request, jobs.MEASUREMENTS) else "atlas"
-            widgets.open_view(view, **{**from_beginning(job.run_id), "map": _made_map(job)})
+            widgets.open_view(_view(job), **{**from_beginning(job.run_id), "map": _made_map(job)})
     else:
         words.text(f"{name}  ·  {job.state}")
         words.caption(widgets.plain(job.error))
         if job.state != jobs.FAILED or job.run_id:
-            words_on = "Start again" if isinstance(job.request, jobs.ADDITIONS) else "Resume"
+            words_on = "Resume" if job.request.makes_run else "Start again"
             button.button(words_on, key=f"resume_{job.job_id}", on_click=_resume, args=(job,), width="stretch")
     button.button(
         "Put away",
@@ -83,13 +90,9 @@ def from_beginning(run_id: str | None) -> dict[str, str | None]:
     return {**dict.fromkeys((*OF_ONE_RUN, "form", "row", "tour")), "run": run_id}
 
 
-def title(job: jobs.Job) -> str:
-    """What a job makes: model on data, or a map of a run."""
-    if isinstance(job.request, MapRequest):
-        return f"Map {job.request.kind.name} of {job.request.run_id}"
-    if isinstance(job.request, jobs.MEASUREMENTS):
-        return job.request.title
-    return f"{_last(job.request.model)} on {_last(job.request.data)}"
+def _view(job: jobs.Job) -> str:
+    """The page with what it has made."""
+    return getattr(job.request, "view", "atlas")
 
 
 def _made_map(job: jobs.Job) -> str | None:
@@ -97,7 +100,7 @@ def _made_map(job: jobs.Job) -> str | None:
 
 
 def _resume(job: jobs.Job) -> None:
-    again = job.request if isinstance(job.request, jobs.ADDITIONS) else replace(job.request, run_id=job.run_id)
+    again = replace(job.request, run_id=job.run_id) if job.request.makes_run else job.request
     try:
         jobs.start_job(runs_dir(), again)
     except UserError as error:
@@ -107,12 +110,10 @@ def _resume(job: jobs.Job) -> None:
 
 
 def stage_words(progress: dict, request: jobs.Request | None = None) -> str:
-    """What it is doing: ``Capturing queries and keys (step 3 of 6)``; additions to a run have one step."""
+    """What it is doing: ``Capturing queries and keys (step 3 of 6)``; others than runs have one step."""
     stage = progress.get("stage")
-    if stage == "capture" and isinstance(request, jobs.MEASUREMENTS):
-        return request.doing
-    if isinstance(request, jobs.ADDITIONS):
-        return DOING.get(stage, "Starting")
+    if request is not None and not request.makes_run:
+        return request.doing if stage in _WORKING else DOING.get(stage, "Starting")
     if stage not in STAGES:
         return DOING.get(stage, "Starting")
     return f"{DOING[stage]} (step {STAGES.index(stage) + 1} of {len(STAGES)})"
@@ -128,11 +129,7 @@ def progress_words(job: jobs.Job) -> str:
     """``34 of 200 inputs · 12.3 inputs a second · about 14 s left``, as far as it is known."""
     progress = job.progress
     if job.cancelling:
-        if isinstance(job.request, MapRequest):
-            return "Stopping: nothing will be added to the run."
-        if isinstance(job.request, jobs.MEASUREMENTS):
-            return "Stopping: the inputs measured so far are kept."
-        return "Stopping: the batch in hand is finished, so that the run can be resumed."
+        return job.request.stopping
     unit, rate, left = progress.get("unit") or "units", progress.get("rate"), progress.get("eta_s")
     parts = [f"{progress['done']:,} of {progress['total']:,} {unit}"] if progress.get("total") else []
     if rate:
@@ -148,7 +145,3 @@ def duration(seconds: float) -> str:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _last(name: str) -> str:
-    return name.rstrip("/\\").replace("\\", "/").rpartition("/")[2] if name.startswith(("/", ".", "~")) else name

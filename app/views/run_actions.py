@@ -17,6 +17,7 @@ from app.job_request import JobRequest, is_repeatable, request_of
 from app.run_folder import delete_run, find_folder, size_bytes
 from app.views.job_cards import from_beginning
 from app.views.run_details import render_details
+from app.views.run_export import export_popover
 
 
 def render_run(run: pd.Series, state: str) -> None:
@@ -32,6 +33,8 @@ def render_run(run: pd.Series, state: str) -> None:
             opens = st.button(f"Open {run_id}", type="primary", icon=":material/grid_view:", key="runs_open")
         else:
             opens = False
+        if run["status"] == "complete" and os.environ.get("QK_ATLAS_PUBLIC") != "1":
+            export_popover(run_id)
         if state != "being made" and os.environ.get("QK_ATLAS_PUBLIC") != "1":
             _delete(run_id)
     if opens:

@@ -87,7 +87,10 @@ def _table(runs: pd.DataFrame, chosen: str | None) -> None:
     if chosen in ids:
         render_run(runs.iloc[ids.index(chosen)], states[ids.index(chosen)])
     else:
-        st.caption("Choose a row to open, resume or delete a run, or to see why it cannot be opened.")
+        st.caption(
+            "Choose a row (with the keyboard: Shift and Space) to open, resume or delete a run, or to see why it "
+            "cannot be opened."
+        )
 
 
 def _choose(ids: list[str]) -> None:
@@ -118,7 +121,7 @@ def _columns() -> dict:
 
 
 def _writes_run(job: jobs.Job) -> bool:
-    return job.state == jobs.RUNNING and not isinstance(job.request, jobs.ADDITIONS)
+    return job.state == jobs.RUNNING and job.request.makes_run
 
 
 def _state(run_id: str, status: str, busy: set[str | None]) -> str:

@@ -11,7 +11,7 @@ from analysis.pipeline.head_importance import Variant
 from app import cache, jobs
 from app.importance_request import OF_IMAGES, OF_TEXTS, ImportanceRequest, in_words, measured_words, waiting
 from app.job_request import JobRequest
-from app.views.job_cards import stage_words, title
+from app.views.job_cards import stage_words
 
 FAIL_LATE = (sys.executable, "-c", "import sys, time; time.sleep(30)")
 DONE = (sys.executable, "-c", "")
@@ -60,7 +60,7 @@ def test_a_job_is_kept_and_told_as_what_it_is(tmp_path):
     job = jobs.start_job(tmp_path, request, command=FAIL_LATE)
     assert jobs.read_job(tmp_path, job.job_id).request == request
     assert job.run_id == "some-run"
-    assert title(job) == "Importance of the heads of some-run, head replaced by its mean"
+    assert job.request.title == "Importance of the heads of some-run, head replaced by its mean"
     assert stage_words({"stage": "capture"}, request) == "Taking heads away, one after the other"
     assert stage_words({"stage": "capture"}, JobRequest("m", "d")).startswith("Capturing queries and keys (step 3")
     with pytest.raises(UserError, match="The importance of heads of run some-run is being made"):

@@ -17,7 +17,7 @@ from analysis.sinks import SinkRule
 from app import jobs
 from app.charts.sink_cuts import answer_table, cut_words, layer_changes, make_changes, measure_table
 from app.cut_request import CutRequest, in_words, measured_words, variant_of
-from app.views.job_cards import stage_words, title
+from app.views.job_cards import stage_words
 
 DONE, LATE = ((sys.executable, "-c", code) for code in ("", "import time; time.sleep(30)"))
 ASKED = [
@@ -105,7 +105,7 @@ def test_a_job_is_kept_and_told_as_what_it_is(tmp_path):
     request = ASKED[1]
     job = jobs.start_job(tmp_path, request, command=LATE)
     assert jobs.read_job(tmp_path, job.job_id).request == request
-    assert title(job) == (
+    assert job.request.title == (
         "a-run without its sinks: the token at position 0 keep 0.6, others get the rest, in L1H2, layer by layer"
     )
     assert stage_words({"stage": "capture"}, request) == "Running the model with and without its sinks"

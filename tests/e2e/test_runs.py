@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 
+import numpy as np
+import pandas as pd
 import pytest
 from playwright.sync_api import expect
 
@@ -130,6 +133,36 @@ def test_deleting_asks_first_and_then_deletes_this_run_only(go, page, runs):
     assert not (runs / "doomed").exists()
     assert {"whole", "hurt", "half", "known"} <= set(list_runs(runs)["run_id"])
     expect(page.get_by_role("button", name="Delete …")).to_have_count(0)
+
+
+def test_a_run_is_taken_away_as_one_file(go, page, runs, tmp_path):
+    go("/runs?row=whole")
+    page.get_by_role("button", name="Export …").click()
+    page.get_by_text("With attention matrices").click()
+    asked = page.get_by_label("Inputs", exact=True)
+    asked.fill("0-7")
+    asked.press("Enter")
+    page.get_by_text("There is no input 3: the run has 3, 0 to 2.").wait_for()
+    expect(page.get_by_role("button", name="Make the files")).to_be_disabled()
+    asked.fill("1")
+    asked.press("Enter")
+    page.get_by_text("The attention takes up to").wait_for()
+    page.get_by_role("button", name="Make the files").click()
+    page.keyboard.press("Escape")
+    fetch = page.get_by_test_id("stDownloadButton").get_by_role("button")
+    expect(fetch).to_contain_text("kB", timeout=FINISHED_MS)
+    with page.expect_download() as fetched:
+        fetch.click()
+    assert fetched.value.suggested_filename == "whole.zip"
+    with zipfile.ZipFile(fetched.value.path()) as file:
+        file.extractall(tmp_path)
+    with open_run("whole", runs) as run:
+        site = run.sites[-1]
+        rows = pd.read_parquet(tmp_path / "whole" / "attention" / f"site={site.index}").query("head == 1")
+        np.testing.assert_array_equal(np.stack(rows["weights"]), run.attention(site, 1, 1))
+    page.get_by_role("button", name="Put away").click()
+    expect(fetch).to_have_count(0)
+    assert not list(runs.glob(".jobs/*/*.zip"))
 
 
 def test_the_estimate_comes_by_itself_and_writes_no_run(go, runs):

@@ -182,8 +182,8 @@ def test_one_zip_from_the_command_line(run, tmp_path, capsys):
     with zipfile.ZipFile(tmp_path / "out.zip") as file:
         assert file.testzip() is None
         names = file.namelist()
-        tokens = pd.read_csv(file.open("out/tokens.csv"), keep_default_na=False)
-    assert {"out/README.md", "out/attention-000.csv", "out/manifest.json"} <= set(names)
+        tokens = pd.read_csv(file.open(f"{run.run_id}/tokens.csv"), keep_default_na=False)
+    assert {f"{run.run_id}/README.md", f"{run.run_id}/attention-000.csv", f"{run.run_id}/manifest.json"} <= set(names)
     assert tokens["text"].tolist() == run.tokens()["text"].tolist()
     assert main(said) == 2
     assert "is there already" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from analysis.store.export.attention import AttentionChoice, largest_bytes, matr
 from analysis.store.export.files import FORMATS, ExportFiles, zipped
 from analysis.store.run import Run
 
-__all__ = ["AttentionChoice", "export_run"]
+__all__ = ["AttentionChoice", "export_run", "largest_bytes", "matrices_of"]
 
 
 def export_run(
@@ -60,7 +60,7 @@ def export_run(
         try:
             ExportFiles(run, temporary / "files" if is_zip else temporary, matrices, report).write(format)
             # Takes the place of an empty folder, and of nothing else.
-            os.rename(zipped(temporary, target.stem) if is_zip else temporary, target)
+            os.rename(zipped(temporary, run.run_id) if is_zip else temporary, target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
