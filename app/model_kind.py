@@ -22,7 +22,7 @@ def model_kind(model: str) -> str:
     path = Path(BUNDLED_MODELS.get(model, model or ".")) / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return UNKNOWN
     if not isinstance(config, dict):
         return UNKNOWN

@@ -59,13 +59,26 @@ def spec(run_id: str) -> dict[str, Any]:
         found = _read(runs_dir() / name)
         found = found if part is None else found.get(part)
         if isinstance(found, dict) and found:
-            return found
+            return found if _is_sound(found) else {}
     return {}
+
+
+_NUMBERS, _LISTS = "limit seed generate".split(), {"layers": int, "projection": str}
+_WORDS = "model model_revision data attention part target dtype load_in chat".split()
+
+
+def _is_sound(settings: dict[str, Any]) -> bool:
+    """Whether what makes a command is of the kinds that a run writes down: the file may be anybody's."""
+    kinds = dict.fromkeys(_NUMBERS, int) | dict.fromkeys(_WORDS, str) | dict.fromkeys(_LISTS, list)
+    said = {name: settings[name] for name in kinds if settings.get(name) is not None}
+    return all(isinstance(value, kinds[name]) for name, value in said.items()) and all(
+        isinstance(each, _LISTS[name]) for name in _LISTS for each in said.get(name, [])
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -91,7 +91,7 @@ def _pick_model(runs: pd.DataFrame) -> str:
         "Folder", key="form_model_folder", placeholder="/path/to/model",
         help="On the machine that runs this page: config.json, model.safetensors and the tokenizer or image processor.",
     ).strip()  # fmt: skip
-    return str(Path(typed).expanduser()) if typed else ""
+    return _whole_path(typed)
 
 
 def _recent(runs: pd.DataFrame) -> list[str]:
@@ -128,7 +128,15 @@ def _pick_data(model: str) -> str | list[tuple[str, bytes]]:
         help="On the machine that runs this page: .txt (one input a line), a table with a column text or image, or a "
         "folder of images.",
     ).strip()  # fmt: skip
-    return str(Path(typed).expanduser()) if typed else ""
+    return _whole_path(typed)
+
+
+def _whole_path(typed: str) -> str:
+    """With the home folder for ``~``; as it was typed where there is no such user."""
+    try:
+        return str(Path(typed).expanduser()) if typed else ""
+    except RuntimeError:
+        return typed
 
 
 def _pick_limits() -> dict:
@@ -200,7 +208,7 @@ def _materialise(data: str | list[tuple[str, bytes]]) -> str:
         UserError: Nothing was given, or tables and images together.
     """
     if isinstance(data, str):
-        if data and data not in BUNDLED_DATA and not Path(data).exists():
+        if data and data not in BUNDLED_DATA and not os.path.exists(data):
             raise UserError(f"There is no file or folder {data} on the machine that runs this page: check the path.")
         return data
     if not data:
@@ -229,6 +237,8 @@ def _asked(model: str, data: str | list[tuple[str, bytes]], limits: dict) -> tup
         request.arguments()
     except UserError as error:
         return None, str(error)
+    except OSError as error:
+        return None, f"That cannot be the path of a model or of data here ({error.strerror}): check it."
     return request, ""
 
 
