@@ -136,7 +136,8 @@ def make_groups(
     scale = alt.Scale(type="log", zero=False, nice=False, domain=_domain(table)) if log else alt.Scale(zero=False)
     ticks = dict(values=_ticks(table)) if log else dict(tickCount=4)
     axis = alt.Axis(format=".3~r", **ticks, **GRID)
-    y = alt.Y("median:Q", title=f"{what}, median" if alone else None, axis=axis, scale=scale)
+    title = f"{what}, median" if alone else None
+    y = alt.Y("median:Q", title=title, axis=axis, scale=scale)
     names = [name for name in OF_TOKENS if (table["tokens"] == name).any()]
     colour = _colour("tokens:N", {name: OF_TOKENS[name] for name in names}, alone)
     base = alt.Chart(table).encode(x=x, color=colour)
@@ -145,7 +146,7 @@ def make_groups(
     tips += [alt.Tooltip(f"{name}:Q", title=f"{name}, median", format=".3~r") for name in names]
     said = "; ".join(f"{name} {' '.join(weight_words(value) for value in wide[name])}" for name in names)
     return finish(
-        [base.mark_area(opacity=0.2).encode(y=alt.Y("low:Q", title=None), y2="high:Q"),
+        [base.mark_area(opacity=0.2).encode(y=alt.Y("low:Q", title=title), y2="high:Q"),
          base.mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=34)).encode(y=y)],
         alt.Chart(wide).encode(tooltip=tips), x, picked, f"Median {what} by layer: {said}.",
         last=n_rows - 1 if behind else None,
@@ -175,14 +176,15 @@ def finish(
     highest = "datum.layer" if last is None else f"min(datum.layer, {last - 1})"
     over = told.transform_calculate(left="datum.layer - 0.5", right="datum.layer + 0.5", pick=highest)
     bars = over.mark_rect(opacity=0, cursor="pointer", tooltip=True).encode(
-        x=alt.X("left:Q", title=None), x2="right:Q",
+        x=alt.X("left:Q", title=x["title"]), x2="right:Q",
     )  # fmt: skip
     bars = bars.add_params(alt.selection_point(name=LAYER, fields=["pick"], on="click", empty=False))
     return alt.layer(marked, *layers, bars).properties(height=HIGH, description=said, padding=PADDING)
 
 
 def _colour(field: str, colours: Mapping[str, str], alone: bool) -> alt.Color:
-    legend = alt.Legend(title=None, orient="top", labelFontSize=12, labelLimit=260) if alone else None
+    shown = alt.Legend(title=None, orient="top", labelFontSize=12, labelLimit=260, symbolOpacity=1)
+    legend = shown if alone else None
     return alt.Color(field, scale=alt.Scale(domain=list(colours), range=list(colours.values())), legend=legend)
 
 

@@ -32,10 +32,11 @@ def visible_token(text: str) -> str:
 
 def short_token(text: str) -> str:
     """`visible_token`, cut for an axis; the whole of it belongs in the tooltip."""
-    return _cut(visible_token(text))
+    return cut_label(visible_token(text))
 
 
-def _cut(shown: str) -> str:
+def cut_label(shown: str) -> str:
+    """Visible text, cut for an axis."""
     return shown if len(shown) <= _LABEL_LENGTH else shown[: _LABEL_LENGTH - 1] + "…"
 
 
@@ -117,7 +118,7 @@ def make_lines(
                 "y": range(len(units)),
                 "at": [places[unit] for unit in units],
                 "token": [labels[unit] for unit in units],
-                "label": [_cut(labels[unit]) for unit in units],
+                "label": [cut_label(labels[unit]) for unit in units],
                 "special": [special[unit] for unit in units],
                 "dim": [marked is not None and not marked[unit] for unit in units],
                 "sink": [sinks is not None and sinks[unit] for unit in units],
