@@ -63,6 +63,21 @@ html {
 .qk-term:focus-visible { outline: 2px solid currentColor; outline-offset: 2px; border-radius: 2px; }
 [data-testid="stCaptionContainer"] { opacity: 1; color: color-mix(in srgb, currentColor 66%, transparent); }
 
+/* Streamlit writes white on the main colour, which is bright in the dark theme. */
+[data-testid="stBaseButton-primary"]:not(:disabled), [data-testid="stMultiSelect"] [data-tag] {
+  &, & * { color: light-dark(#FFFFFF, #101316); }
+}
+
+/* Words in charts: Streamlit's grey, and the colours of marks, are too pale for words on a white ground. */
+[data-testid="stVegaLiteChart"] svg.marks {
+  :is([class*="role-axis-"], [class*="role-legend-"], .role-title-text) text {
+    fill: color-mix(in srgb, currentColor 70%, transparent); }
+  .mark-text text[fill="#8A9099"] { fill: color-mix(in srgb, currentColor 66%, transparent); }
+  .mark-text text[fill="#009E73"] { fill: color-mix(in srgb, #009E73 70%, currentColor); }
+  .mark-text text[fill="#CC3399"] { fill: color-mix(in srgb, #CC3399 70%, currentColor); }
+  .mark-text text[fill="#D55E00"] { fill: color-mix(in srgb, #D55E00 70%, currentColor); }
+}
+
 /* Where the left column would take the picture's room it lies over the page. */
 @media (max-width: 999px) {
   &:not([data-qk-folded]) [data-testid="stSidebar"] { visibility: hidden; }
@@ -101,6 +116,7 @@ html {
     &:has([data-testid="stSkeleton"]) { height: 18px; overflow: hidden; }
   }
   .st-key-input_listed { min-height: 220px; }
+  [class*="st-key-input_token"] { min-height: 35px; }
   .st-key-view:has(.st-key-input_picture) .st-key-input_listed { min-height: 282px; }
   .st-key-input_waad { min-height: 112px; }
   .st-key-input_fai { min-height: 170px; }

@@ -65,7 +65,7 @@ def make_layer_trend(
     )
     mine = (
         alt.Chart(table[table["name"] == picked])
-        .mark_circle(size=90, opacity=1, color=SELECTED)
+        .mark_circle(size=90, opacity=1, color=SELECTED, aria=False)
         .encode(x=x, y=y, tooltip=_tips(("name:N", "head", ""), ("value:Q", title, ".4~r")))
     )
     said = ", ".join(f"layer {row.layer:.0f} {row.median:.2g}" for row in middle.itertuples())

@@ -274,14 +274,16 @@ def _shades(
 def _names(table: pd.DataFrame, x: alt.X, y: alt.Y) -> alt.Chart:
     beside = table[~table["is_patch"] & ~table["is_small"]]
     beside = beside if len(beside) <= MOST_NAMED else beside[:0]
-    marks = alt.Chart(beside).mark_text(baseline="bottom", align="left", dy=-3, fontSize=12, color=QUIET)
+    marks = alt.Chart(beside).mark_text(baseline="bottom", align="left", dy=-3, fontSize=12, color=QUIET, aria=False)
     return marks.encode(x=x, y=y, text="name:N")
 
 
 def _frame(
     picked: pd.DataFrame, x: alt.X, y: alt.Y, colour: str = SELECTED, width: float = 3, dash: tuple[int, ...] = (1, 0)
 ) -> alt.Chart:
-    frame = alt.Chart(picked).mark_rect(fill=None, stroke=colour, strokeWidth=width, strokeDash=list(dash))
+    frame = alt.Chart(picked).mark_rect(
+        fill=None, stroke=colour, strokeWidth=width, strokeDash=list(dash), aria=False
+    )  # fmt: skip
     return frame.encode(x=x, x2="right:Q", y=y, y2="bottom:Q")
 
 

@@ -60,7 +60,7 @@ def describe_pick(
     seen = _ranked(column, mine, tokens, 0, QUERY, patches, rule)
     return {
         "patch": patches[position],
-        "text": str(token["text"]), "kind": kind, "colour": QUERY_COLOUR if kind == QUERY else KEY_COLOUR,
+        "text": str(token["text"]), "kind": kind,
         "point": int(mine[position]) + (0 if kind == QUERY else n_all),
         "place": _place(token, len(mine)), **_context(token, text),
         "sees": {

@@ -50,7 +50,7 @@ def make_pair(table: pd.DataFrame, what: str, picked: str | None) -> alt.Chart:
         .add_params(alt.selection_point(name=HEAD, fields=["site", "head"], on="click", empty=False))
     )
     mine = alt.Chart(table[table["name"] == picked])
-    ring = mine.mark_point(size=130, color=SELECTED, strokeWidth=2.5, filled=False).encode(x=x, y=y)
+    ring = mine.mark_point(size=130, color=SELECTED, strokeWidth=2.5, filled=False, aria=False).encode(x=x, y=y)
     alike = alt.Chart(line).mark_line(color=QUIET, strokeDash=[4, 3], strokeWidth=1).encode(x=x, y=y)
     lower = int((table[sink] < table[others]).sum())
     said = f"{what}, of the primary sink and of other tokens, in {len(table)} heads; in {lower} the sink's is smaller."
@@ -84,7 +84,8 @@ def make_learned(table: pd.DataFrame, picked: str | None) -> alt.Chart:
             alt.Tooltip("n:Q", title="inputs")]  # fmt: skip
     dots = alt.Chart(table).mark_circle(size=60, opacity=0.8, cursor="pointer").encode(x=x, y=y, tooltip=tips)
     dots = dots.add_params(alt.selection_point(name=HEAD, fields=["site", "head"], on="click", empty=False))
-    ring = alt.Chart(table[table["name"] == picked]).mark_point(size=130, color=SELECTED, strokeWidth=2.5)
+    ring = alt.Chart(table[table["name"] == picked])
+    ring = ring.mark_point(size=130, color=SELECTED, strokeWidth=2.5, aria=False)
     return alt.layer(dots, ring.encode(x=x, y=y)).properties(
         height=HIGH, padding=PADDING, description=f"Attention on the learned sink in {len(table)} heads, by layer."
     )

@@ -57,11 +57,13 @@ def make_levels(table: pd.DataFrame, levels: Levels, picked: tuple[int, int] | N
         text=alt.Text("n:Q", format=",d"),
         color=alt.condition("datum.is_dark", alt.value("#FFFFFF"), alt.value("#000000")), tooltip=tips,
     )  # fmt: skip
-    frames = base.transform_filter(alt.datum.label == SECONDARY).mark_rect(fill=None, stroke=QUIET, strokeWidth=2)
+    frames = base.transform_filter(alt.datum.label == SECONDARY).mark_rect(
+        fill=None, stroke=QUIET, strokeWidth=2, aria=False
+    )  # fmt: skip
     drawn = [floor, cells, frames, words]
     if picked is not None:
         chosen = base.transform_filter((alt.datum.first_layer == picked[0]) & (alt.datum.lifetime == picked[1]))
-        drawn.append(chosen.mark_rect(fill=None, stroke=SELECTED, strokeWidth=2.5))
+        drawn.append(chosen.mark_rect(fill=None, stroke=SELECTED, strokeWidth=2.5, aria=False))
     return alt.layer(*drawn).properties(height=HIGH, description=describe_levels(table), padding=PADDING)
 
 

@@ -1,5 +1,4 @@
-"""The frame in a browser: first look, tour, glossary, top row, links, history, error states and what assistive
-technology is told."""
+"""The frame in a browser: first look, tour, glossary, top row, links, history and error states."""
 
 from __future__ import annotations
 
@@ -261,47 +260,3 @@ def test_a_run_without_a_map_is_shown_as_far_as_it_goes(go, page):
     expect(page.locator("[data-head]")).to_have_count(6)
     go("/input?run=bare-one")
     expect(page.locator(".st-key-input_sentence")).to_be_visible()
-
-
-UNNAMED = """() => {
-  const found = [];
-  const own = (each) => each.getAttribute('aria-label') || each.getAttribute('aria-labelledby') || each.title
-    || each.textContent.trim() || each.alt || '';
-  const name = (each) => own(each) || [...(each.labels ?? [])].map((label) => label.textContent).join('');
-  const seen = (each) => { const box = each.getBoundingClientRect(); return box.width > 0 && box.height > 0; };
-  const hidden = (each) => {
-    for (let at = each; at; at = at.parentElement ?? at.getRootNode().host) if (at.ariaHidden === 'true') return true;
-    return false;
-  };
-  const told = (each) => each.hasAttribute('alt') || each.querySelector('[role=grid]')
-    || each.closest('[aria-label], [role=grid], [data-testid=stDataFrame]');
-  const visit = (root) => {
-    for (const each of root.querySelectorAll('input, textarea, select, button, a[href]'))
-      if (seen(each) && !hidden(each) && !name(each)) found.push(each.outerHTML.slice(0, 160));
-    for (const each of root.querySelectorAll('img, canvas'))
-      if (seen(each) && !hidden(each) && !told(each)) found.push(each.outerHTML.slice(0, 160));
-    for (const each of root.querySelectorAll('*')) if (each.shadowRoot) visit(each.shadowRoot);
-  };
-  visit(document);
-  return found;
-}"""
-"""What has no name or words, as the start of its HTML; looks into components too."""
-
-PATHS = ["/?run=text", "/head?run=text&input=0&token=3", "/input?run=text", "/input?run=vision", "/runs?form=1"]
-
-
-@pytest.mark.parametrize("path", PATHS)
-def test_every_control_has_a_name_and_every_picture_words(go, page, path):
-    go(path)
-    page.locator(".st-key-view").wait_for()
-    settle(page)
-    unnamed = page.evaluate(UNNAMED)
-    assert not unnamed, "\n".join(unnamed)
-
-
-def test_the_keyboard_can_go_straight_to_the_view(go, page):
-    go("/?run=text")
-    skip = page.get_by_role("button", name="Skip to the view")
-    skip.focus()
-    page.keyboard.press("Enter")
-    assert page.evaluate("document.activeElement.classList.contains('st-key-view')")

@@ -40,7 +40,7 @@ function makePanel(host) {
 
   function pickCard(picked, shown, further) {
     return [
-      element("div", {class: "headline"}, element("b", {}, visibleToken(picked.text)), " ", element("span", {class: "kind", style: {color: picked.colour}}, picked.kind)),
+      element("div", {class: "headline"}, element("b", {}, visibleToken(picked.text)), " ", element("span", {class: `kind ${picked.kind}`}, picked.kind)),
       element("div", {class: "quiet"}, picked.place),
       ...(further.length ? [element("div", {class: "further"}, element("span", {class: "quiet"}, "Lines also of "), further.map((each) =>
         element("button", {type: "button", class: "plain", title: `Take ${each.kind} ${each.text} at position ${each.token} of input ${each.input} away`,

@@ -13,9 +13,9 @@ function makeTip(scatter) {
   }
 
   function describe(point) {
-    const {header, data} = scatter, {palette, colour} = header, token = tokenOf(scatter, point), {isQuery} = token;
+    const {header, data} = scatter, {colour} = header, token = tokenOf(scatter, point), {isQuery} = token;
     const rows = [element("div", {}, element("b", {}, cut(visibleToken(token.text), 40)), " ",
-      element("span", {class: "kind", style: {color: isQuery ? palette.query : palette.key}}, isQuery ? "query" : "key"))];
+      element("span", {class: `kind ${isQuery ? "query" : "key"}`}, isQuery ? "query" : "key"))];
     const around = context(token);
     if (around) rows.push(around);
     rows.push(element("div", {class: "dim"}, `position ${token.position} · ${token.place}${norm(token)}`));

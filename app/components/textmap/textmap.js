@@ -116,7 +116,7 @@ function labels(place, pen, high, wide) {
     if (!pointed && !held && !marked && (unit % step !== 0 || near)) return;
     pen.font = `${marked ? "700 " : ""}12px ${family}`;
     pen.globalAlpha = marked === false && !held && !pointed ? 0.5 : 1;
-    pen.fillStyle = held ? HELD : pointed || marked ? style.color : quiet;
+    pen.fillStyle = held ? style.getPropertyValue("--selected-words") || HELD : pointed || marked ? style.color : quiet;
     pen.save();
     if (axis) { pen.translate(LEFT + (index + 0.5) * wide, TOP - 5); pen.rotate(wide < 18 ? -Math.PI / 2 : -Math.PI / 3); pen.textAlign = "left"; }
     else { pen.translate(LEFT - 6, TOP + (index + 0.5) * high); pen.textAlign = "right"; }

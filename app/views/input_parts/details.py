@@ -13,6 +13,9 @@ from app.views.input_parts.one_input import OneInput
 
 LISTED = 8
 
+_NONE = -1
+"""In the list of tokens: none of them."""
+
 
 def details(one: OneInput, labels: list[str]) -> None:
     """Which way the picked token is read, and its strongest weights.
@@ -27,6 +30,8 @@ def details(one: OneInput, labels: list[str]) -> None:
         label_visibility="collapsed", width="stretch",
         **widgets.bound("input_kind", kind, lambda chosen: widgets.select(kind=chosen)),
     )  # fmt: skip
+    if one.is_image:
+        _pick_token(one, labels)
     weights = one.drawn_weights()
     order = np.argsort(-np.nan_to_num(np.abs(weights), nan=-1), kind="stable")[:LISTED]
     order = order[np.isfinite(weights[order])]
@@ -61,3 +66,14 @@ def details(one: OneInput, labels: list[str]) -> None:
     if picked is not None and st.button("Clear", key="input_release", help="Pick no token", type="tertiary"):
         one.pick(None)
         st.rerun(scope="fragment")
+
+
+def _pick_token(one: OneInput, labels: list[str]) -> None:
+    """A list of the patches: what a click on the picture does, for who has no pointer. A text has its sentence."""
+    first = one.shown.first.tolist()
+    names = {_NONE: "no token picked", **dict(zip(first, labels))}
+    chosen = _NONE if one.picked is None else first[one.picked]
+    st.selectbox(
+        "Picked token", list(names), format_func=names.get, label_visibility="collapsed",
+        **widgets.bound("input_token", chosen, lambda at: one.pick(None if at == _NONE else at)),
+    )  # fmt: skip
