@@ -82,7 +82,7 @@ def make_places(table: pd.DataFrame, picked: int | None, pixels: int) -> alt.Cha
          "name": f"L{layer}", "is_picked": layer == picked} for layer in layers
     ])  # fmt: skip
     names = alt.Chart(frames).mark_text(align="left", baseline="bottom", dy=-2, fontSize=12, color=QUIET)
-    ring = alt.Chart(frames[frames["is_picked"]]).mark_rect(fill=None, stroke=SELECTED, strokeWidth=2.5)
+    ring = alt.Chart(frames[frames["is_picked"]]).mark_rect(fill=None, stroke=SELECTED, strokeWidth=2.5, aria=False)
     return alt.layer(
         cells, names.encode(x=x, y=y, text="name:N"), ring.encode(x=x, x2="right:Q", y=y, y2="bottom:Q")
     ).properties(
@@ -126,19 +126,33 @@ def make_image(
     x, y = (alt.X("left:Q"), alt.Y("top:Q"))
     frames, crosses = table[is_visual], table[is_large]
     both = [
-        alt.Chart(frames).mark_rect(fill=None, stroke=stroke, strokeWidth=width)
+        alt.Chart(frames).mark_rect(fill=None, stroke=stroke, strokeWidth=width, aria=False)
         .encode(x=x, x2="right:Q", y=y, y2="bottom:Q")
         for stroke, width in (("#000000", 5), (VISUAL, 3))
     ]  # fmt: skip
     middle = crosses.assign(left=(crosses["left"] + crosses["right"]) / 2, top=(crosses["top"] + crosses["bottom"]) / 2)
     both += [
-        alt.Chart(middle).mark_point(shape="cross", angle=45, size=size, filled=True, color=tone, opacity=1)
+        alt.Chart(middle)
+        .mark_point(shape="cross", angle=45, size=size, filled=True, color=tone, opacity=1, aria=False)
         .encode(x=x, y=y)
         for tone, size in (("#000000", 150), (LARGE, 80))
     ]  # fmt: skip
     chart.layer = [*chart.layer, *both]
     chart.description = count_words(share, is_visual, is_large, tokens)
     return chart
+
+
+def token_table(
+    share: Float[np.ndarray, " token"],
+    is_visual: Bool[np.ndarray, " token"],
+    is_large: Bool[np.ndarray, " token"],
+    tokens: pd.DataFrame,
+) -> pd.DataFrame:
+    """What `make_image` draws as numbers: a row a token, with the share of heads in which it is a sink, 0 to 1."""
+    return pd.DataFrame({
+        "position": tokens["position"].to_numpy(), "token": tokens["text"].astype(str).to_numpy(),
+        "share of heads": np.asarray(share, dtype=float), "visual sink": is_visual, "large norm": is_large,
+    })  # fmt: skip
 
 
 def count_words(

@@ -77,7 +77,7 @@ def make_strip(table: pd.DataFrame, picked: int | None, kind: str, title: str = 
     if picked is not None and (table["position"] == picked).any():
         layers.append(
             alt.Chart(table[table["position"] == picked])
-            .mark_rect(fill=None, stroke=SELECTED, strokeWidth=2)
+            .mark_rect(fill=None, stroke=SELECTED, strokeWidth=2, aria=False)
             .encode(x=x, x2="end:Q", y=alt.Y("floor:Q", **y), y2="roof:Q")
         )
     return (

@@ -8,6 +8,7 @@ from analysis.types import KEY
 from app.charts.sound_strip import frame_table, make_strip
 from app.views.input_parts.clicks import clickable
 from app.views.input_parts.one_input import OneInput
+from app.views.input_parts.tables import save_csv, show_table
 
 GROWS = """
 <style>
@@ -27,8 +28,13 @@ def sound_strip(one: OneInput) -> None:
             make_strip(table, one.token, one.selection.kind, one.title),
             {"pick": lambda point: one.pick(int(point["position"]))}, "input_sound_strip",
         )  # fmt: skip
-        says, player = st.columns([2.2, 1], vertical_alignment="center")
+        says, numbers, player = st.columns([1.9, 0.4, 1], vertical_alignment="center")
     says.caption(_says(one))
+    with numbers.popover("Table", icon=":material/table:", width="stretch"):
+        frames = table[["position", "begin", "end", "loud", "weight"]]
+        frames = frames.rename(columns={"begin": "from, s", "end": "to, s", "loud": "loudness"})
+        show_table(frames, 320)
+        save_csv(f"{len(frames):,} frames", lambda: frames.to_csv(index=False), one, "frames")
     sound = one.source.sound()
     if sound:
         player.audio(sound, format="audio/wav")

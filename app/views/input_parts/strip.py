@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 
 from analysis.sinks import hide_sinks
@@ -15,6 +16,7 @@ from app.charts.words import within
 from app.components.headstrip import headstrip
 from app.state import RunFacts
 from app.views.input_parts.one_input import HIDE, OneInput, groups, look_key
+from app.views.input_parts.tables import save_csv, show_table
 
 LONG_TOKENS = 1024
 """From here on the small maps of all heads take seconds and wait for a click."""
@@ -57,6 +59,7 @@ def strip(one: OneInput, stack: list[Site], facts: RunFacts) -> None:
         lambda place: widgets.select(site=places[place][0].label, head=places[place][1]),
         key="input_strip",
     )  # fmt: skip
+    _table(one, stack, facts, names)
 
 
 def _pick_order(one: OneInput, facts: RunFacts) -> str | None:
@@ -90,6 +93,26 @@ def _ranked(
     ]
     ranked = np.argsort(-np.nan_to_num(values, nan=-np.inf), kind="stable").tolist()
     return notes, ranked, f"By {within(title)} {where}, highest first"
+
+
+def _table(one: OneInput, stack: list[Site], facts: RunFacts, names: list[str]) -> None:
+    """Every score that the heads have on this input, a row a head; read once it is opened."""
+    opened = st.expander("Table of all heads on this input", key="input_strip_table", on_change="rerun")
+    if not opened.open:
+        return
+    places = [(site.label, head) for site in stack for head in range(site.n_heads)]
+    columns = {"head": names}
+    for metric in facts.scores:
+        scores = one.source.scores(metric, stack)
+        if scores:
+            columns[cache.metrics().get(metric, {}).get("title", metric)] = [scores.get(at, np.nan) for at in places]
+    table = pd.DataFrame(columns)
+    with opened:
+        if len(columns) == 1:
+            st.caption("This run has no scores on single inputs: extract it again.")
+            return
+        show_table(table, 320)
+        save_csv(f"{len(table):,} heads, their scores on this input", lambda: table.to_csv(index=False), one, "heads")
 
 
 def _key(one: OneInput, stack: list[Site]) -> str:

@@ -14,7 +14,7 @@ from app.charts.sink_layers import COLOURS, NULL, make_layers
 from app.components.ranking import ranking
 from app.views.sinks_parts.choice import BESIDE, Choice, read_choice
 from app.views.sinks_parts.overview import COLUMNS, layers_of, ranking_rows, sentence_of, top_rows
-from app.views.sinks_parts.pictures import clickable, legend
+from app.views.sinks_parts.pictures import clickable, legend, show_table
 
 NONE = ""
 MOST_CLASSES = 6
@@ -60,6 +60,8 @@ def beside(choice: Choice) -> None:
                 widgets.say(said[place], quiet=True)
                 clickable(make_layers(tables[place], each.rule.threshold, None, n_layers), {},
                           f"sinks_beside_layers_{place}")  # fmt: skip
+                with st.popover("Table", icon=":material/table:"):
+                    show_table(tables[place], f"{each.run}-sinks-by-layer.csv", f"beside_{place}")
                 rows = top_rows(each, CLASS).head(MOST_CLASSES)
                 ranking(ranking_rows(each, rows, CLASS), COLUMNS, picked=None, key=f"sinks_beside_top_{place}",
                         label=f"Sinks of {each.run} by class", on_pick=lambda _: None)  # fmt: skip

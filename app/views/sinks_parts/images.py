@@ -10,7 +10,7 @@ from analysis.types import KEY
 from app import cache, widgets
 from app.cache import sinks as kept
 from app.charts.sink_layers import LAYER as BY_LAYER
-from app.charts.sink_places import LARGE, VISUAL, busiest_layer, count_words, make_image, make_places
+from app.charts.sink_places import LARGE, VISUAL, busiest_layer, count_words, make_image, make_places, token_table
 from app.views.sinks_parts.choice import LAYER, Choice
 from app.views.sinks_parts.overview import no_states, pick_layer, picked_layer
 from app.views.sinks_parts.pictures import legend, show_table, title_row
@@ -75,7 +75,11 @@ def one_image(choice: Choice) -> None:
         else:
             _thresholds(choice)
         with st.popover("Table", icon=":material/table:"):
-            show_table(count_table(choice), f"{choice.run}-sinks-of-images.csv", "images")
+            st.caption(f"Image {shown}, layer {layer}: every token")
+            own = token_table(share, is_visual, is_large, tokens)
+            show_table(own, f"{choice.run}-image-{shown}-layer-{layer}.csv", "image", height=250)
+            st.caption("All images, layer by layer")
+            show_table(count_table(choice), f"{choice.run}-sinks-of-images.csv", "images", height=250)
 
 
 def _draw(chart, shown: int) -> None:
