@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from analysis.errors import UserError
+from analysis.errors import UserError, without_folders
 from app.cut_request import CutRequest
 from app.export_request import ExportRequest, file_of
 from app.importance_request import ImportanceRequest
@@ -237,19 +237,20 @@ def read_job(runs_dir: Path | str, job_id: str) -> Job:
     """
     folder = Path(runs_dir).resolve() / ".jobs" / job_id
     record = _read_json(folder / "job.json") if _JOB_ID.fullmatch(job_id) else {}
-    if not record:
-        raise UserError(f"There is no job {job_id!r} here: it was removed, or the link is from elsewhere.")
-    alive = folder in _awaited or is_alive(record["pid"], record["pid_started"])
+    try:
+        request = REQUESTS.get(record.get("kind"), JobRequest)(**record["request"])
+        alive = folder in _awaited or is_alive(record["pid"], record["pid_started"])
+    except (KeyError, TypeError) as error:
+        raise UserError(f"There is no job {job_id!r} here: it was removed, or the link is from elsewhere.") from error
     ended = _read_json(folder / "exit.json")
     progress = _read_json(folder / "progress.json")
     cancelled = (folder / "cancel.json").exists()
     state = RUNNING if alive and not ended else _ended_state(ended, progress, cancelled)
-    request = REQUESTS.get(record.get("kind"), JobRequest)(**record["request"])
     return Job(
         job_id=job_id,
         folder=folder,
         request=request,
-        started=record["started"],
+        started=record.get("started", 0.0),
         state=state,
         pid=record["pid"],
         progress=progress,
@@ -322,7 +323,7 @@ def _sentence(folder: Path, state: str, progress: dict, code: int | None, reques
     last = error_sentence(log.read_bytes()[-20_000:] if log.exists() else b"")
     if code is not None and code < 0:
         return f"The job was killed by the system (signal {-code}), perhaps for want of memory: take a smaller limit."
-    return (last or said if code == 1 else said or last) or "It ended without saying why."
+    return without_folders((last or said if code == 1 else said or last) or "It ended without saying why.")
 
 
 def _await_exit(child: subprocess.Popen, folder: Path) -> None:
@@ -343,7 +344,7 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, RecursionError):
         content = json.loads(path.read_text())
         return content if isinstance(content, dict) else {}
     return {}

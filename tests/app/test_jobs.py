@@ -34,6 +34,8 @@ if behaviour == "refuse":
     sys.exit(2)
 if behaviour == "break":
     raise ZeroDivisionError("one by zero")
+if behaviour == "lose":
+    open("/srv/telling folder/weights.bin")
 if behaviour == "stubborn":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 try:
@@ -97,6 +99,12 @@ def test_a_refused_job_shows_the_one_sentence_without_progress_bars(runs, comman
 def test_a_broken_job_shows_the_last_line_of_its_traceback(runs, command):
     job = ended(runs, start(runs, command, "break").job_id)
     assert (job.state, job.error) == (jobs.FAILED, "ZeroDivisionError: one by zero")
+
+
+def test_what_a_job_says_names_no_folder_of_this_machine(runs, command):
+    """The card of a job is shown to whoever opens the page."""
+    job = ended(runs, start(runs, command, "lose").job_id)
+    assert job.error == "FileNotFoundError: [Errno 2] No such file or directory: 'weights.bin'"
 
 
 def test_cancel_is_ctrl_c_and_lets_the_command_close_its_run(runs, command):
@@ -195,8 +203,14 @@ def test_an_unknown_job_is_said_so_and_a_damaged_folder_hides_nothing_else(runs,
     with pytest.raises(UserError, match="no job"):
         jobs.read_job(runs, "../../etc")
     job = ended(runs, start(runs, command, "finish").job_id)
-    damaged = jobs.new_job_folder(runs)
-    (damaged / "job.json").write_text("{not json")
+    for damaged in (
+        "{not json",
+        "[" * 100_000,
+        "{}",
+        '{"request": 5}',
+        '{"request": {"model": "m", "data": "d", "x": 1}}',
+    ):
+        (jobs.new_job_folder(runs) / "job.json").write_text(damaged)
     assert [seen.job_id for seen in jobs.list_jobs(runs)] == [job.job_id]
 
 

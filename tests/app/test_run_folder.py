@@ -36,6 +36,16 @@ def test_an_unfinished_run_can_go_too(tmp_path):
     assert not retired(tmp_path)  # it was never published: the same command makes it under the same name
 
 
+def test_deleting_a_link_leaves_what_it_leads_to(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "mine.txt").write_text("mine")
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "one").symlink_to(tmp_path / "elsewhere")
+    delete_run(tmp_path / "runs", "one")
+    assert list_runs(tmp_path / "runs").empty
+    assert (tmp_path / "elsewhere" / "mine.txt").read_text() == "mine"
+
+
 @pytest.mark.parametrize("name", ["../one", "", ".jobs", "one/..", "/etc"])
 def test_no_name_leads_out_of_the_folder(tmp_path, name):
     (tmp_path / ".jobs").mkdir()
