@@ -1,7 +1,8 @@
-# QK Atlas as a container: the page on port 8501, runs in the volume /runs, no root.
+# QK Atlas as a container: the page on port 8501, runs in the volume /runs, no root. It writes to /runs and /tmp only:
+#   docker run -p 8501:8501 -v runs:/runs --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges qk-atlas
 FROM python:3.11-slim
 
-RUN useradd --create-home --uid 1000 atlas && mkdir /runs && chown atlas /runs
+RUN useradd --no-create-home --uid 1000 atlas && mkdir /runs && chown atlas /runs
 WORKDIR /app
 COPY requirements.txt .
 # For a small image without CUDA: --build-arg TORCH_OPTIONS="--index-url <index of PyTorch's CPU builds>".
@@ -13,8 +14,9 @@ COPY .streamlit .streamlit
 COPY analysis analysis
 COPY app app
 COPY data/demo data/demo
-USER atlas
-ENV QK_ATLAS_RUNS=/runs HF_HOME=/runs/.huggingface NUMBA_CACHE_DIR=/tmp/numba PYTHONDONTWRITEBYTECODE=1
+# By number, so that a host which demands "no root" can see that it is none.
+USER 1000
+ENV QK_ATLAS_RUNS=/runs HF_HOME=/runs/.huggingface NUMBA_CACHE_DIR=/tmp/numba HOME=/tmp PYTHONDONTWRITEBYTECODE=1
 # The bundled runs are made at build time, so that the page opens on something at once.
 RUN python -m analysis extract --model demo-language --data demo-sentences \
     && python -m analysis extract --model demo-vision --data demo-scenes
