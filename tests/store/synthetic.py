@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 from contextlib import nullcontext
 from datetime import datetime, timedelta
+from functools import cache
 from itertools import count
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from analysis.attention import recompute
 from analysis.store import RunWriter
@@ -204,10 +206,19 @@ def head_scores(rng: np.random.Generator, sites: list[Site], n_inputs: int) -> p
 
 
 def add_map(writer, method: str, dims: int, sites: list[Site], n_tokens: int, seed: int = 0) -> str:
-    """Put a map of two clouds, its fidelity and its thumbnails: in one transaction, not in one or two a head."""
-    database = writer.database
-    with database.transaction(), mock.patch.object(database, "transaction", nullcontext):
-        return _add_map(writer, method, dims, sites, n_tokens, seed)
+    """Put a map of two clouds, its fidelity and its thumbnails: in one transaction and one insertion a table, not in
+    one or two a head."""
+    database, held = writer.database, {}
+    with database.transaction():
+        with (
+            mock.patch.object(database, "transaction", nullcontext),
+            mock.patch.object(database, "insert", lambda table, rows: held.setdefault(table, []).append(rows)),
+            mock.patch.object(writer, "_number", cache(writer._number)),
+        ):
+            projection_id = _add_map(writer, method, dims, sites, n_tokens, seed)
+        for table, rows in held.items():
+            database.insert(table, pa.concat_tables(rows))
+    return projection_id
 
 
 def _add_map(writer, method: str, dims: int, sites: list[Site], n_tokens: int, seed: int) -> str:
