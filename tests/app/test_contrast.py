@@ -12,6 +12,7 @@ from app.palette import KEY, QUERY, SELECTED
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 THEME = tomllib.loads((REPOSITORY / ".streamlit" / "config.toml").read_text())["theme"]
+STYLE = "".join((REPOSITORY / "app" / name).read_text() for name in ("style.py", "components/shared.css"))
 TEXT, LARGE = 4.5, 3.0
 """WCAG 2.2, 1.4.3 and 1.4.11: text, and large text or the edge of a control or a mark."""
 
@@ -37,9 +38,7 @@ def mixed(text: str, ground: str, share: float) -> tuple[float, float, float]:
 
 def grey_shares() -> set[float]:
     """How much of the text colour is left in grey text, wherever the style says so."""
-    styles = [REPOSITORY / "app" / "style.py", REPOSITORY / "app" / "components" / "shared.css"]
-    found = re.findall(r"color-mix\(in srgb, (?:currentColor|var\(--st-text-color\)) (\d+)%", "".join(
-        path.read_text() for path in styles))  # fmt: skip
+    found = re.findall(r"color-mix\(in srgb, (?:currentColor|var\(--st-text-color\)) (\d+)%", STYLE)
     return {int(each) / 100 for each in found}
 
 
@@ -67,6 +66,19 @@ def test_text_and_grey_text_can_be_read_on_every_ground(theme):
 def test_main_buttons_can_be_read(theme):
     own = THEME[theme]
     assert contrast(channels(own["backgroundColor"]), channels(own["primaryColor"])) >= TEXT
+    inks = re.search(r"stBaseButton-primary.*?light-dark\((#\w{6}), (#\w{6})\)", STYLE, re.DOTALL).groups()
+    assert inks[theme == "dark"] == own["backgroundColor"]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("colour", [QUERY, KEY, SELECTED])
+def test_words_in_the_colour_of_a_mark_can_be_read(theme, colour):
+    shares = re.findall(rf"color-mix\(in srgb, {colour} (\d+)%, (?:currentColor|var\(--st-text-color\))", STYLE)
+    assert len(shares) == 2
+    for ground in grounds(theme):
+        for share in shares:
+            mixture = mixed(colour, THEME[theme]["textColor"], int(share) / 100)
+            assert contrast(mixture, channels(ground)) >= TEXT
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
