@@ -152,7 +152,7 @@ html {
     }
     .st-key-input_two_image [data-testid="stColumn"] {
       &:first-child { min-height: 415px; }
-      &:last-child { min-height: 434px; }
+      &:last-child { min-height: 477px; }
     }
     .st-key-heads_top { min-height: 330px; }
     [class*="st-key-heads_across"], [class*="st-key-heads_up"], [class*="st-key-heads_order"] { min-height: 60px; }
