@@ -16,7 +16,7 @@ _SITE_COLUMNS = {
     "recomputed_max_abs_diff": "from stored q and k",
 }
 
-_ROUTES = {"interface": "attention interface", "optrace": "traced operations"}
+_ROUTES = {"interface": "interface", "optrace": "tracing"}
 
 
 def left_out(certificate: Mapping[str, Any]) -> pd.DataFrame:

@@ -37,23 +37,38 @@ def _certificate(certificate: dict) -> None:
         st.dataframe(missing, hide_index=True, width="stretch", height="content")
     sites = certificate_table(certificate)
     if len(sites):
-        st.caption("Largest difference by attention site; – where it was not measured.")
-        figures = {
-            name: st.column_config.NumberColumn(format="%.1e", help=_MEANINGS.get(name))
-            for name in sites.columns
-            if name in _MEANINGS
+        shown = {name: (short, says) for name, (short, says) in _DIFFERENCES.items() if name in sites.columns}
+        short = ", ".join(f"{name} ({short})" for name, (short, _) in shown.items())
+        st.caption(f"Largest difference by attention site {short}; – where it was not measured.")
+        columns = {
+            name: st.column_config.NumberColumn(short, format="%.1e", width=62, help=says)
+            for name, (short, says) in shown.items()
         }
-        st.dataframe(sites, hide_index=True, width="stretch", height=min(36 * (len(sites) + 1), 260),
-                     column_config=figures, placeholder="–")  # fmt: skip
+        text = st.column_config.TextColumn
+        columns |= {"attention site": text(width=106), "reached by": text(width=76, help=_ROUTES)}
+        st.dataframe(sites, hide_index=True, width="stretch", height="content" if len(sites) <= _WHOLE else 260,
+                     column_config=columns, placeholder="–")  # fmt: skip
 
 
-_MEANINGS = {
-    "from the model's own": "Our weights against what the model's eager attention returns for the same arguments.",
-    "from a pass in eager mode": "Our weights against those of another pass of the model, run in eager mode.",
-    "weights times values": "Our weights times the recorded values against the output of the model's kernel, as a "
-    "share of its size.",
-    "from stored q and k": "Weights recomputed from the 16-bit queries and keys of the run against the recorded ones.",
-}
+_ROUTES = "The attention interface of transformers, or tracing: following the model's operations."
+
+_WHOLE = 8
+"""A table of so many rows is shown whole; longer ones scroll."""
+
+_DIFFERENCES = {
+    "from the model's own": (
+        "own", "Our weights against what the model's eager attention returns for the same arguments."
+    ),
+    "from a pass in eager mode": ("eager", "Our weights against those of another pass of the model, in eager mode."),
+    "weights times values": (
+        "values", "Our weights times the recorded values against the output of the model's kernel, as a share of its "
+        "size.",
+    ),
+    "from stored q and k": (
+        "stored", "Weights recomputed from the 16-bit queries and keys of the run against the recorded ones."
+    ),
+}  # fmt: skip
+"""Columns of the table: how it is called there, in short, and what it says."""
 
 
 def _made(manifest: dict) -> None:

@@ -29,7 +29,7 @@ def test_sites_found_by_their_operations_are_told():
     sites = {key: {**SITE, "route": route} for key, route in (("a", "interface"), ("b", "optrace"), ("c", "optrace"))}
     certificate = {**CERTIFICATE, "sites": sites, "left_out": {"c": "its keys are not finite"}}
     assert any(each.startswith("One attention site goes round") for each in certificate_sentences(certificate))
-    assert certificate_table(certificate)["reached by"].tolist() == ["attention interface", "traced operations"]
+    assert certificate_table(certificate)["reached by"].tolist() == ["interface", "tracing"]
     assert "reached by" not in certificate_table(CERTIFICATE)
     assert not any("goes round" in each for each in certificate_sentences(CERTIFICATE))
 
