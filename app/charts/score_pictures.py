@@ -91,9 +91,10 @@ def make_score_strip(
 
 
 def _ramp(shades: Shades) -> alt.Color:
+    lines = [part for part in (shades.title, unit_words(shades.unit)) if part]
     legend = alt.Legend(
-        type="gradient", title=_titled(shades.title, shades.unit), titleFontWeight="normal", titleLimit=190,
-        labelFontSize=12, gradientLength=140, tickCount=5,
+        type="gradient", title=lines, titleFontWeight="normal", titleLimit=220, labelFontSize=12, gradientLength=140,
+        tickCount=5,
     )  # fmt: skip
     return alt.Color(
         "shown:Q", scale=alt.Scale(domain=[shades.low, shades.top], range=list(shades.stops)), legend=legend

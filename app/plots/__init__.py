@@ -19,7 +19,7 @@ Charts can be put side by side (``a | b``), changed like any Altair chart, and s
 ``chart.save("figure.svg")``, ``chart.save("figure.png", ppi=200)``, or as a page that still answers to the pointer,
 ``chart.save("figure.html", inline=True)``. A PNG has the letters that the fonts of this machine have, an SVG those of
 whoever looks at it. A notebook fetches the code that draws charts from the network; where there is none,
-``altair.renderers.enable("html", template="inline")`` brings it along, ``enable("svg")`` draws still pictures.
+``altair.renderers.enable("svg")`` shows still pictures.
 """
 
 from app.plots.of_heads import head_profile, head_scores, heads

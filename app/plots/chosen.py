@@ -26,7 +26,7 @@ def find_head(run: Run, head: HeadSaid, stack: str | None = None) -> tuple[Site,
         UnknownName: The run has no such stack, layer or head.
     """
     if not isinstance(head, str):
-        if not (isinstance(head, tuple | list) and len(head) == 2):
+        if not (isinstance(head, tuple | list) and len(head) == 2 and hasattr(head[1], "__index__")):
             raise _no_head(head)
         site, index = run.site(head[0]), int(head[1])
     else:
