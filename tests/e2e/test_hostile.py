@@ -31,10 +31,11 @@ async () => {
 
 
 def test_markup_in_a_run_and_in_a_link_stays_text_and_the_server_hears_this_machine_only(go, page, address):
-    """That nothing outside is asked for, the fixture `page` watches over. Atlas and Head are in `test_head`."""
+    """That nothing outside is asked for, the fixture `page` watches over. Atlas and Head are in `test_head`, Input in
+    `test_input`."""
     asked: list[str] = []
     page.on("request", lambda request: asked.append(urlsplit(request.url).path))
-    for path in ("/input", "/heads", "/sinks", "/runs"):
+    for path in ("/heads", "/sinks", "/runs"):
         go(f"{path}?{LINK}&row=hostile")
         page.mouse.move(640, 420)
         if path == "/runs":
