@@ -101,8 +101,7 @@ def test_a_path_that_is_none_is_a_sentence(runs, typed):
 
 def test_words_of_a_link_that_mean_nothing_leave_every_page_standing(runs):
     make_synthetic_run(runs, "one", n_inputs=2, n_tokens=5, n_layers=1, n_heads=2)
-    words = "by group scale null filter limits labels show order draw flows across up beside_run mark cut cut_heads"
+    words = "by group scale null filter limits labels show order draw flows across up beside_run mark cut cut_heads "
+    link = dict.fromkeys((words + "near lasso want step spot part").split(), HOSTILE)
     for name in ("heads", "input", "sinks"):
-        drawn(
-            name, run="one", **dict.fromkeys([*words.split(), "near", "lasso", "want", "step", "spot", "part"], HOSTILE)
-        )
+        drawn(name, run="one", **link)
