@@ -11,6 +11,7 @@ import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Page, expect
 
+from analysis.store import open_run
 from tests.app.test_contrast import TEXT, contrast
 from tests.e2e.serving import calm, settle
 from tests.e2e.test_head_card import add_profiles
@@ -38,11 +39,16 @@ PATHS = {
 
 
 @pytest.fixture(scope="module")
-def address(serve: Callable[[Path], str], tmp_path_factory: pytest.TempPathFactory) -> str:
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = tmp_path_factory.mktemp("runs")
     make_run_with_states(runs, "scenes", modality="vision", n_inputs=3, n_tokens=17, n_layers=6, n_heads=2)
     make_run_with_states(runs, "words", n_inputs=6, n_tokens=20, n_layers=6, n_heads=3, causal=True)
     add_profiles(runs / "words", {"offset": [(x, 0) for x in range(13)]})
+    return runs
+
+
+@pytest.fixture(scope="module")
+def address(serve: Callable[[Path], str], runs: Path) -> str:
     return serve(runs)
 
 
@@ -157,14 +163,25 @@ def findings(page: Page, rules: list[str] | None = None) -> list[str]:
             for each in found if each["impact"] in SERIOUS for node in each["nodes"]]  # fmt: skip
 
 
-def pick_a_patch(page: Page) -> None:
+def pick_a_patch_and_read_the_heads(page: Page, runs: Path) -> None:
     page.keyboard.type("patch 1, 2")
     page.keyboard.press("Enter")
     page.wait_for_url("**token=7**")
     expect(page.get_by_text("patch 1, 2 · position 7")).to_be_visible()
+    page.locator("summary", has_text="Table of all heads on this input").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("12 heads, their scores on this input")).to_be_visible()
+    table = page.get_by_test_id("stDataFrame").last
+    said = {each.inner_text(): at for at, each in enumerate(table.locator("[role=columnheader]").all())}
+    cells = table.locator("[role=row][aria-rowindex='3'] [role=gridcell]").all_inner_texts()
+    with open_run("scenes", runs) as run:
+        scores = run.head_input_scores(metric="first_token").query("input_id == 1")
+        second = scores[(scores["site"] == run.sites[0].key) & (scores["head"] == 1)]["value"].item()
+    assert cells[said["head"]] == "L0H1"
+    assert float(cells[said["First token"]]) == pytest.approx(second, rel=1e-3)
 
 
-def turn_to_the_lines(page: Page) -> None:
+def turn_to_the_lines(page: Page, runs: Path) -> None:
     """The heat map is one drawing of ours, the lines are a chart."""
     expect(page.locator("canvas.cells")).to_be_visible()
     assert not page.evaluate(UNNAMED)
@@ -174,13 +191,13 @@ def turn_to_the_lines(page: Page) -> None:
     page.wait_for_url("**show=lines**")
 
 
-def ask_for_a_model(page: Page) -> None:
+def ask_for_a_model(page: Page, runs: Path) -> None:
     page.keyboard.type("bert")
     page.keyboard.press("Enter")
     expect(page.get_by_text("Yes: bert is captured")).to_be_visible()
 
 
-def choose_a_run_and_open_the_form(page: Page) -> None:
+def choose_a_run_and_open_the_form(page: Page, runs: Path) -> None:
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Shift+Space")
     page.wait_for_url("**row=**")
@@ -195,7 +212,7 @@ def choose_a_run_and_open_the_form(page: Page) -> None:
 
 USES = {
     "text": turn_to_the_lines,
-    "image": pick_a_patch,
+    "image": pick_a_patch_and_read_the_heads,
     "models": ask_for_a_model,
     "runs": choose_a_run_and_open_the_form,
 }
@@ -203,12 +220,13 @@ USES = {
 
 
 @pytest.mark.parametrize("view", PATHS)
-def test_a_view_can_be_reached_read_and_used_without_pointer_in_both_themes(go, themed, view):
+def test_a_view_can_be_reached_read_and_used_without_pointer_in_both_themes(go, themed, runs, view):
     path, control = PATHS[view]
     page = go(path)
     calm(page)
     reach(page, control)
-    USES.get(view, calm)(page)
+    if view in USES:
+        USES[view](page, runs)
     calm(page)
     page.keyboard.press("Tab")  # the browser shows where the focus is to who uses the keyboard
     assert not page.evaluate(UNSEEN_FOCUS)
