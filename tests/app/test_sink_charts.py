@@ -18,7 +18,7 @@ from app.charts.sink_evidence import heads_by_value, heads_of_rows, layer_words,
 from app.charts.sink_heads import PAIRS, geometry_words, make_learned, make_pair
 from app.charts.sink_layers import OTHERS, REST, group_table, layer_table, make_groups, make_layers
 from app.charts.sink_levels import level_table, make_levels, nearest_words
-from app.charts.sink_places import busiest_layer, count_words, make_image, make_places, place_table
+from app.charts.sink_places import busiest_layer, count_words, make_image, make_places, place_table, token_table
 from app.charts.sink_rows import describe_tokens, examples, members, ranked, row_name, value_of
 from app.charts.sink_states import make_massive, make_relation, make_weakening, rank_words, relation_table
 from app.charts.text_attention import visible_token
@@ -225,6 +225,10 @@ def test_one_image_counts_what_is_drawn_on_it():
         "2 of 4 patches are a sink of some head; 2 visual sinks; 1 large norm. "
         "Beside the picture: CLS in 0.5 of the heads."
     )  # fmt: skip
+    table = token_table(share, visual, large, tokens)
+    assert table["share of heads"].tolist() == share.tolist()
+    assert table.loc[table["visual sink"], "position"].tolist() == [1, 4]
+    assert table.loc[table["large norm"], "token"].tolist() == [tokens["text"].iloc[2]]
     png = io.BytesIO()
     Image.new("RGB", (8, 8)).save(png, "PNG")
     chart = make_image(share, visual, large, tokens, png.getvalue(), picked=4).to_dict()

@@ -105,6 +105,14 @@ def test_a_run_made_before_says_what_would_be_here():
     assert app.button(key="sinks_see_runs")
 
 
+def test_two_runs_side_by_side_have_their_numbers():
+    tables = [each.value for each in drawn(run="texts", beside_run="images").dataframe]
+    own = [table for table in tables if "received" in table]
+    assert len(own) == 3  # both sides, and the first run's own picture below
+    assert own[0].equals(own[2])
+    assert not own[0].equals(own[1])
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
