@@ -15,6 +15,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from analysis.errors import RunError, UnknownName, first_line
+from analysis.store.pictures import checked_png
 from analysis.store.plan_tables import StoredPlan, read_plan, read_sites
 from analysis.types import Site
 
@@ -73,13 +74,14 @@ class TableReader:
 
         Raises:
             UnknownName: No such input.
-            RunError: The run is of texts.
+            RunError: The run is of texts, or what it holds is no PNG.
         """
         self._n_tokens(input_id)
         found = [name for name in self._columns("inputs") if name.lower() in ("image", "thumbnail")]
         if not found:
             raise RunError("The inputs of this run are texts: there is no image.")
-        return bytes(self._one(f"SELECT {_name(found[0])} FROM inputs WHERE input_id = ?", [input_id])[0])
+        content = self._one(f"SELECT {_name(found[0])} FROM inputs WHERE input_id = ?", [input_id])[0]
+        return checked_png(content, f"The image of input {input_id}")
 
     def sound(self, input_id: int) -> bytes:
         """The WAV of an input, at the rate at which the model heard it; empty where the run holds none.
@@ -268,7 +270,7 @@ class TableReader:
         )
         if not rows:
             raise UnknownName(f"The map {projection_id!r} has no thumbnails of {str(stack_label)[:100]!r}.")
-        return bytes(rows[0][0])
+        return checked_png(rows[0][0], f"The picture of the map {projection_id}")
 
     @cached_property
     def certificate(self) -> dict[str, Any]:

@@ -71,6 +71,28 @@ def test_a_file_that_is_no_run_is_one_sentence_without_the_folders_of_this_machi
     assert list_runs(path.parent)["run_id"].tolist() == ["x"]
 
 
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n"
+BOMB = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + (60_000).to_bytes(4, "big") * 2 + b"\x08\x02\x00\x00\x00"
+
+
+@pytest.mark.parametrize(
+    ("content", "says"), [(EPS, "no PNG"), (b"<svg/>", "no PNG"), (None, "no PNG"), (BOMB, "claims")]
+)
+def test_a_picture_of_another_kind_reaches_no_decoder(tmp_path, content, says):
+    """Pillow, asked to open anything, hands PostScript to Ghostscript, which runs it."""
+    path = make_synthetic_run(tmp_path, "x", modality="vision", n_inputs=1, n_tokens=5, n_layers=1, n_heads=1)
+    with duckdb.connect(str(path / "run.duckdb")) as connection:
+        connection.execute("UPDATE inputs SET image = ?", [content])
+        connection.execute("UPDATE thumbnails SET png = ?", [content])
+        connection.execute("CHECKPOINT")
+    publish(path)
+    with open_run(path) as run:
+        with pytest.raises(RunError, match=f"image of input 0 .*{says}"):
+            run.image(0)
+        with pytest.raises(RunError, match=says):
+            run.thumbnail("atlas-2d", run.sites[0].stack_label)
+
+
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 
