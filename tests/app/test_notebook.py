@@ -24,6 +24,7 @@ def test_the_notebook_and_the_lines_of_the_readme_run_without_streamlit_or_torch
     )
     add_profiles(run, {"offset": [(x, 0) for x in range(12)]})
     monkeypatch.setenv("QK_ATLAS_RUNS", str(tmp_path))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))  # not the history of whoever runs this
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     nbformat.validate(notebook)
     shipped = [cell for cell in notebook.cells if cell.cell_type == "code"]
