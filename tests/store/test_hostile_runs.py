@@ -1,13 +1,14 @@
 """Runs that strangers made and put into the folder: what they name is not read, and they hide no other run."""
 
+import inspect
 import json
 import shutil
 
 import duckdb
 import pytest
 
-from analysis.errors import RunError
-from analysis.store import list_runs, open_run
+from analysis.errors import RunError, UserError
+from analysis.store import Run, list_runs, open_run
 from analysis.store.publish import manifest_bytes
 from tests.store.synthetic import make_synthetic_run
 
@@ -91,6 +92,40 @@ def test_a_picture_of_another_kind_reaches_no_decoder(tmp_path, content, says):
             run.image(0)
         with pytest.raises(RunError, match=says):
             run.thumbnail("atlas-2d", run.sites[0].stack_label)
+
+
+def readers():
+    """Every name that a reading method takes: method, parameter."""
+    for name, method in inspect.getmembers(Run, inspect.isfunction):
+        for parameter in inspect.signature(method).parameters.values():
+            if not name.startswith("_") and name != "sql" and "str" in str(parameter.annotation):
+                yield name, parameter.name
+
+
+def answer(method, given):
+    """What it found, or the sentence with which it refused."""
+    try:
+        return method(**given)
+    except UserError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("word", ["x' OR '1'='1", "' UNION SELECT * FROM tokens; --", 'a"b', "x\0y", "%"])
+def test_names_are_values_to_every_query_and_never_a_part_of_it(made, word):
+    """A name that nobody has finds nothing: were it put into the query, it would find all there is, or break it."""
+    with open_run(made) as run:
+        known = {"site": run.sites[0], "head": 0, "input_id": 0, "input_ids": [0], "projection": None}
+        n_tried = 0
+        for name, hostile in readers():
+            method = getattr(run, name)
+            needed = [each for each in inspect.signature(method).parameters.values() if each.default is each.empty]
+            given = {each.name: known[each.name] for each in needed if each.name in known} | {hostile: word}
+            given |= {each.name: word for each in needed if each.name not in given}
+            n_tried += 1
+            found = answer(method, given)
+            is_refused = isinstance(found, str) and "could not be read" not in found
+            assert is_refused or found is None or len(found) == 0, f"{name}({hostile}): {found}"
+        assert n_tried > 30
 
 
 HOSTILE = "<img src=x onerror=alert(1)>"
