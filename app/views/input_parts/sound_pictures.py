@@ -30,7 +30,7 @@ def sound_strip(one: OneInput) -> None:
         )  # fmt: skip
         says, numbers, player = st.columns([1.9, 0.4, 1], vertical_alignment="center")
     says.caption(_says(one))
-    with numbers.popover("Table", icon=":material/table:", width="stretch"):
+    with numbers.popover("Table", icon=":material/table:"), st.container(width=560):
         frames = table[["position", "begin", "end", "loud", "weight"]]
         frames = frames.rename(columns={"begin": "from, s", "end": "to, s", "loud": "loudness"})
         show_table(frames, 320)

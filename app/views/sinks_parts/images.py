@@ -74,7 +74,7 @@ def one_image(choice: Choice) -> None:
             no_states(choice)
         else:
             _thresholds(choice)
-        with st.popover("Table", icon=":material/table:"):
+        with st.popover("Table", icon=":material/table:"), st.container(width=480):
             st.caption(f"Image {shown}, layer {layer}: every token")
             own = token_table(share, is_visual, is_large, tokens)
             show_table(own, f"{choice.run}-image-{shown}-layer-{layer}.csv", "image", height=250)
