@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,9 +130,36 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise RunError(f"{path.name} is not readable JSON.") from error
     if not isinstance(fields, dict) or not isinstance(fields.get("files"), dict):
         raise RunError(f"{path.name} does not name its files.")
+    if odd := next(_of_another_kind(fields), None):
+        raise RunError(f"{path.name} holds {odd} of a kind that no run has.")
     if content != manifest_bytes(fields):
         raise RunError(f"{path.name} was changed after it was published (its checksum differs).")
     return fields
+
+
+_KINDS = {
+    **dict.fromkeys("model model_type model_revision dtype device data data_hash modality created".split(), str),
+    **dict.fromkeys("code_version decoder_reads".split(), str),
+    **dict.fromkeys("n_parameters n_inputs n_tokens n_sites n_heads d_model seed limit".split(), int),
+    **dict.fromkeys("spec special_tokens versions".split(), dict),
+    **dict.fromkeys("notes skipped layers projection".split(), list),
+}
+_ITEMS = {"special_tokens": str, "versions": str, "notes": str, "skipped": list, "layers": int, "projection": str}
+
+
+def _of_another_kind(fields: Mapping[str, Any]) -> Iterator[str]:
+    """Names of what readers could not use; what is missing, or null, is missing for them too."""
+    for name, value in fields.items():
+        kind, item = _KINDS.get(name), _ITEMS.get(name)
+        if kind is None or value is None:
+            continue
+        inside = value.values() if isinstance(value, dict) else value
+        if not isinstance(value, kind) or (item and not all(isinstance(each, item) for each in inside)):
+            yield name
+        elif name == "spec":
+            yield from _of_another_kind(value)
+        elif name == "skipped" and not all(len(each) == 2 and all(isinstance(w, str) for w in each) for each in value):
+            yield name
 
 
 def check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
