@@ -72,5 +72,5 @@ class TypeReport:
 
 def not_tested(model_type: str, error: Exception) -> TypeReport:
     """The report on a type that no tiny model could be made of, or that runs on no made-up input."""
-    line = re.sub(r" from '/[^']*'", "", first_line(error, 1000))  # where a module lies on this machine
+    line = re.sub(r" from '[^']*\.py'", "", first_line(error, 1000))  # the file of a module
     return TypeReport(model_type, "", NOT_TESTED, note=line[:300])
