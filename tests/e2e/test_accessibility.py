@@ -168,17 +168,18 @@ def pick_a_patch_and_read_the_heads(page: Page, runs: Path) -> None:
     page.keyboard.press("Enter")
     page.wait_for_url("**token=7**")
     expect(page.get_by_text("patch 1, 2 · position 7")).to_be_visible()
-    page.locator("summary", has_text="Table of all heads on this input").focus()
+    part = page.get_by_test_id("stExpander").filter(has_text="Table of all heads on this input")
+    part.locator("summary").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_text("12 heads, their scores on this input")).to_be_visible()
-    table = page.get_by_test_id("stDataFrame").last
-    said = {each.inner_text(): at for at, each in enumerate(table.locator("[role=columnheader]").all())}
-    cells = table.locator("[role=row][aria-rowindex='3'] [role=gridcell]").all_inner_texts()
+    expect(part.locator("[role=gridcell]").filter(has_text="L0H1")).to_have_count(1)
+    said = part.locator("[role=columnheader]").all_text_contents()
+    cells = dict(zip(said, part.locator("[role=row][aria-rowindex='3'] [role=gridcell]").all_text_contents()))
     with open_run("scenes", runs) as run:
         scores = run.head_input_scores(metric="first_token").query("input_id == 1")
         second = scores[(scores["site"] == run.sites[0].key) & (scores["head"] == 1)]["value"].item()
-    assert cells[said["head"]] == "L0H1"
-    assert float(cells[said["First token"]]) == pytest.approx(second, rel=1e-3)
+    assert cells["head"] == "L0H1"
+    assert float(cells["First token"]) == pytest.approx(second, rel=1e-3)
 
 
 def turn_to_the_lines(page: Page, runs: Path) -> None:
