@@ -12,7 +12,7 @@ from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Page, expect
 
 from analysis.store import open_run
-from tests.app.test_contrast import TEXT, contrast
+from tests.app.test_contrast import TEXT, THEME, contrast
 from tests.e2e.serving import calm, settle
 from tests.e2e.test_head_card import add_profiles
 from tests.sinks.run_with_states import make_run_with_states
@@ -52,12 +52,23 @@ def address(serve: Callable[[Path], str], runs: Path) -> str:
     return serve(runs)
 
 
+GROUND_IS = """(ground) => {
+  const app = document.querySelector('[data-testid=stApp]');
+  const own = document.querySelectorAll('[data-testid=stBidiComponentIsolated]');
+  const [red, green, blue] = [1, 3, 5].map((at) => parseInt(ground.slice(at, at + 2), 16));
+  return getComputedStyle(app).backgroundColor === `rgb(${red}, ${green}, ${blue})`
+    && [...own].every((each) => getComputedStyle(each).getPropertyValue('--st-background-color') === ground);
+}"""
+"""Whether the page and every component of ours have taken a theme."""
+
+
 @pytest.fixture
 def themed(page: Page) -> Iterator[Callable[[str], None]]:
     """Show the page light or dark, as the system of its user may be set while it is open."""
 
     def show(theme: str) -> None:
         page.emulate_media(color_scheme=theme)
+        page.wait_for_function(GROUND_IS, arg=THEME[theme]["backgroundColor"])
         calm(page)
 
     yield show
