@@ -9,18 +9,19 @@ import streamlit as st
 from analysis.errors import UserError
 from app import widgets
 from app.chosen_run import open_chosen
-from app.components.nav import pages_row
 from app.guide import guide
 from app.left_column import sidebar
 from app.state import read_link, resolve
 from app.style import ICON, LAYOUT, LEFT_COLUMN_PX, LOGO, PAGE_ICON, ROOM
+from app.top_row import top_row
 from app.views import VIEWS, View
 
 
 def main() -> None:
     st.set_page_config("QK Atlas", page_icon=PAGE_ICON, layout="wide", initial_sidebar_state=LEFT_COLUMN_PX)
     st.html(LAYOUT + ROOM)
-    st.logo(LOGO, size="medium", icon_image=ICON)
+    if not st.context.is_embedded:
+        st.logo(LOGO, size="medium", icon_image=ICON)
     pages = {
         view.name: st.Page(
             partial(draw, view), title=view.title, icon=view.icon, url_path=view.name, default=view is VIEWS[0]
@@ -32,19 +33,19 @@ def main() -> None:
 
 
 def draw(view: View) -> None:
-    """Top row, left column and the view, or the sentence that says why it cannot be drawn."""
+    """Top row, left column and the view, or the sentence that says why it cannot be drawn. Embedded in a page of
+    others (``?embed=true``) the view alone."""
     selection, notes = read_link(st.query_params.to_dict())
-    with st.container(key="top", horizontal=True):
-        go = pages_row([(each.name, each.title) for each in VIEWS], view.name)
-        widgets.search_box(selection)
-    if go is not None:
-        widgets.open_view(go, tour=None)
+    is_alone = bool(st.context.is_embedded)
+    if not is_alone:
+        top_row(view, selection)
     facts, problem = open_chosen(selection)
     if facts is not None:
         selection, more = resolve(selection, facts)
         notes += more
-    guide(selection, facts, view.name, is_first_look=view is VIEWS[0] and not st.query_params)
-    sidebar(selection, facts)
+    if not is_alone:
+        guide(selection, facts, view.name, is_first_look=view is VIEWS[0] and not st.query_params)
+        sidebar(selection, facts)
     with st.container(key="view"):
         widgets.say_notes(notes)
         if facts is None and view.needs == "run":

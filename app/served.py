@@ -32,10 +32,13 @@ KNOWN_BEFORE = """
     const isFirst = location.pathname.endsWith("/") && !location.search && !localStorage.getItem("qk-atlas-welcome");
     document.documentElement.toggleAttribute("data-qk-welcome", isFirst);
   } catch { /* without storage the strip comes when it comes */ }
+  const isAlone = new URLSearchParams(location.search).getAll("embed").includes("true");
+  document.documentElement.toggleAttribute("data-qk-alone", isAlone);
 </script>
 """
 """What this browser remembers: that the left column is folded, which Streamlit will do, and takes no room; and whether
-the strip of three sentences has been read, which `welcome.js` will ask for: else it takes room from the start."""
+the strip of three sentences has been read, which `welcome.js` will ask for: else it takes room from the start. And that
+the view stands alone in a page of others."""
 
 
 _POLICY = {

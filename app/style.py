@@ -16,7 +16,7 @@ AT_FIRST = """
 html {
   [data-testid="stMainBlockContainer"] { max-width: 2200px; }
   @media (min-width: 1000px) {
-    &:not([data-qk-column-folded])
+    &:not([data-qk-column-folded], [data-qk-alone])
     [data-testid="stApp"]:not([data-test-script-state="notRunning"], :has([data-testid="stSidebar"], .st-key-view)) {
       [data-testid="stAppViewContainer"] { padding-left: 210px; }
       .st-key-top { left: 228px; }
@@ -31,6 +31,7 @@ LAYOUT = """
 <style>
 html {
 [data-testid="stMainBlockContainer"] { padding: 4.1rem 1.5rem 1rem 1.5rem; max-width: 2200px; }
+&[data-qk-alone] [data-testid="stMainBlockContainer"] { padding: 0.5rem 0.75rem; }
 [data-testid="stSidebar"] { transition: none; }
 [data-testid="stSidebar"][data-collapsed="false"] { min-width: 210px; max-width: 210px; }
 [data-testid="stSidebarHeader"] { padding-bottom: 0.25rem; }

@@ -255,6 +255,23 @@ def test_the_beginning_of_a_name_is_enough_and_a_wrong_one_is_said(go, page):
         expect(said).to_contain_text(word)
 
 
+def test_a_view_stands_alone_in_a_frame_of_another_page(page, address):
+    link = f"{address}/head?run=text&site=text.dec.self.1&head=2&embed=true"
+    page = page.context.new_page()  # where the app was shown before, Playwright does not see into a frame of it
+    page.set_content(f'<iframe src="{link}" width="1100" height="700"></iframe>')
+    frame = page.frame_locator("iframe")
+    picture = frame.locator(".qk-host[data-view]")
+    expect(picture).to_have_attribute("data-view", "text|atlas-2d|text.dec.self.1|2")
+    for selector in ("[data-testid=stSidebar]", ".st-key-top", ".st-key-welcome", "[data-testid=stToolbar]"):
+        expect(frame.locator(selector)).to_have_count(0)
+    assert picture.bounding_box()["x"] - page.locator("iframe").bounding_box()["x"] < 40
+    frame.locator(".walk button").last.click()
+    expect(picture).to_have_attribute("data-view", "text|atlas-2d|text.dec.self.1|3")
+    inside = page.frames[1]
+    eventually(lambda: "head=3" in inside.evaluate("location.search"))
+    assert "embed=true" in inside.evaluate("location.search")
+
+
 def test_a_run_without_a_map_is_shown_as_far_as_it_goes(go, page):
     go("/?run=bare-one")
     expect(page.locator("[data-head]")).to_have_count(6)
