@@ -13,7 +13,7 @@ from tests.app.test_plots import add_profiles
 from tests.sinks.run_with_states import make_run_with_states
 
 ROOT = Path(__file__).parents[2]
-NOTEBOOK, README = ROOT / "data" / "demo" / "first_look.ipynb", ROOT / "README.md"
+NOTEBOOK, README = ROOT / "app" / "docs" / "first_look.ipynb", ROOT / "README.md"
 MOST_LINES = 6
 
 
