@@ -11,7 +11,8 @@ from analysis.errors import UserError
 from analysis.pipeline.request import parse_numbers
 from analysis.store.export import AttentionChoice
 
-FORMATS: Mapping[str, str] = {"parquet": "Parquet", "csv": "CSV", "safetensors": "safetensors"}
+RUN = "run"
+FORMATS: Mapping[str, str] = {"parquet": "Parquet", "csv": "CSV", "safetensors": "safetensors", RUN: "the run itself"}
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][\w.-]*")
 _SITE = re.compile(r"[A-Za-z0-9][\w.-]*")
@@ -48,6 +49,8 @@ class ExportRequest:
     @property
     def title(self) -> str:
         """Of its card."""
+        if self.format == RUN:
+            return f"{self.run_id} as it is"
         return f"{self.run_id} as {FORMATS.get(self.format, self.format)} files"
 
     def attention(self) -> AttentionChoice | None:

@@ -13,7 +13,7 @@ import sys
 
 from analysis.cli.covering import add_coverage
 from analysis.cli.making import add_extract, add_importance, add_patterns, add_project
-from analysis.cli.reading import add_doctor, add_export, add_runs, add_scores, add_sinks, add_verify
+from analysis.cli.reading import add_doctor, add_export, add_import, add_runs, add_scores, add_sinks, add_verify
 from analysis.cli.serving import add_serve
 from analysis.cli.sinking import add_cut
 from analysis.errors import UserError
@@ -61,7 +61,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for add in (
         add_extract, add_runs, add_project, add_scores, add_importance, add_patterns, add_sinks, add_cut, add_export,
-        add_verify, add_doctor, add_coverage, add_serve,
+        add_import, add_verify, add_doctor, add_coverage, add_serve,
     ):  # fmt: skip
         add(commands)
     return parser

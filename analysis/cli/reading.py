@@ -130,7 +130,10 @@ def add_export(commands) -> None:
     )  # fmt: skip
     parser.add_argument("run", metavar="RUN", help="id of the run or its folder")
     parser.add_argument("--to", required=True, metavar="FOLDER", help="a new or empty folder, or a new file NAME.zip")
-    parser.add_argument("--format", choices=("parquet", "csv", "safetensors", "bundle"), default="parquet")
+    parser.add_argument(
+        "--format", choices=("parquet", "csv", "safetensors", "run", "bundle"), default="parquet",
+        help="run: its own files, unchanged, for import elsewhere (default: parquet)",
+    )  # fmt: skip
     parser.add_argument(
         "--attention", nargs="*", metavar="SITE",
         help="write attention matrices too: of these sites (labels such as text.dec.self.3), or of all where none is "
@@ -169,6 +172,24 @@ def _attention(options: argparse.Namespace):
         return None
     inputs = None if options.inputs is None else sorted(parse_numbers(options.inputs, "--inputs"))
     return AttentionChoice(options.attention, inputs, options.top_k)
+
+
+def add_import(commands) -> None:
+    """A run of somebody else."""
+    parser = command(
+        commands, "import", _import, "Bring in a run that was exported with --format run, checked byte by byte.",
+        "python -m analysis import run.zip",
+    )  # fmt: skip
+    parser.add_argument("source", metavar="FILE.zip|FOLDER", help="what export wrote, or a copied folder of a run")
+    parser.add_argument("--run-id", metavar="ID", help="another name for it (default: the name it had)")
+    add_runs_dir(parser)
+
+
+def _import(options: argparse.Namespace) -> None:
+    from analysis.store import import_run, runs_dir
+
+    path = import_run(options.source, options.out or runs_dir(), options.run_id)
+    print(f"{path.name}: every byte is as it was published.")
 
 
 def add_verify(commands) -> None:

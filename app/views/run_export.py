@@ -8,7 +8,7 @@ from analysis.errors import UserError
 from analysis.store import runs_dir
 from analysis.store.export import largest_bytes, matrices_of
 from app import cache, jobs, widgets
-from app.export_request import FORMATS, ExportRequest, file_of
+from app.export_request import FORMATS, RUN, ExportRequest, file_of
 from app.sentences import stack_title
 
 MOST_BYTES = 2**30
@@ -18,6 +18,7 @@ _SAYS = {
     "parquet": "Tables, and vectors as 16-bit floats: for DuckDB, pandas, polars, datasets.",
     "csv": "Tables alone, which everything reads; no vectors.",
     "safetensors": "Tables as Parquet, vectors as tensors.",
+    RUN: "Its own files, unchanged: `python -m analysis import` brings them into another QK Atlas.",
 }
 
 
@@ -28,7 +29,7 @@ def export_popover(run_id: str) -> None:
             "Format", list(FORMATS), format_func=FORMATS.get, default="parquet", required=True, key="export_format"
         )
         st.caption(_SAYS[format])
-        request = _with_attention(run_id, format)
+        request = ExportRequest(run_id, format) if format == RUN else _with_attention(run_id, format)
         problem = ""
         try:
             if attention := request.attention():

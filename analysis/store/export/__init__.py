@@ -10,7 +10,7 @@ from pathlib import Path
 from analysis.errors import RunError, UnknownName, UserError
 from analysis.progress import Progress, Report, silent
 from analysis.store.export.attention import AttentionChoice, largest_bytes, matrices_of
-from analysis.store.export.files import FORMATS, ExportFiles, zipped
+from analysis.store.export.files import FORMATS, RUN, ExportFiles, zipped
 from analysis.store.run import Run
 
 __all__ = ["AttentionChoice", "export_run", "largest_bytes", "matrices_of"]
@@ -31,7 +31,7 @@ def export_run(
             or not at all.
         format: ``parquet`` (every table, vectors as lists of 16-bit floats, a file a site), ``csv`` (every table, no
             vectors) or ``safetensors`` (``q``, ``k``, ``key_offset``, ``value_norms`` a file a site, beside the tables
-            in Parquet).
+            in Parquet); or ``run``, its own files unchanged, which `analysis.store.import_run` brings in elsewhere.
         attention: Whose attention matrices go along; None = none, but of sites that have attention and nothing else.
         report: Told how many tables and sites are written.
 
@@ -42,7 +42,7 @@ def export_run(
         UserError: The format, a site or an input is unknown, the target is in use, or the disk is too full.
     """
     if format == "bundle":
-        raise UserError("The bundle format is not available yet: use parquet, csv or safetensors.")
+        raise UserError("The bundle format is not available yet: use parquet, csv, safetensors or run.")
     if format not in FORMATS:
         raise UnknownName(f"There is no format {format!r}; known: {', '.join(FORMATS)}.")
     target = Path(target).expanduser()
@@ -51,7 +51,9 @@ def export_run(
         raise RunError(f"{target.name!r} is there already: choose a new name for the export.")
     if not is_zip and target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise RunError(f"{target.name!r} is not empty: choose a new or empty folder for the export.")
-    matrices = matrices_of(run, attention)
+    if format == RUN and attention is not None:
+        raise UserError("The format run is the run as it is: attention matrices go with the other formats.")
+    matrices = [] if format == RUN else matrices_of(run, attention)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.writing")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +62,7 @@ def export_run(
         try:
             ExportFiles(run, temporary / "files" if is_zip else temporary, matrices, report).write(format)
             # Takes the place of an empty folder, and of nothing else.
-            os.rename(zipped(temporary, run.run_id) if is_zip else temporary, target)
+            os.rename(zipped(temporary, "" if format == RUN else run.run_id) if is_zip else temporary, target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:

@@ -41,7 +41,7 @@ def data_card(run: Run, tables: Mapping[str, int], format: str, matrices: Sequen
     made = dict(made_by(run.manifest))
     ending = "csv" if format == "csv" else "parquet"
     parts = [
-        _front(tables, ending) if ending == "parquet" else "",
+        _front(tables, ending) if tables and ending == "parquet" else "",
         f"# {run.run_id}: {_code(made.get('Model', 'a model'))} on {_code(made.get('Data', 'its data'))}\n",
         "Queries, keys and attention of every head, with what was computed from them, exported from QK Atlas.\n",
         "## What made it\n",
@@ -50,9 +50,15 @@ def data_card(run: Run, tables: Mapping[str, int], format: str, matrices: Sequen
         "## How exactly\n",
         "\n".join(f"- {said}" for said in _exactly(run)) + "\n",
         "## Files\n",
-        "\n".join(_files(tables, ending, format, matrices, run)) + "\n",
-        "## Vectors and attention\n",
-        "\n".join(_how_to_read(format, matrices)) + "\n",
+        *(
+            [f"`{run.run_id}/`: the run itself. `python -m analysis import` brings it into another QK Atlas.\n"]
+            if format == "run"
+            else [
+                "\n".join(_files(tables, ending, format, matrices, run)) + "\n",
+                "## Vectors and attention\n",
+                "\n".join(_how_to_read(format, matrices)) + "\n",
+            ]
+        ),
         "## Whose it is\n",
         "The model and the data have licences of their own, and this folder holds the texts or images themselves: "
         "before you pass it on, see that both licences allow it and that nothing in the data is private.\n",

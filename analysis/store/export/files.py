@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from analysis.progress import Progress, Report
+from analysis.store.bring import files_of_run
 from analysis.store.export.attention import (
     HeadAttention,
     Matrices,
@@ -36,6 +38,9 @@ _GROUP_BYTES = 2**25
 """Rows of Parquet are written in groups of about this size: a group a head and input would be thousands of small ones.
 """
 
+RUN = "run"
+"""The format that is the run itself."""
+
 _PACKED = {".parquet", ".safetensors", ".png"}
 """Files that a .zip takes as they are: they are compressed, or would hardly be."""
 
@@ -53,15 +58,29 @@ class ExportFiles:
     _n_files: int = 0
 
     def write(self, format: str) -> None:
-        """Everything, in this format."""
+        """Everything, in this format, and the card."""
         self.folder.mkdir(exist_ok=True)
+        if format == RUN:
+            self._write_own_files()
+        else:
+            self._write_as(format)
+        card = data_card(self.run, self.rows, format, self.matrices)
+        (self.folder / "README.md").write_text(card, encoding="utf-8")
+
+    def _write_own_files(self) -> None:
+        files = files_of_run(self.run)
+        self._n_files = len(files)
+        (self.folder / self.run.run_id).mkdir()
+        for path in files:
+            shutil.copyfile(path, self.folder / self.run.run_id / path.name)
+            self._tell()
+
+    def _write_as(self, format: str) -> None:
         tables = tables_of(self.run)
         n_vectors = 0 if format == "csv" else len(self.run.mapped_sites)
         self._n_files = len(tables) + n_vectors + len(self.matrices)
-        FORMATS[format](self, tables)
+        _WRITERS[format](self, tables)
         (self.folder / "manifest.json").write_text(manifest_text(self.run), encoding="utf-8")
-        card = data_card(self.run, self.rows, format, self.matrices)
-        (self.folder / "README.md").write_text(card, encoding="utf-8")
         if self.run.modality in ("vision", VISION_AND_TEXT):
             (self.folder / "images").mkdir()
             for input_id in self.run.inputs()["input_id"]:
@@ -136,11 +155,12 @@ class ExportFiles:
         self.report(Progress("export", self._n_done, self._n_files, "files", run_id=self.run.run_id))
 
 
-FORMATS: dict[str, Callable[[ExportFiles, dict[str, pd.DataFrame]], None]] = {
+_WRITERS: dict[str, Callable[[ExportFiles, dict[str, pd.DataFrame]], None]] = {
     "parquet": ExportFiles.parquet,
     "csv": ExportFiles.csv,
     "safetensors": ExportFiles.safetensors,
 }
+FORMATS = (*_WRITERS, RUN)
 
 
 def _parts(matrices: Matrices, heads: Iterable[HeadAttention]) -> Iterator[dict[str, np.ndarray]]:
