@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlparse
 
 import numpy as np
 import pandas as pd
+import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
@@ -399,3 +400,21 @@ def test_points_glide_unless_less_motion_is_asked_for(browser, address, runs):
         scale = np.ptp(seen[:, 0]) / np.ptp(truth[:, 0])
         np.testing.assert_allclose(seen - seen.mean(axis=0), scale * (truth - truth.mean(axis=0)), atol=0.05)
         context.close()
+
+
+def test_the_picture_is_saved_with_its_points_words_and_legend(go):
+    page = go(f"/head?run=text&site={SITE}&head={HEAD}&colour=position")
+    page.wait_for_function("window.__qkAtlas?.drawn?.view")
+    with page.expect_download() as fetched:
+        page.get_by_role("button", name="Save the picture (PNG)").click()
+    assert fetched.value.suggested_filename == f"text-L{SITE[-1]}H{HEAD}-atlas-2d.png"
+    with Image.open(fetched.value.path()) as image:
+        pixels = np.asarray(image.convert("RGB")).astype(int)
+    box = page.locator("canvas.points").bounding_box()
+    assert pixels.shape[1] == pytest.approx(box["width"], abs=1)
+    assert 60 < pixels.shape[0] - box["height"] < 110
+    coloured = np.ptp(pixels, axis=2) > 60
+    head, foot = pixels.shape[0] - round(box["height"]) - 36, pixels.shape[0] - 36
+    for part in (coloured[head:foot], coloured[foot:]):  # the points, which WebGL keeps for a moment only; the legend
+        assert part.sum() > 200
+    assert (pixels[: head - 4] < 120).all(axis=2).sum() > 100  # the words over it

@@ -30,6 +30,7 @@ _PARTS = (
     "tip",
     "filters",
     "legend",
+    "save",
     "bar",
     "lasso",
 )

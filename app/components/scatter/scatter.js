@@ -110,14 +110,18 @@ function makeScatter(host) {
   const patchSize = () => Math.min(13 * (camera.zoom / camera.fitted) ** 0.6, 56) * ratio();
   scatter.patchReach = () => (host.dataset.patches ? patchSize() / 2 : 0);
 
+  scatter.paint = () => {
+    scatter.drawer.frame(camera, pointSize(), scatter.header.colour.kind === "kind" ? 0.62 : 0.8, patchSize());
+    scatter.decorate();
+  };
+
   function redraw() {
     if (waiting || !scatter.data) return;
     waiting = true;
     requestAnimationFrame(() => {
       waiting = false;
       const start = performance.now();
-      scatter.drawer.frame(camera, pointSize(), scatter.header.colour.kind === "kind" ? 0.62 : 0.8, patchSize());
-      scatter.decorate();
+      scatter.paint();
       window.__qkAtlas.drawn = {at: performance.now(), ms: performance.now() - start, view: scatter.header.view};
     });
   }
