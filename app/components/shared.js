@@ -82,3 +82,26 @@ function within(title) {
 function percent(share) {
   return share === null || share === undefined ? "–" : `${Math.round(share * 100)} %`;
 }
+
+// A picture to be saved: a canvas with words, in the colours and letters of the page; `dot` pixels of it are one of the
+// page's. `save` gives it to the reader as a PNG and tells its bytes.
+function makeSheet(host, wide, tall, dot) {
+  const style = getComputedStyle(host), ink = style.getPropertyValue("--st-text-color"), context = element("canvas", {width: wide, height: tall}).getContext("2d");
+  context.fillStyle = style.getPropertyValue("--st-background-color");
+  context.fillRect(0, 0, wide, tall);
+  const font = (weight, size) => { context.font = `${weight} ${size * dot}px ${style.fontFamily}`; };
+  const write = (words, x, y, tone = ink) => { context.fillStyle = tone; context.fillText(words, x, y); return x + context.measureText(words).width; };
+  const box = (tone, x, y, width, height) => { context.fillStyle = tone; context.fillRect(x, y, width, height); return x + width; };
+  const ramp = (stops, x, y, width, height) => {
+    const tones = context.createLinearGradient(x, 0, x + width, 0);
+    stops.forEach((stop, at) => tones.addColorStop(at / Math.max(stops.length - 1, 1), stop));
+    return box(tones, x, y, width, height);
+  };
+  const save = (words) => new Promise((done) => context.canvas.toBlob((blob) => {
+    const link = element("a", {href: URL.createObjectURL(blob), download: `${words.map((word) => word.replace(/[^\w.-]+/g, "-")).join("-")}.png`});
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+    done(blob.size);
+  }, "image/png"));
+  return {context, font, write, box, ramp, save};
+}

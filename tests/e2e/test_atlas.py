@@ -13,6 +13,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from analysis.store.run import open_run
+from app.palette import VIRIDIS
 from tests.e2e.serving import new_context, settle
 
 
@@ -233,3 +234,17 @@ def test_navigation_keeps_the_selection(go):
     expect(page.locator(".walk b")).to_have_text("L1H2")
     page.locator("nav a", has_text="Atlas").click()
     expect(page.locator("[data-head=L1H2]")).to_have_attribute("aria-selected", "true")
+
+
+def test_all_heads_are_saved_as_a_picture_with_frames_and_names(go):
+    page = go("/?run=text&score=first_token")
+    page.wait_for_function("window.__qkAtlas?.painted")
+    with page.expect_download() as fetched:
+        page.get_by_role("button", name="Save the picture of all heads (PNG)").click()
+    assert fetched.value.suggested_filename == "text-all-heads-atlas-2d.png"
+    with Image.open(fetched.value.path()) as image:
+        pixels = np.asarray(image.convert("RGB")).astype(int)
+    box = page.locator(".grid canvas").bounding_box()
+    assert pixels.shape[0] > 2 * box["height"]  # sharper than it is seen
+    strongest = [int(VIRIDIS[-1][at : at + 2], 16) for at in (1, 3, 5)]
+    assert (np.abs(pixels - strongest).max(axis=2) < 3).sum() > 1000  # the frame of the head with the most

@@ -14,7 +14,7 @@ from app.charts.head_order import Row
 from app.components import pack, register, rerun
 from app.palette import VIRIDIS
 
-_mount_matrix = register("matrix", parts=("cells", "legend"))
+_mount_matrix = register("matrix", parts=("cells", "legend", "save"))
 _mount_marks = register("matrix", "marks")
 _mount_card = register("matrix", "card", parts=("cells",))
 
@@ -123,7 +123,7 @@ def pack_matrix(
         for place, stack in enumerate(stacks)
     ]  # fmt: skip
     shown = {"tint": vars(tint) if tint else None, "legend": legend, "run": run, "alt": alt, "ramp": VIRIDIS}
-    shown["view"] = f"{run} {map_name}"
+    shown |= {"view": f"{run} {map_name}", "map_name": map_name}
     return pack({"stacks": described, **shown}, {f"sprite{place}": stack.sprite for place, stack in enumerate(stacks)})
 
 

@@ -17,7 +17,7 @@ export default function (component) {
 }
 
 function makeMatrix(host) {
-  const matrix = {stacks: [], lines: [], header: null, wanted: null, selected: undefined, marks: null, send: null, returning: memory().run};
+  const matrix = {host, stacks: [], lines: [], header: null, wanted: null, selected: undefined, marks: null, send: null, returning: memory().run};
   const root = host.appendChild(element("div", {class: "matrix"}));
   const tip = host.appendChild(element("div", {class: "tip", "aria-hidden": "true"}));
   const spoken = host.appendChild(element("div", {class: "unseen", "aria-live": "polite"}));
@@ -217,7 +217,8 @@ function makeMatrix(host) {
 
   function draw() {
     if (!matrix.header || !matrix.size) return;
-    legend.replaceChildren(...legendParts(matrix.header, matrix.marks?.view === matrix.header.view ? matrix.marks : null));
+    const title = "Save the picture of all heads (PNG)", save = element("button", {type: "button", class: "save", title, "aria-label": title, onclick: () => saveMatrix(matrix, RAMP(matrix.header.ramp))}, "↓ PNG");
+    legend.replaceChildren(...legendParts(matrix.header, matrix.marks?.view === matrix.header.view ? matrix.marks : null), save);
     for (const stack of matrix.stacks) paint(stack);
     board().painted = {at: performance.now(), marks: matrix.marks?.key ?? null, digest: matrix.header.digest};
   }
