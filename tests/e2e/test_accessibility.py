@@ -179,7 +179,7 @@ def pick_a_patch_and_read_the_heads(page: Page, runs: Path) -> None:
     page.keyboard.press("Enter")
     page.wait_for_url("**token=7**")
     expect(page.get_by_text("patch 1, 2 · position 7")).to_be_visible()
-    part = page.get_by_test_id("stExpander").filter(has_text="Table of all heads on this input")
+    part = page.get_by_test_id("stExpander").filter(has_text="Table of these heads")
     part.locator("summary").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_text("12 heads, their scores on this input")).to_be_visible()

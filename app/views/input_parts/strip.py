@@ -97,7 +97,7 @@ def _ranked(
 
 def _table(one: OneInput, stack: list[Site], facts: RunFacts, names: list[str]) -> None:
     """Every score that the heads have on this input, a row a head; read once it is opened."""
-    opened = st.expander("Table of all heads on this input", key="input_strip_table", on_change="rerun")
+    opened = st.expander("Table of these heads", key="input_strip_table", on_change="rerun")
     if not opened.open:
         return
     places = [(site.label, head) for site in stack for head in range(site.n_heads)]
