@@ -123,6 +123,16 @@ html {
   .st-key-input_fai { min-height: 170px; }
   .st-key-heads_board { min-height: calc(clamp(330px, 100vh - 339px, 620px) + 50px); }
   .st-key-sinks_page [data-testid="stVerticalBlock"] { gap: 0.3rem; }
+  .st-key-sinks_overview [data-testid="stHorizontalBlock"] { gap: 1rem; }
+  .st-key-sinks_overview [data-testid="stPopoverButton"] p { position: absolute; clip-path: inset(50%); }
+  .st-key-sinks_overview [data-testid="stPopoverButton"] {
+    border-color: transparent; background: none; padding: 0 3px;
+  }
+  .st-key-sinks_overview [data-testid="stPopoverButton"] > div > div:last-child { display: none; }
+  .st-key-sinks_overview [data-testid="stMarkdownContainer"] p { white-space: nowrap; }
+  .st-key-sinks_overview [class*="st-key-sinks_title_"] { gap: 0.2rem; min-height: 28px; }
+  [class*="st-key-sinks_title_"] > :first-child { min-width: 0; flex: 0 1 auto; }
+  [class*="st-key-sinks_title_"] [data-testid="stMarkdownContainer"] p { overflow: hidden; text-overflow: ellipsis; }
   .st-key-sinks_page [data-testid="stPopover"] button, .st-key-sinks_page [data-testid="stPopoverButton"],
   .st-key-sinks_page [data-testid="stButtonGroup"] button, .st-key-sinks_page [data-testid="stPills"] button {
     min-height: 24px; padding: 0 7px; font-size: 12.5px; }
@@ -130,6 +140,7 @@ html {
   .st-key-sinks_grid_box, .st-key-sinks_layers, .st-key-sinks_levels, .st-key-sinks_norms { min-height: 216px; }
   .st-key-sinks_table { min-height: 212px; }
   .st-key-sinks_first:has(.st-key-sinks_places) .st-key-sinks_table { min-height: 100px; }
+  .st-key-sinks_places { min-height: 113px; }
   .st-key-sinks_said { min-height: 5.2rem; }
   .st-key-sinks_evidence { min-height: 612px; }
   &[data-qk-welcome] .st-key-welcome_strip { min-height: 77px; }

@@ -22,19 +22,11 @@ TWO_RUNS = "Two runs side by side: what their sinks are, the primary sink by lay
 
 LAYOUT = """
 <style>
-.st-key-sinks_overview [data-testid="stHorizontalBlock"] { gap: 1rem; }
-.st-key-sinks_overview [data-testid="stPopoverButton"] p { position: absolute; clip-path: inset(50%); }
-.st-key-sinks_overview [data-testid="stPopoverButton"] { border-color: transparent; background: none; padding: 0 3px; }
-.st-key-sinks_overview [data-testid="stPopoverButton"] > div > div:last-child { display: none; }
-.st-key-sinks_overview [data-testid="stMarkdownContainer"] p { white-space: nowrap; }
-.st-key-sinks_overview [class*="st-key-sinks_title_"] { gap: 0.2rem; min-height: 28px; }
 .st-key-sinks_beside_0 p.qk-sentence, .st-key-sinks_beside_1 p.qk-sentence { min-height: 5.4rem; }
 .st-key-sinks_beside_runs [data-testid="stMarkdownContainer"] > p { white-space: nowrap; overflow: hidden;
   text-overflow: ellipsis; }
 .st-key-sinks_picture div:has(> svg.marks) { width: 100% !important; }
 .st-key-sinks_picture svg.marks { width: 100%; height: auto; }
-[class*="st-key-sinks_title_"] > :first-child { min-width: 0; flex: 0 1 auto; }
-[class*="st-key-sinks_title_"] [data-testid="stMarkdownContainer"] p { overflow: hidden; text-overflow: ellipsis; }
 .qk-legend { display: flex; flex-wrap: wrap; gap: 1px 12px; align-items: center; font-size: 12.5px; line-height: 1.35; }
 .qk-swatch { display: inline-flex; gap: 5px; align-items: center; white-space: nowrap; }
 .qk-swatch i { width: 14px; height: 0; display: inline-block; }
