@@ -1,8 +1,8 @@
 """The run on disk: the only place with SQL. `schema` says what the tables are, `publish` why they can be trusted."""
 
 from analysis.store.addon import AddonWriter, add_to_run
-from analysis.store.bring import import_run
 from analysis.store.export import export_run
+from analysis.store.importing import import_run
 from analysis.store.paths import locate, runs_dir
 from analysis.store.publish import verify
 from analysis.store.run import Run, list_runs, open_run

@@ -14,7 +14,6 @@ import pandas as pd
 import pyarrow as pa
 
 from analysis.progress import Progress, Report
-from analysis.store.bring import files_of_run
 from analysis.store.export.attention import (
     HeadAttention,
     Matrices,
@@ -28,6 +27,7 @@ from analysis.store.export.card import data_card, manifest_text
 from analysis.store.export.tables import tables_of
 from analysis.store.export.vectors import offset_rows, vector_rows, vector_schema, vector_tensors
 from analysis.store.frames import arrow_table
+from analysis.store.importing import files_of_run
 from analysis.store.run import Run
 from analysis.types import VISION_AND_TEXT, Site
 
