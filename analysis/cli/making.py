@@ -111,7 +111,7 @@ def add_project(commands) -> None:
         "python -m analysis project demo-language --method umap --dims 3\n"
         "  python -m analysis project demo-language --method atlas --target without_sinks --aligned",
     )  # fmt: skip
-    parser.set_defaults(stopped="Stopped. Nothing was added to the run.")
+    parser.set_defaults(stopped="Stopped. The heads that are laid out are kept: the same command goes on from there.")
     parser.add_argument("run", metavar="RUN", help="id of the run or its folder")
     parser.add_argument("--method", required=True, metavar="NAME", help="linear, atlas, umap, tsne, pca or your own")
     parser.add_argument("--dims", type=int, choices=(2, 3), default=2)

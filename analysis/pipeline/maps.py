@@ -37,7 +37,7 @@ def project(
     runs_dir: str | Path | None = None,
     report: Report = silent,
 ) -> str:
-    """Add a joint map to a finished run, as an add-on file of its own.
+    """Add a joint map to a finished run, as an add-on file of its own; go on with it where an earlier call was stopped.
 
     Args:
         run: Id of the run or its folder.
@@ -55,6 +55,7 @@ def project(
     Raises:
         UserError: Unknown method, unknown run, or a map of these settings is already there.
     """
+    from analysis.projection import PROJECTIONS
     from analysis.projection.naming import MapKind
     from analysis.store import add_to_run, open_run
 
@@ -64,10 +65,10 @@ def project(
     with open_run(run, runs_dir) as opened:
         if (kind, seed) in _made(opened):
             raise RunError(f"{opened.run_id} already has the map {name}; choose another seed, target or method.")
-        with add_to_run(opened.path, name) as addition:
+        made_by = {**asdict(kind), "seed": seed, "code_version": __version__}
+        with add_to_run(opened.path, name, {**made_by, **PROJECTIONS[method].parameters(target)}) as addition:
             make_map(addition, opened, kind, seed=seed, report=report)
             made_from = {part: opened.manifest.get(part) for part in ("model", "model_revision", "data", "data_hash")}
-            made_by = {**asdict(kind), "seed": seed, "code_version": __version__}
             addition.publish({**made_from, **made_by})
     report(Progress("done"))
     return name

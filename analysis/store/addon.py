@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property
@@ -10,51 +12,53 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import duckdb
 import numpy as np
 
 from analysis.errors import RunError
 from analysis.store.database import Database
 from analysis.store.locking import WriterLock
-from analysis.store.paths import check_name, locate
-from analysis.store.publish import flush, seal
+from analysis.store.paths import SPEC_FILE, check_name, locate
+from analysis.store.publish import flush, seal, write_whole
 from analysis.store.results import ResultsWriter
 from analysis.store.run import Run, open_run
 from analysis.store.schema import FORMAT, migrate
 from analysis.types import Site
 
 
-def add_to_run(run_path: str | Path, name: str) -> AddonWriter:
+def add_to_run(run_path: str | Path, name: str, spec: Mapping[str, Any] | None = None) -> AddonWriter:
     """Begin an add-on of a published run: maps and scores computed later.
 
     Args:
         run_path: The run's folder, or its id.
         name: Of the add-on; unique in the run.
+        spec: What makes the add-on, as plain values. With it, what is stored stays when the job is killed or stopped,
+            and the next call with the same spec goes on with it.
 
     Raises:
         RunError: No such run, the name is taken, or another job is writing this add-on.
     """
-    return AddonWriter(locate(run_path), check_name(name, "name of an add-on"))
+    return AddonWriter(locate(run_path), check_name(name, "name of an add-on"), spec)
 
 
 class AddonWriter(ResultsWriter):
     """Writes ``add-<name>.duckdb``. Made with `add_to_run`; a context manager.
 
-    It is written in a hidden folder and moved into the run by `publish`; left without, nothing of it stays.
+    It is written in a hidden folder and moved into the run by `publish`; left without, nothing of it stays, unless a
+    `spec` was given and there is a map in it to go on with.
     """
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, spec: Mapping[str, Any] | None = None) -> None:
         self.folder, self.name = folder, name
         self._file, self._manifest = f"add-{name}.duckdb", f"add-{name}.json"
         self._making = folder / f".add-{name}"
+        self._spec = None if spec is None else json.dumps(dict(spec), sort_keys=True)
         self._lock = WriterLock(folder / f".add-{name}.lock", f"The add-on {name!r} of run {folder.name!r}")
         try:
             if (folder / self._manifest).exists():
                 raise RunError(f"Run {folder.name!r} has an add-on {name!r} already: choose another name.")
             self.run: Run = open_run(folder)
-            self._clear()
-            # Data without its manifest, which is moved after it: the publishing before us was interrupted.
-            (folder / self._file).unlink(missing_ok=True)
-            self._making.mkdir()
+            self._begin()
             self.database = Database(self._making / self._file)
             migrate(self.database.connection)
         except BaseException:
@@ -119,9 +123,11 @@ class AddonWriter(ResultsWriter):
 
     def close(self) -> None:
         """Stop; what was not published is thrown away."""
+        keeps = self._holds_maps()
         self.database.close()
         self.run.close()
-        self._clear()
+        if not keeps:
+            self._clear()
         self._lock.release(remove=True)
 
     def __enter__(self) -> AddonWriter:
@@ -132,8 +138,34 @@ class AddonWriter(ResultsWriter):
     ) -> None:
         self.close()
 
+    def _begin(self) -> None:
+        """An empty hidden folder, or the one of an interrupted job of the same spec."""
+        # Data without its manifest, which is moved after it: the publishing before us was interrupted.
+        moved = self.folder / self._file
+        if self._spec is None or self._held_spec() != self._spec:
+            self._clear()
+            moved.unlink(missing_ok=True)
+            self._making.mkdir()
+            if self._spec is not None:
+                write_whole(self._making / SPEC_FILE, self._spec.encode())
+        elif moved.exists():
+            os.replace(moved, self._making / self._file)
+        (self._making / self._manifest).unlink(missing_ok=True)
+
+    def _held_spec(self) -> str | None:
+        try:
+            return (self._making / SPEC_FILE).read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            return None
+
+    def _holds_maps(self) -> bool:
+        if self._spec is None or (self.folder / self._manifest).exists():
+            return False
+        try:
+            return bool(self.database.execute("SELECT 1 FROM projections LIMIT 1"))
+        except duckdb.Error:
+            return True  # closed, or unusable after a failed write: the file is in order
+
     def _clear(self) -> None:
         if self._making.is_dir():
-            for entry in self._making.iterdir():
-                entry.unlink()
-            self._making.rmdir()
+            shutil.rmtree(self._making)

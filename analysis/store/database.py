@@ -23,6 +23,9 @@ _BLOCK_BYTES = 65536
 _KEPT_PAGES = "128MB"
 """What may stay in memory of pages that are on disk, after a batch."""
 
+_HEADER_BYTES = 3 * 4096
+"""A file shorter than its headers was left by a job that was stopped while making it, and DuckDB would refuse it."""
+
 _SETTINGS = {
     "threads": 1,
     # The log is held in memory until it is written out.
@@ -47,6 +50,8 @@ class Database:
         self._lock = threading.RLock()
         self._local = threading.local()
         self._cursors: list[duckdb.DuckDBPyConnection] = []
+        if path.exists() and path.stat().st_size < _HEADER_BYTES and not path.with_name(f"{path.name}.wal").exists():
+            path.unlink()
         try:
             self.connection = duckdb.connect(":memory:", config=_SETTINGS)
             self.connection.execute(
