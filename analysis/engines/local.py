@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from analysis.capture import ResidualTrace, run_batch
-from analysis.engines.scoring import score_captures
+from analysis.engines.work import Batch, BatchWork, Captured, Wanted
 from analysis.progress import Progress, Report
 from analysis.sinks.state_figures import MEASURES
-from analysis.types import BatchStates, Site, SiteCapture
+from analysis.types import Site, SiteCapture
 
 if TYPE_CHECKING:
     from analysis.capture import CapturePlan
@@ -63,49 +61,50 @@ def capture_into(
     done = len(held)
     report(Progress("capture", done, len(inputs), "inputs", run_id=writer.run_id))
     n_heads = sum(site.n_heads for site in plan.sites)
-    must_keep = attention == "store" or not all(site.recomputable for site in plan.sites)
-    may_use = bool(metrics) or attention != "recompute"
-    residuals = ResidualTrace(loaded.module, plan.sites) if states and metrics else None
+    work = BatchWork(loaded, plan, Wanted(attention, tuple(metrics), facts, states))
 
-    def capture(batch: list[int]) -> list[list[SiteCapture]]:
-        longest = inputs.n_tokens(batch[0])
-        small = len(batch) * attention_bytes(longest, n_heads) <= BATCH_ATTENTION_BYTES
-        return run_batch(
-            loaded, plan, [(input_id, inputs.tensors(input_id)) for input_id in batch],
-            want_attention=must_keep or (may_use and small),
-            stores_attention=small and all(keeps_all(site, batch) for site in plan.sites),
-            # Attention that is too large to hold is scored from the exact queries and keys.
-            rounded=small or not metrics,
-            residuals=residuals,
-        )  # fmt: skip
-
-    def keeps_all(site: Site, batch: list[int]) -> bool:
-        # Where an input is one sequence the first of a batch is the longest, and speaks for the others.
-        members = batch if inputs.is_in_parts else batch[:1]
-        sides = (inputs.lengths(name)[members].tolist() for name in (site.query_sequence, site.key_sequence))
-        return all(keeps_attention(site, *shape, attention) for shape in set(zip(*sides, strict=True)))
-
-    def store(captures: list[list[SiteCapture]], seen: list[BatchStates]) -> int:
-        scored = score_captures(captures, metrics, plan.sink_logits, facts, seen)
+    def store(captured: Captured) -> int:
+        scored = work.score(captured)
         writer.put_batch(
-            captures, scored.scores, stores_attention(attention), scored.profiles, scored.received, scored.figures
-        )
-        if residuals is not None:
-            residuals.release(seen)
+            captured.captures, scored.scores, stores_attention(attention), scored.profiles, scored.received,
+            scored.figures,
+        )  # fmt: skip
+        work.release(captured)
         if watch is not None:
-            watch(captures)
-        return len(captures)
+            watch(captured.captures)
+        return len(captured.captures)
 
     # One batch is stored while the next one is captured. What is reported is stored.
-    with ThreadPoolExecutor(1) as storing, residuals or nullcontext():
+    with ThreadPoolExecutor(1) as storing, work:
         pending: Future[int] | None = None
         for batch in (*batches(waiting, inputs.n_tokens, n_heads), None):
-            captures = capture(batch) if batch else None
+            captured = work.capture(make_batch(inputs, plan.sites, batch, attention)) if batch else None
             if pending is not None:
                 done += pending.result()
                 report(Progress("capture", done, len(inputs), "inputs", run_id=writer.run_id))
-            seen = [] if residuals is None else residuals.drain()
-            pending = storing.submit(store, captures, seen) if captures else None
+            pending = storing.submit(store, captured) if captured else None
+
+
+def make_batch(inputs: Inputs, sites: Sequence[Site], input_ids: Sequence[int], attention: str) -> Batch:
+    """Encode inputs, and say how much of their attention is held and kept.
+
+    Args:
+        inputs: The encoded data.
+        sites: Of the plan.
+        input_ids: One batch of `batches`.
+        attention: ``auto``, ``store`` or ``recompute``.
+    """
+    size = attention_bytes(inputs.n_tokens(input_ids[0]), sum(site.n_heads for site in sites))
+    is_small = len(input_ids) * size <= BATCH_ATTENTION_BYTES
+    # Where an input is one sequence the first of a batch is the longest, and speaks for the others.
+    members = list(input_ids) if inputs.is_in_parts else list(input_ids[:1])
+
+    def keeps_all(site: Site) -> bool:
+        sides = (inputs.lengths(name)[members].tolist() for name in (site.query_sequence, site.key_sequence))
+        return all(keeps_attention(site, *shape, attention) for shape in set(zip(*sides, strict=True)))
+
+    tensors = tuple(inputs.tensors(input_id) for input_id in input_ids)
+    return Batch(tuple(input_ids), tensors, is_small, is_small and all(map(keeps_all, sites)))
 
 
 def batches(waiting: Sequence[int], n_tokens: Callable[[int], int], n_heads: int) -> Iterator[list[int]]:

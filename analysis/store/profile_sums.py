@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 
 import numpy as np
@@ -28,8 +28,7 @@ class ProfileSumTable:
     @cached_property
     def held(self) -> dict[tuple[str, int], np.ndarray]:
         """What is stored."""
-        rows = self._database.execute("SELECT profile, site, n_rows, sums FROM profile_sums")
-        return {(name, site): np.frombuffer(sums, "<f8").reshape(n_rows, -1) for name, site, n_rows, sums in rows}
+        return sums_of(self._database.execute("SELECT profile, site, n_rows, sums FROM profile_sums"))
 
     def plus(self, more: Sums) -> dict[tuple[str, int], np.ndarray]:
         """The sums with those of further inputs; nothing is stored."""
@@ -40,14 +39,8 @@ class ProfileSumTable:
 
     def replace(self, whole: Sums) -> None:
         """Store the sums, within the caller's transaction; `keep` them once it is committed."""
-        rows = {
-            "profile": [name for name, _ in whole],
-            "site": pa.array([site for _, site in whole], pa.int16()),
-            "n_rows": pa.array([len(sums) for sums in whole.values()], pa.int32()),
-            "sums": pa.array([np.ascontiguousarray(sums, "<f8").tobytes() for sums in whole.values()], pa.binary()),
-        }
         self._database.execute("DELETE FROM profile_sums")
-        self._database.insert("profile_sums", pa.table(rows))
+        self._database.insert("profile_sums", sum_rows(whole))
 
     def keep(self, whole: Sums) -> None:
         """What `replace` stored is committed."""
@@ -57,3 +50,20 @@ class ProfileSumTable:
         """A finished run has none."""
         self._database.execute("DELETE FROM profile_sums")
         self.held = {}
+
+
+def sum_rows(sums: Sums) -> pa.Table:
+    """Sums as rows of the table ``profile_sums``."""
+    return pa.table(
+        {
+            "profile": pa.array([name for name, _ in sums], pa.string()),
+            "site": pa.array([site for _, site in sums], pa.int16()),
+            "n_rows": pa.array([len(values) for values in sums.values()], pa.int32()),
+            "sums": pa.array([np.ascontiguousarray(values, "<f8").tobytes() for values in sums.values()], pa.binary()),
+        }
+    )
+
+
+def sums_of(rows: Iterable[tuple[str, int, int, bytes]]) -> dict[tuple[str, int], Float[np.ndarray, "row bin"]]:
+    """The inverse of `sum_rows`: from its columns, row by row."""
+    return {(name, site): np.frombuffer(sums, "<f8").reshape(n_rows, -1) for name, site, n_rows, sums in rows}

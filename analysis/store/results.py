@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -216,15 +216,7 @@ class ResultsWriter(ABC):
 
     def score_rows(self, scores: pd.DataFrame) -> pa.Table:
         """A frame of scores as rows of the file: site as its number, ``null`` as null_baseline."""
-        numbers = {name: site.index for site in self.sites for name in (site.index, site.key, site.label)}
-        scores = scores.rename(columns={"null": "null_baseline"})
-        if scores["site"].dtype.kind == "i" and scores["site"].isin(list(numbers.values())).all():
-            return arrow_table(scores.astype({"site": "int16"}))
-        unknown = set(scores["site"].unique()) - set(numbers)
-        if unknown:
-            raise UnknownName(f"Scores came for unknown sites: {', '.join(map(str, sorted(unknown, key=str)))}.")
-        sites = scores["site"].map(numbers).astype("int16")
-        return arrow_table(scores.assign(site=sites))
+        return rows_of_scores(scores, self.sites)
 
     def _site(self, key: str) -> Site:
         for site in self.sites:
@@ -258,6 +250,22 @@ class ResultsWriter(ABC):
 
 def _now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
+
+
+def rows_of_scores(scores: pd.DataFrame, sites: Sequence[Site]) -> pa.Table:
+    """A frame of scores as rows of a file: site as its number, ``null`` as null_baseline.
+
+    Raises:
+        UnknownName: Scores of sites that are not among these.
+    """
+    numbers = {name: site.index for site in sites for name in (site.index, site.key, site.label)}
+    scores = scores.rename(columns={"null": "null_baseline"})
+    if scores["site"].dtype.kind == "i" and scores["site"].isin(list(numbers.values())).all():
+        return arrow_table(scores.astype({"site": "int16"}))
+    unknown = set(scores["site"].unique()) - set(numbers)
+    if unknown:
+        raise UnknownName(f"Scores came for unknown sites: {', '.join(map(str, sorted(unknown, key=str)))}.")
+    return arrow_table(scores.assign(site=scores["site"].map(numbers).astype("int16")))
 
 
 def _plain(value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import RunError
+from analysis.store.batch_rows import BatchRows, batch_rows
 from analysis.store.database import Database, write_failure
 from analysis.store.frames import arrow_table
 from analysis.store.locking import WriterLock
@@ -25,8 +26,7 @@ from analysis.store.publish import flush, seal, write_whole
 from analysis.store.reading import Reader
 from analysis.store.results import ResultsWriter
 from analysis.store.schema import FORMAT, migrate
-from analysis.store.sink_rows import Figures, Received, figure_rows, received_rows
-from analysis.store.vectors import attention_rows, mask_rows, vector_rows
+from analysis.store.sink_rows import Figures, Received
 from analysis.types import Site, SiteCapture
 
 
@@ -171,31 +171,35 @@ class RunWriter(ResultsWriter):
         Raises:
             RunError: NaN or infinity in a capture (the batch is not stored), or the disk is full.
         """
-        done = self.done_inputs()
-        new = [site for of_input in captures for site in of_input if site.input_id not in done]
+        done = self._done_among({sites[0].input_id for sites in captures if sites})
+        new = [sites for sites in captures if sites and sites[0].input_id not in done]
         if not new:
             return
-        new_ids = list(dict.fromkeys(capture.input_id for capture in new))
-        if profile_sums and len(new_ids) != len(captures):
+        if profile_sums and len(new) != len(captures):
             raise RunError("Part of this batch is stored already, and its sums of profiles cannot be told apart.")
-        tables = {
-            "vectors": vector_rows(new, self._stored_plan().key_offsets),
-            "attention": attention_rows(new, store_attention),
-            "masks": mask_rows(new),
-            "done_inputs": arrow_table(pd.DataFrame({"input_id": np.array(new_ids, np.int32)})),
-        }
-        if input_scores is not None and len(input_scores):
-            tables["head_input_scores"] = self.score_rows(input_scores[input_scores["input_id"].isin(new_ids)])
-        if received:
-            tables["received"] = received_rows(_of_inputs(received, new_ids))
-        if state_figures:
-            tables["state_figures"] = figure_rows(_of_inputs(state_figures, new_ids))
-        sums = self._profile_sums.plus(profile_sums or {})
+        self.put_rows(
+            batch_rows(
+                new, self.sites, self._stored_plan().key_offsets, input_scores, store_attention, profile_sums, received,
+                state_figures,
+            )
+        )  # fmt: skip
+
+    def put_rows(self, rows: BatchRows) -> None:
+        """Store the rows of a batch, in one transaction; a batch that is stored already is passed over.
+
+        Raises:
+            RunError: Part of the batch is stored already, or the disk is full.
+        """
+        done = self._done_among(rows.input_ids)
+        if done.issuperset(rows.input_ids):
+            return
+        if done:
+            raise RunError("Part of this batch is stored already, and its sums of profiles cannot be told apart.")
+        sums = self._profile_sums.plus(rows.sums)
         with self.database.transaction():
-            for name, rows in tables.items():
-                if rows is not None:
-                    self.database.insert(name, rows)
-            if profile_sums:
+            for name, table in rows.tables.items():
+                self.database.insert(name, table)
+            if rows.sums:
                 self._profile_sums.replace(sums)
         self._profile_sums.keep(sums)
         self.database.forget_pages()
@@ -274,6 +278,12 @@ class RunWriter(ResultsWriter):
             raise RunError(f"Run {self.run_id!r} has no plan yet: put_plan comes first.")
         return plan
 
+    def _done_among(self, input_ids: Iterable[int]) -> set[int]:
+        """Those of these inputs that are stored."""
+        wanted = list(map(int, input_ids))
+        rows = self.database.execute("SELECT input_id FROM done_inputs WHERE input_id IN (SELECT unnest(?))", [wanted])
+        return {input_id for (input_id,) in rows}
+
     @cached_property
     def _rows_by_sequence(self) -> dict[str, np.ndarray]:
         return {}
@@ -342,11 +352,6 @@ def _check_inputs(inputs: pd.DataFrame, tokens: pd.DataFrame) -> None:
         or not np.array_equal(expected[1], tokens["position"].to_numpy())
     ):
         raise RunError("The token table does not have one row per input and position 0, 1, ... n_tokens - 1.")
-
-
-def _of_inputs(parts: Mapping[tuple, Any], input_ids: Sequence[int]) -> dict[tuple, Any]:
-    wanted = set(input_ids)
-    return {key: value for key, value in parts.items() if key[0] in wanted}
 
 
 def _as_dict(info: Any) -> dict[str, Any]:
