@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -75,6 +76,8 @@ class Bar:
 class ProgressFile:
     """Writes the latest progress to a JSON file, replaced in one step, so that a reader never sees half of it.
 
+    Where the disk is full it stays as it was: that is no reason for a job to end, and the job will tell it itself.
+
     The file holds the fields of `Progress` and ``rate`` (units a second or null), ``eta_s`` (seconds left in the
     stage or null), ``pid`` and ``updated`` (Unix time).
     """
@@ -108,6 +111,7 @@ class ProgressFile:
             "updated": now,
         }
         temporary = self._path.with_name(self._path.name + ".new")
-        temporary.write_text(json.dumps(values), encoding="utf-8")
-        os.replace(temporary, self._path)
+        with contextlib.suppress(OSError):
+            temporary.write_text(json.dumps(values), encoding="utf-8")
+            os.replace(temporary, self._path)
         self._written = now

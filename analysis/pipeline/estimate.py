@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,8 @@ class ExtractionPlan:
         memory_bytes: Estimated peak above the model and the data: attention of one batch.
         disk_bytes: q, k, stored attention, attention received and figures of states.
         notes: What was skipped or cut.
+        engine: ``local``, or ``ray`` with where its workers would be, in words.
+        workers: Copies of the model at work; they share `seconds`, and each has `memory_bytes` above its model.
     """
 
     run_id: str
@@ -48,6 +51,8 @@ class ExtractionPlan:
     memory_bytes: int
     disk_bytes: int
     notes: list[str] = field(default_factory=list)
+    engine: str = "local"
+    workers: int = 1
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON: the sites and figures, without the arrays of the capture plan."""
@@ -57,6 +62,8 @@ class ExtractionPlan:
 
     def as_text(self) -> str:
         """The plan for a person."""
+        from analysis.store.room import in_units
+
         certificate = self.capture["certificate"]
         lines = [
             f"Run {self.run_id}: {self.n_inputs:,} inputs, {self.n_tokens:,} tokens, longest {self.longest_tokens:,}."
@@ -75,9 +82,11 @@ class ExtractionPlan:
             f"attention from stored q and k {_difference(certificate['recomputed_max_abs_diff'])}."
         )
         lines.append(
-            f"About {_duration(self.seconds)} to capture (maps apart), {_size(self.memory_bytes)} of memory above the "
-            f"model, {_size(self.disk_bytes)} of disk."
+            f"About {_duration(self.seconds)} to capture (maps apart), {in_units(self.memory_bytes)} of memory above "
+            f"the model, {in_units(self.disk_bytes)} of disk."
         )
+        if self.engine != "local":
+            lines.append(f"Engine: {self.engine}; each loads the model and has that memory to itself.")
         return "\n".join([*lines, *(f"Note: {note}" for note in self.notes)])
 
 
@@ -87,13 +96,27 @@ def plan_extraction(*, out_dir: str | Path | None = None, **request: Any) -> Ext
     Loads the model and runs its longest input, twice; writes nothing.
     """
     prepared = prepare(checked(**request), silent)
-    return estimate(prepared, new_plan(prepared))
+    plan = estimate(prepared, new_plan(prepared))
+    return plan if prepared.request.engine == "local" else _shared_out(plan, prepared)
+
+
+def _shared_out(plan: ExtractionPlan, prepared: Prepared) -> ExtractionPlan:
+    """The same on workers of Ray: asks the cluster how many there would be."""
+    from analysis.engines.local import batches
+    from analysis.engines.ray_cluster import connected, find_crew
+
+    inputs, n_heads = prepared.inputs, sum(site["n_heads"] for site in plan.capture["sites"])
+    n_batches = sum(1 for _ in batches(range(len(inputs)), inputs.n_tokens, n_heads))
+    with connected(prepared.request.workers):
+        crew = find_crew(prepared.request.workers, prepared.loaded, n_batches)
+    seconds = plan.seconds / crew.n_workers
+    return replace(plan, engine=f"ray, {crew.in_words()}", workers=crew.n_workers, seconds=seconds)
 
 
 def estimate(prepared: Prepared, plan: CapturePlan) -> ExtractionPlan:
     """Time from running and scoring the longest input, memory from the batches it would make, disk from counting."""
     from analysis.capture import run_batch
-    from analysis.engines.local import attention_bytes, batches, measures_states
+    from analysis.engines.local import attention_bytes, batches
     from analysis.engines.scoring import score_captures
     from analysis.metrics import metric_names
     from analysis.pipeline.token_facts import token_facts
@@ -112,14 +135,6 @@ def estimate(prepared: Prepared, plan: CapturePlan) -> ExtractionPlan:
         captures = run_batch(prepared.loaded, plan, [(longest, inputs.tensors(longest))], want_attention=True)
         score_captures(captures, metric_names(), plan.sink_logits, facts)
     seconds = (time.perf_counter() - began) * lengths.sum() / lengths[longest]
-    vectors = sum(
-        2 * site.d_head * site.n_heads * int(inputs.lengths(site.query_sequence).sum())
-        + (2 * (site.d_head + 1) * site.n_kv_heads + _RECEIVED_BYTES * site.n_heads)
-        * int(inputs.lengths(site.key_sequence).sum())
-        for site in sites
-    )
-    per_token = _state_bytes(sites) if measures_states(sites, prepared.request.states) else 0
-    stored = sum(_stored_cells(site, inputs, prepared.request.attention) for site in sites)
     return ExtractionPlan(
         run_id=prepared.run_id,
         capture=plan.as_dict(),
@@ -128,12 +143,28 @@ def estimate(prepared: Prepared, plan: CapturePlan) -> ExtractionPlan:
         longest_tokens=int(lengths[longest]),
         seconds=float(seconds),
         memory_bytes=max(held),
-        disk_bytes=int(vectors + lengths.sum() * per_token + 2 * stored),
+        disk_bytes=disk_bytes(prepared, sites),
         notes=notes_on(inputs),
     )
 
 
-def _state_bytes(sites: list[Site]) -> int:
+def disk_bytes(prepared: Prepared, sites: Sequence[Site]) -> int:
+    """q, k, stored attention, attention received and figures of states, by counting; maps apart."""
+    from analysis.engines.local import measures_states
+
+    inputs = prepared.inputs
+    vectors = sum(
+        2 * site.d_head * site.n_heads * int(inputs.lengths(site.query_sequence).sum())
+        + (2 * (site.d_head + 1) * site.n_kv_heads + _RECEIVED_BYTES * site.n_heads)
+        * int(inputs.lengths(site.key_sequence).sum())
+        for site in sites
+    )
+    per_token = _state_bytes(sites) if measures_states(sites, prepared.request.states) else 0
+    stored = sum(_stored_cells(site, inputs, prepared.request.attention) for site in sites)
+    return int(vectors + inputs.inputs["n_tokens"].sum() * per_token + 2 * stored)
+
+
+def _state_bytes(sites: Sequence[Site]) -> int:
     """Bytes a token for the figures of its states."""
     from analysis.sinks.state_figures import MEASURES
 
@@ -158,11 +189,3 @@ def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{max(seconds, 0.1):.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _size(n_bytes: float) -> str:
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if n_bytes < 1000:
-            return f"{n_bytes:.0f} {unit}" if unit == "bytes" else f"{n_bytes:.1f} {unit}"
-        n_bytes /= 1000
-    return f"{n_bytes:.1f} TB"

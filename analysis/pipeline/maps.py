@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from analysis.store.reading import Reader
     from analysis.types import Site
 
+POINT_BYTES = 30
+"""On disk, of a point, with what tells whose it is; measured."""
+
 THUMBNAIL_PX = 80
 """Width of a head's thumbnail."""
 
@@ -67,6 +70,7 @@ def project(
             raise RunError(f"{opened.run_id} already has the map {name}; choose another seed, target or method.")
         made_by = {**asdict(kind), "seed": seed, "code_version": __version__}
         with add_to_run(opened.path, name, {**made_by, **PROJECTIONS[method].parameters(target)}) as addition:
+            addition.expect(map_bytes(opened))
             make_map(addition, opened, kind, seed=seed, report=report)
             made_from = {part: opened.manifest.get(part) for part in ("model", "model_revision", "data", "data_hash")}
             addition.publish({**made_from, **made_by})
@@ -127,6 +131,12 @@ def make_map(
         report(Progress("project", n_done, len(heads), "heads"))
     _draw_thumbnails(writer, projection_id, sites)
     return projection_id
+
+
+def map_bytes(reader: Reader) -> int:
+    """About what a map of a run takes on disk."""
+    sides = ((site, reader.query_rows(site), reader.key_rows(site)) for site in reader.mapped_sites)
+    return POINT_BYTES * sum(site.n_heads * (len(queries) + len(keys)) for site, queries, keys in sides)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from analysis.store.locking import WriterLock
 from analysis.store.paths import SPEC_FILE, check_name, locate
 from analysis.store.publish import flush, seal, write_whole
 from analysis.store.results import ResultsWriter
+from analysis.store.room import is_full, what_is_free
 from analysis.store.run import Run, open_run
 from analysis.store.schema import FORMAT, migrate
 from analysis.types import Site
@@ -61,8 +62,13 @@ class AddonWriter(ResultsWriter):
             self._begin()
             self.database = Database(self._making / self._file)
             migrate(self.database.connection)
-        except BaseException:
+        except BaseException as error:
             self._lock.release(remove=True)
+            if is_full(error):
+                raise RunError(
+                    f"Nothing can be added to run {folder.name!r}, for the disk is full ({what_is_free(folder)}): "
+                    "free disk space and run the same command again."
+                ) from error
             raise
 
     @property

@@ -12,6 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from analysis.errors import RunError, first_line
+from analysis.store.room import is_full, what_is_free
 
 _ROW_GROUP = 2048
 """Rows of a row group. DuckDB's default of 122,880 makes each checkpoint rewrite gigabytes of blobs; small groups are
@@ -43,7 +44,12 @@ class Database:
 
     Args:
         path: The file; made when missing.
+
+    Attributes:
+        expected_bytes: How long the file will be, as far as it is known: told where the disk is full.
     """
+
+    expected_bytes = 0
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -59,7 +65,7 @@ class Database:
             )
             self.connection.execute("USE run")
         except duckdb.Error as error:
-            raise write_failure(path, error) from error
+            raise self._failure(error) from error
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -76,7 +82,7 @@ class Database:
             except BaseException as error:
                 self._roll_back()
                 if isinstance(error, duckdb.Error):
-                    raise write_failure(self.path, error) from error
+                    raise self._failure(error) from error
                 raise
 
     def forget_pages(self) -> None:
@@ -126,7 +132,7 @@ class Database:
                     self.connection.execute("USE memory")
                     self.connection.execute("DETACH run")
             except duckdb.Error as error:
-                raise write_failure(self.path, error) from error
+                raise self._failure(error) from error
             finally:
                 self.connection.close()
 
@@ -137,6 +143,14 @@ class Database:
             yield
         finally:
             self.connection.unregister("incoming")
+
+    def _failure(self, error: duckdb.Error) -> RunError:
+        try:
+            log = self.path.with_name(f"{self.path.name}.wal")
+            held, waiting = (path.stat().st_size if path.exists() else 0 for path in (self.path, log))
+        except OSError:
+            held, waiting = 0, 0
+        return write_failure(self.path, error, max(self.expected_bytes - held, waiting))
 
     def _roll_back(self) -> None:
         try:
@@ -151,13 +165,20 @@ def quoted(path: Path) -> str:
     return "'" + str(path).replace("'", "''") + "'"
 
 
-def write_failure(path: Path, error: duckdb.Error) -> RunError:
-    """The sentence for an error of DuckDB while writing."""
+def write_failure(path: Path, error: duckdb.Error, needed: int = 0) -> RunError:
+    """The sentence for an error of DuckDB while writing.
+
+    Args:
+        needed: Bytes that were still to be written.
+    """
     name, reason = f"{path.parent.name}/{path.name}", first_line(error)
     if "lock" in reason.lower():
         return RunError(f"{name} is being written by another job: wait for it, or choose another run id ({reason}).")
-    if "no space" in str(error).lower() or "disk" in reason.lower():
-        return RunError(f"{name} could not be written; free disk space and run the same command again ({reason}).")
+    if is_full(error) or "disk" in reason.lower():
+        return RunError(
+            f"{name} could not be written, for the disk is full ({what_is_free(path, needed)}): free disk space and "
+            "run the same command again, which goes on from what is stored."
+        )
     return RunError(
         f"{name} could not be written; what was saved before is kept, run the same command again ({reason})."
     )

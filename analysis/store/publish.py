@@ -18,6 +18,7 @@ from typing import Any
 
 from analysis.errors import RunError
 from analysis.store.paths import MANIFEST, RUN_FILE
+from analysis.store.room import is_full, what_is_free
 
 _ADDON_DATA = re.compile(r"add-(.+)\.duckdb")
 
@@ -72,8 +73,10 @@ def seal(folder: Path, file: str, manifest: str, fields: Mapping[str, Any]) -> N
         sizes = {file: {"size": path.stat().st_size, "sha256": sha256(path)}}
         write_whole(folder / manifest, manifest_bytes({**fields, "files": sizes}))
     except OSError as error:
+        reason = f"{error.strerror}; {what_is_free(folder)}" if is_full(error) else error.strerror
         raise RunError(
-            f"{folder.name} could not be published ({error.strerror}); nothing is lost: run the same command again."
+            f"{folder.name} could not be published ({reason}); nothing is lost: "
+            f"{'free disk space and ' * is_full(error)}run the same command again."
         ) from error
 
 

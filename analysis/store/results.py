@@ -25,6 +25,10 @@ class ResultsWriter(ABC):
 
     database: Database
 
+    def expect(self, n_bytes: int) -> None:
+        """How much will be written in all, as far as it is known: for the sentence where the disk is full."""
+        self.database.expected_bytes = n_bytes
+
     @property
     @abstractmethod
     def sites(self) -> list[Site]:
