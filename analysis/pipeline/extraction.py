@@ -105,9 +105,11 @@ def extract(
     Raises:
         UserError: Something about the request, the model or the data; the message says what to do.
     """
+    from analysis.pipeline.estimate import disk_bytes
     from analysis.projection.naming import MapKind
     from analysis.store import RunWriter, open_run, runs_dir
     from analysis.store.paths import partial_path
+    from analysis.store.room import check_room
 
     request = checked(
         model, data, limit, layers, attention, projection, seed, engine, run_id, states, part, target, generate,
@@ -120,8 +122,11 @@ def extract(
         return finished
     # A model that is refused must leave nothing behind: the plan of a new run comes before its folder.
     plan = None if partial_path(folder, prepared.run_id).exists() else new_plan(prepared)
+    if plan is not None:
+        check_room(folder, disk_bytes(prepared, plan.sites), f"Run {prepared.run_id!r}")
     with RunWriter.open(folder, prepared.run_id, prepared.spec) as writer:
         plan = _settled_plan(writer, prepared, plan)
+        writer.expect(disk_bytes(prepared, plan.sites))
         maps = MapsOfSample(plan, prepared.inputs, seed)
         _capture(writer, prepared, plan, maps, report)
         score_heads(writer, prepared.loaded, plan, prepared.inputs, seed=seed, maps=maps, report=report)

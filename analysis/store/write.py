@@ -25,6 +25,7 @@ from analysis.store.profile_sums import ProfileSumTable, Sums
 from analysis.store.publish import flush, seal, write_whole
 from analysis.store.reading import Reader
 from analysis.store.results import ResultsWriter
+from analysis.store.room import is_full, what_is_free
 from analysis.store.schema import FORMAT, migrate
 from analysis.store.sink_rows import Figures, Received
 from analysis.types import Site, SiteCapture
@@ -339,6 +340,10 @@ class RunWriter(ResultsWriter):
 
 
 def _unusable(folder: Path, error: OSError) -> RunError:
+    if is_full(error):
+        return RunError(
+            f"The disk of the runs is full ({what_is_free(folder)}): free disk space and run the same command again."
+        )
     why = "it is no folder" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
     return RunError(f"Runs cannot be written in {str(folder)[:200]!r} ({why}): choose another folder for the runs.")
 
