@@ -1,0 +1,69 @@
+"""A small sample of ``bench_faults``: a job killed while it extracts, makes a map or publishes; see `killing`."""
+
+from __future__ import annotations
+
+import pytest
+
+from analysis.errors import RunError
+from analysis.store import add_to_run, open_run, verify
+from analysis.store.database import Database
+from analysis.store.schema import migrate
+from tests.faults.killing import PublishShop, Workshop, kill_extraction, kill_projection, kill_publish, watched
+from tests.faults.nursery import Nursery
+from tests.store.synthetic import add_map, make_synthetic_run
+
+
+def test_a_killed_extraction_and_a_killed_map_go_on_and_end_as_if_nothing_had_been(tmp_path):
+    with Nursery() as nursery:
+        shop = Workshop(nursery, tmp_path, n_texts=24, layers="0")
+        extraction = kill_extraction(shop, 1, seed=0)
+        projection = kill_projection(shop, 1, seed=2)
+    assert extraction.lost == projection.lost == 0
+    assert max(extraction.redone) <= 2  # the batch that is being stored, and the one that is captured meanwhile
+
+
+def test_a_kill_while_publishing_leaves_all_or_nothing_to_be_seen(tmp_path):
+    """At lines of Python and at moments by turns."""
+    with Nursery(light=True) as nursery:
+        shop = PublishShop(nursery, tmp_path)
+        with watched(shop) as seen:
+            found = [kill_publish(shop, 16, seed, of_map) for seed, of_map in ((1, False), (2, True))]
+    assert [kills.lost for kills in found] == [0, 0]
+    assert seen["halves"] == 0
+    assert seen["looks"] > 10
+    assert seen["complete"] > 0
+
+
+def test_a_file_shorter_than_its_headers_is_begun_anew(tmp_path):
+    """As it is left by a kill between the first writes to it; DuckDB refuses to open it."""
+    for n_bytes in (0, 4096, 8192):
+        path = tmp_path / f"{n_bytes}.duckdb"
+        path.write_bytes(b"\0" * n_bytes)
+        database = Database(path)
+        migrate(database.connection)
+        database.close()
+    path.write_bytes(b"\0" * 3 * 4096)
+    with pytest.raises(RunError, match="could not be written"):
+        Database(path)
+
+
+def test_an_addition_with_a_spec_is_gone_on_with_by_the_same_spec_alone(tmp_path):
+    path = make_synthetic_run(tmp_path, "run")
+    before = sorted(entry.name for entry in path.iterdir())
+    with add_to_run(path, "late", {"seed": 1}) as addition:
+        name = add_map(addition, "umap", 2, addition.sites, len(addition.run.tokens()))
+        stored = addition.done_heads(name)
+    assert len(stored) == 6
+    assert verify(path).ok
+    with add_to_run(path, "late", {"seed": 1}) as addition:
+        assert addition.done_heads(name) == stored
+    with add_to_run(path, "late", {"seed": 2}) as addition:
+        assert addition.database.execute("SELECT * FROM projections") == []
+    assert sorted(entry.name for entry in path.iterdir()) == before  # nothing in it was worth keeping
+    with add_to_run(path, "late", {"seed": 1}) as addition:
+        add_map(addition, "umap", 2, addition.sites, len(addition.run.tokens()))
+        addition.publish()
+    assert verify(path).ok
+    assert sorted(entry.name for entry in path.iterdir()) == sorted([*before, "add-late.duckdb", "add-late.json"])
+    with open_run(path) as run:
+        assert "umap" in run.projections()["method"].tolist()
