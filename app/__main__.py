@@ -19,6 +19,15 @@ def main(arguments: list[str]) -> None:
         importlib.import_module(name)
     from streamlit.web import cli
 
+    from analysis.errors import UserError
+    from app.public import limits
+
+    try:
+        known = limits()
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    if known is not None:  # also where no box is shown: the server itself takes no larger file
+        arguments = ["--server.maxUploadSize", str(known.max_upload_mb), *arguments]
     cli.main(["run", str(Path(__file__).with_name("served.py")), *arguments], prog_name="streamlit")
 
 

@@ -30,7 +30,7 @@ def chosen_run(selection: Selection) -> str | None:
     Raises:
         RunError: The run asked for does not exist, with the ones that do; or its name is the beginning of several.
     """
-    runs = cache.runs()
+    runs = cache.runs(selection.run)
     return first_look(runs) if selection.run is None else _named(selection.run, list(runs["run_id"]))
 
 
@@ -57,7 +57,7 @@ def open_facts(run_id: str | None) -> RunFacts | None:
     try:
         return cache.facts(run_id)
     except RunError as error:
-        runs = cache.runs()
+        runs = cache.runs(run_id)
         if "partial" in set(runs.loc[runs["run_id"] == run_id, "status"]):
             raise RunError(
                 f"Run {run_id!r} is unfinished: go on with it on the page Runs, or pick another run in the left column."

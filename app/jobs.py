@@ -11,8 +11,6 @@ import contextlib
 import json
 import os
 import re
-import secrets
-import shutil
 import subprocess
 import sys
 import threading
@@ -22,19 +20,21 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from analysis.errors import UserError, without_folders
+from app import job_files
 from app.cut_request import CutRequest
 from app.export_request import ExportRequest, file_of
 from app.importance_request import ImportanceRequest
+from app.job_files import DRAFT_SECONDS, JOB_ID, jobs_root, locked, read_json, write_json
+from app.job_files import delete_old_drafts as delete_old_drafts
+from app.job_files import save_upload as save_upload
 from app.job_request import JobRequest
 from app.map_request import MapRequest
 from app.processes import is_alive, process_start, stop_process
+from app.public import NotHere, limits, owner_only
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 GRACE_SECONDS = 10.0
 """How long a cancelled job may take to close its run before the next, less polite signal."""
-
-DRAFT_SECONDS = 86_400.0
-"""How long uploads wait for a job to be started on them, and files of an export to be fetched."""
 
 EXTRACTION, MAP, IMPORTANCE, CUT, EXPORT = "extraction", "map", "importance", "cut", "export"
 REQUESTS = {
@@ -66,7 +66,8 @@ class Request(Protocol):
         """Of the command, each value bound to its option."""
 
 
-RUNNING, DONE, FAILED, CANCELLED, LOST = "running", "done", "failed", "cancelled", "lost"
+WAITING, RUNNING, DONE, FAILED, CANCELLED, LOST = "waiting", "running", "done", "failed", "cancelled", "lost"
+ACTIVE = (WAITING, RUNNING)
 
 # A shell that starts the server in the background makes every child ignore Ctrl-C; the command must hear it to leave a
 # resumable run, so the handler is put back before it starts. It also yields the processor to the page.
@@ -82,20 +83,20 @@ INTERRUPTED = 130
 _awaited: set[Path] = set()
 """Folders of jobs this server started and has not yet seen end: between death and ``exit.json`` they still run."""
 
-_JOB_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
-
 
 @dataclass(frozen=True)
 class Job:
     """One job as it stands now.
 
     Attributes:
-        state: ``running``, ``done``, ``failed``, ``cancelled`` or ``lost`` (its process is gone without a word).
+        state: ``waiting`` (in the line of a public page), ``running``, ``done``, ``failed``, ``cancelled`` or ``lost``
+            (its process is gone without a word).
         progress: The command's last report: stage, done, total, unit, rate, eta_s, message.
         run_id: The run it makes, as soon as the command has named it, or to which it adds a map.
         error: One sentence for the reader when failed, cancelled or lost.
         cancelling: A cancel was asked for and the command is still closing its run.
         dismissed: Somebody has read how it ended and put its card away.
+        visitor: Who asked for it on a public page; `started` is then when.
     """
 
     job_id: str
@@ -110,6 +111,7 @@ class Job:
     cancelling: bool = False
     dismissed: bool = False
     dry_run: bool = False
+    visitor: str | None = None
 
     @property
     def plan(self) -> dict[str, Any]:
@@ -121,51 +123,9 @@ class Job:
 
 
 def new_job_folder(runs_dir: Path | str) -> Path:
-    """An empty folder for a job that is still being filled in, where its uploads can go."""
-    folder = Path(runs_dir) / ".jobs" / f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
-    folder.mkdir(parents=True)
-    return folder
-
-
-def delete_old_drafts(runs_dir: Path | str, older_than_seconds: float = DRAFT_SECONDS) -> None:
-    """Delete uploads that no extraction was ever started on. Those of a started one stay: a resume needs them.
-
-    When the record of any job cannot be read nothing is deleted, for it may be the one that needs them.
-    """
-    root = Path(runs_dir).resolve() / ".jobs"
-    folders = [folder for folder in root.glob("*") if _JOB_ID.fullmatch(folder.name) and folder.is_dir()]
-    records = [_read_json(folder / "job.json") for folder in folders if (folder / "job.json").exists()]
-    if not all("request" in record for record in records):
-        return
-    started = {
-        part for record in records if not record.get("dry_run") for part in _parts(record["request"].get("data", ""))
-    }
-    for folder in folders:
-        is_old = time.time() - folder.stat().st_mtime > older_than_seconds
-        if is_old and folder not in started and not (folder / "job.json").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _parts(path: str) -> tuple[Path, ...]:
-    return tuple(Path(path).parents) if Path(path).is_absolute() else ()
-
-
-def save_upload(folder: Path, name: str, content: bytes) -> Path:
-    """Write one uploaded file into a job folder under a safe name.
-
-    The name a browser sends is anybody's text: only its last part survives, letters, digits, dots and dashes; two files
-    of one name get a number.
-    """
-    stem, dot, ending = re.split(r"[/\\]", name)[-1].rpartition(".")
-    stem, ending = (_safe(part) for part in ((stem, ending) if dot else (ending, "")))
-    uploads = folder / "uploads"
-    uploads.mkdir(parents=True, exist_ok=True)
-    for number in range(100_000):
-        path = uploads / f"{stem or 'file'}{f'-{number}' if number else ''}{f'.{ending.lower()}' if ending else ''}"
-        with contextlib.suppress(FileExistsError), path.open("xb") as file:
-            file.write(content)
-            return path
-    raise UserError(f"More than 100,000 uploads are called {stem!r}: put them in a folder and name the folder.")
+    """An empty folder for a job that is still being filled in, where its uploads can go; not for visitors."""
+    owner_only("keeps no files in this way")
+    return job_files.new_job_folder(runs_dir)
 
 
 def start_job(
@@ -186,6 +146,7 @@ def start_job(
     Raises:
         UserError: The request makes no sense, or the same run or map is being made already.
     """
+    owner_only("starts no work of this kind")
     runs_dir = Path(runs_dir).resolve()
     arguments = request.arguments()
     if any(job.state == RUNNING and _is_same_work(job, request) for job in list_jobs(runs_dir)):
@@ -194,34 +155,31 @@ def start_job(
     arguments += [f"--out={runs_dir}", f"--progress-file={folder / 'progress.json'}"]
     arguments += ["--dry-run", "--json"] if dry_run else []
     arguments += [f"--to={file_of(folder)}"] if isinstance(request, ExportRequest) else []
+    launch(folder, [*command, *arguments], {**record_of(request), "dry_run": dry_run, "started": time.time()})
+    return read_job(runs_dir, folder.name)
+
+
+def record_of(request: Request) -> dict[str, Any]:
+    """What was asked, as it is kept."""
+    kind = next(kind for kind, made in REQUESTS.items() if isinstance(request, made))
+    return {"kind": kind, "request": asdict(request)}
+
+
+def launch(folder: Path, command: list[str], record: dict[str, Any]) -> None:
+    """Start the process of a job in its own group, with nobody's leave asked, and keep its record."""
     with (folder / "stdout.log").open("wb") as stdout, (folder / "stderr.log").open("wb") as stderr:
         child = subprocess.Popen(
-            [*command, *arguments],
-            cwd=REPOSITORY,
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stderr,
-            start_new_session=True,
+            command, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, start_new_session=True,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        )
-    record = {
-        "kind": next(kind for kind, made in REQUESTS.items() if isinstance(request, made)),
-        "request": asdict(request),
-        "dry_run": dry_run,
-        "started": time.time(),
-        "pid": child.pid,
-        "pid_started": process_start(child.pid),
-    }
-    _write_json(folder / "job.json", record)
+        )  # fmt: skip
     _awaited.add(folder)
+    write_json(folder / "job.json", {**record, "pid": child.pid, "pid_started": process_start(child.pid)})
     threading.Thread(target=_await_exit, args=(child, folder), name=f"job-{folder.name}", daemon=True).start()
-    return read_job(runs_dir, folder.name)
 
 
 def list_jobs(runs_dir: Path | str) -> list[Job]:
     """Every extraction and map started for this runs folder, the newest first; no dry runs."""
-    root = Path(runs_dir) / ".jobs"
-    names = sorted((path.parent.name for path in root.glob("*/job.json")), reverse=True)
+    names = sorted((path.parent.name for path in jobs_root(runs_dir).glob("*/job.json")), reverse=True)
     jobs = []
     for name in names:
         with contextlib.suppress(UserError):  # a damaged record hides no other job
@@ -235,51 +193,85 @@ def read_job(runs_dir: Path | str, job_id: str) -> Job:
     Raises:
         UserError: There is no such job.
     """
-    folder = Path(runs_dir).resolve() / ".jobs" / job_id
-    record = _read_json(folder / "job.json") if _JOB_ID.fullmatch(job_id) else {}
+    folder = jobs_root(runs_dir) / job_id
+    record = read_json(folder / "job.json") if JOB_ID.fullmatch(job_id) else {}
     try:
         request = REQUESTS.get(record.get("kind"), JobRequest)(**record["request"])
-        alive = folder in _awaited or is_alive(record["pid"], record["pid_started"])
+        waits = "asked" in record and "pid" not in record
+        alive = not waits and (folder in _awaited or is_alive(record["pid"], record["pid_started"]))
     except (KeyError, TypeError) as error:
         raise UserError(f"There is no job {job_id!r} here: it was removed, or the link is from elsewhere.") from error
-    ended = _read_json(folder / "exit.json")
-    progress = _read_json(folder / "progress.json")
+    ended = read_json(folder / "exit.json")
+    progress = read_json(folder / "progress.json")
     cancelled = (folder / "cancel.json").exists()
     state = RUNNING if alive and not ended else _ended_state(ended, progress, cancelled)
+    if waits and not ended:
+        state = CANCELLED if cancelled else WAITING
     return Job(
         job_id=job_id,
         folder=folder,
         request=request,
-        started=record.get("started", 0.0),
+        started=record.get("started", record.get("asked", 0.0)),
         state=state,
-        pid=record["pid"],
+        pid=record.get("pid"),
         progress=progress,
         run_id=progress.get("run_id") or request.run_id,
-        error="" if state in (RUNNING, DONE) else _sentence(folder, state, progress, ended.get("code"), request),
+        error="" if state in (*ACTIVE, DONE) else _sentence(folder, state, progress, ended, request),
         cancelling=cancelled and state == RUNNING,
         dismissed=(folder / "dismissed.json").exists(),
         dry_run=record.get("dry_run", False),
+        visitor=record.get("visitor"),
     )
 
 
-def cancel_job(runs_dir: Path | str, job_id: str, grace_seconds: float = GRACE_SECONDS) -> None:
+def jobs_of(runs_dir: Path | str, visitor: str | None) -> list[Job]:
+    """The jobs that somebody is shown: all of them, or on a public page those this visitor asked for."""
+    return [job for job in list_jobs(runs_dir) if limits() is None or _is_theirs(job, visitor)]
+
+
+def _is_theirs(job: Job, visitor: str | None) -> bool:
+    return visitor is not None and job.visitor == visitor
+
+
+def _their_job(runs_dir: Path | str, job_id: str, visitor: str | None) -> Job:
+    job = read_job(runs_dir, job_id)
+    if limits() is not None and not _is_theirs(job, visitor):
+        raise NotHere("On this public page only whoever has asked for a job can stop it or put it away.")
+    return job
+
+
+def cancel_job(
+    runs_dir: Path | str, job_id: str, grace_seconds: float = GRACE_SECONDS, visitor: str | None = None
+) -> None:
     """Ask a job to stop: Ctrl-C, which leaves a resumable run; firmer after each `grace_seconds`. Returns at once.
 
-    Nothing happens when the job has ended, or when its process id now belongs to another process.
+    Nothing happens when the job has ended, or when its process id now belongs to another process. One that waits in
+    line leaves it.
+
+    Raises:
+        UserError: The page is public and the job is not this visitor's.
     """
-    job = read_job(runs_dir, job_id)
-    record = _read_json(job.folder / "job.json")
-    if job.state != RUNNING or job.cancelling:
+    _their_job(runs_dir, job_id, visitor)
+    with locked(runs_dir):  # or it might begin just now
+        job = read_job(runs_dir, job_id)
+        if job.state not in ACTIVE or job.cancelling:
+            return
+        write_json(job.folder / "cancel.json", {"asked": time.time()})
+    if job.state == WAITING:
         return
-    _write_json(job.folder / "cancel.json", {"asked": time.time()})
+    record = read_json(job.folder / "job.json")
     arguments = (record["pid"], record["pid_started"], grace_seconds)
     threading.Thread(target=stop_process, args=arguments, name=f"cancel-{job_id}", daemon=True).start()
 
 
-def dismiss_job(runs_dir: Path | str, job_id: str) -> None:
-    """Put an ended job's card away for every session; its uploads stay, a resume may need them. An export goes."""
-    folder = read_job(runs_dir, job_id).folder
-    _write_json(folder / "dismissed.json", {"asked": time.time()})
+def dismiss_job(runs_dir: Path | str, job_id: str, visitor: str | None = None) -> None:
+    """Put an ended job's card away for every session; its uploads stay, a resume may need them. An export goes.
+
+    Raises:
+        UserError: The page is public and the job is not this visitor's.
+    """
+    folder = _their_job(runs_dir, job_id, visitor).folder
+    write_json(folder / "dismissed.json", {"asked": time.time()})
     file_of(folder).unlink(missing_ok=True)
 
 
@@ -300,7 +292,7 @@ def error_sentence(stderr: bytes) -> str:
 
 
 def _ended_state(ended: dict, progress: dict, cancelled: bool) -> str:
-    if ended.get("code") == 0 or progress.get("stage") == "done":
+    if ended.get("code") == 0 or (progress.get("stage") == "done" and not ended.get("said")):
         return DONE
     if cancelled or ended.get("code") == INTERRUPTED:
         return CANCELLED
@@ -313,7 +305,10 @@ def _is_same_work(job: Job, request: Request) -> bool:
     return job.request == request
 
 
-def _sentence(folder: Path, state: str, progress: dict, code: int | None, request: Request) -> str:
+def _sentence(folder: Path, state: str, progress: dict, ended: dict, request: Request) -> str:
+    code = ended.get("code")
+    if ended.get("said"):
+        return str(ended["said"])
     if state == CANCELLED:
         return f"Cancelled. {request.kept}"
     if state == LOST:
@@ -329,22 +324,6 @@ def _sentence(folder: Path, state: str, progress: dict, code: int | None, reques
 def _await_exit(child: subprocess.Popen, folder: Path) -> None:
     code = child.wait()
     with contextlib.suppress(OSError):
-        _write_json(folder / "exit.json", {"code": code, "ended": time.time()})
+        if not (folder / "exit.json").exists():  # a job of a visitor says itself how it ended
+            write_json(folder / "exit.json", {"code": code, "ended": time.time()})
     _awaited.discard(folder)
-
-
-def _safe(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9-]+", "-", name).strip("-")[:60]
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    temporary = path.with_suffix(f".{secrets.token_hex(4)}.tmp")
-    temporary.write_text(json.dumps(content))
-    temporary.replace(path)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    with contextlib.suppress(OSError, ValueError, RecursionError):
-        content = json.loads(path.read_text())
-        return content if isinstance(content, dict) else {}
-    return {}

@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from analysis.errors import UserError
-from app import cache, marks
+from app import cache, marks, sign_in
 from app.glossary import meaning
 from app.sentences import plain, stack_title
 from app.state import CYCLE, KIND_COLOUR, LONGEST_CYCLE, OF_ONE_RUN, RunFacts, Selection, cycle_of, switch_sinks
@@ -18,6 +18,7 @@ MAPS_HELP = "Each map says beside it how much it keeps."
 
 def sidebar(selection: Selection, facts: RunFacts | None) -> None:
     """Draw it. `facts` is None when the run does not open."""
+    sign_in.who()
     with st.sidebar:
         _pick_run(selection)
         if facts is None or not facts.sites:
@@ -58,7 +59,7 @@ def _pick_cycle(cycle: int) -> None:
 
 
 def _pick_run(selection: Selection) -> None:
-    runs = cache.runs()
+    runs = cache.runs(selection.run)
     status = dict(zip(runs["run_id"], runs["status"]))
     options = [run for run, state in status.items() if state != "partial"]
     if not options:

@@ -7,7 +7,7 @@ from functools import partial
 import streamlit as st
 
 from analysis.errors import UserError
-from app import widgets
+from app import sign_in, widgets
 from app.chosen_run import open_chosen
 from app.guide import guide
 from app.left_column import sidebar
@@ -20,11 +20,12 @@ from app.views import VIEWS, View
 def main() -> None:
     st.set_page_config("QK Atlas", page_icon=PAGE_ICON, layout="wide", initial_sidebar_state=LEFT_COLUMN_PX)
     st.html(LAYOUT + ROOM)
+    shown = draw if sign_in.admitted() else sign_in.nothing
     if not st.context.is_embedded:
         st.logo(LOGO, size="medium", icon_image=ICON)
     pages = {
         view.name: st.Page(
-            partial(draw, view), title=view.title, icon=view.icon, url_path=view.name, default=view is VIEWS[0]
+            partial(shown, view), title=view.title, icon=view.icon, url_path=view.name, default=view is VIEWS[0]
         )
         for view in VIEWS
     }
@@ -33,8 +34,7 @@ def main() -> None:
 
 
 def draw(view: View) -> None:
-    """Top row, left column and the view, or the sentence that says why it cannot be drawn. Embedded in a page of
-    others (``?embed=true``) the view alone."""
+    """Top row, left column and the view, or why it cannot be drawn; embedded (``?embed=true``) the view alone."""
     selection, notes = read_link(st.query_params.to_dict())
     is_alone = bool(st.context.is_embedded)
     if not is_alone:

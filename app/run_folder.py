@@ -9,6 +9,7 @@ from pathlib import Path
 from analysis.errors import RunError
 from analysis.store.locking import WriterLock
 from analysis.store.paths import check_name, lock_path, partial_path, retire
+from app.visitors import check_deletes, forget
 
 
 def size_bytes(folder: Path) -> int:
@@ -32,7 +33,7 @@ def find_folder(runs_dir: Path, run_id: str) -> Path:
     raise RunError(f"There is no run {run_id!r} here any more: it may have been deleted in another window.")
 
 
-def delete_run(runs_dir: Path, run_id: str) -> int:
+def delete_run(runs_dir: Path, run_id: str, visitor: str | None = None) -> int:
     """Delete a run for good, whatever its state; it leaves the list at once, then its files go.
 
     Returns:
@@ -40,7 +41,9 @@ def delete_run(runs_dir: Path, run_id: str) -> int:
 
     Raises:
         RunError: There is no such run, or a job is writing it.
+        NotHere: The page is public and the run is not this visitor's.
     """
+    check_deletes(runs_dir, run_id, visitor)
     path = find_folder(runs_dir, run_id)
     lock = WriterLock(lock_path(runs_dir, run_id), f"Run {run_id!r}")
     try:
@@ -52,4 +55,5 @@ def delete_run(runs_dir: Path, run_id: str) -> int:
         shutil.rmtree(away, ignore_errors=True)
     finally:
         lock.release(remove=True)
+    forget(runs_dir, run_id)
     return freed

@@ -13,7 +13,9 @@ from typing import Any
 from starlette.middleware import Middleware
 from streamlit.starlette import App
 
+from app.public import limits
 from app.style import AT_FIRST, LAYOUT, ROOM
+from app.visitor import has_cookie, new_cookie
 from app.warm import warmed
 
 _Scope = MutableMapping[str, Any]
@@ -67,7 +69,8 @@ and no other machine learns from a link that is followed which page it stood on.
 
 class StyleFirst:
     """Puts `head` before the end of the head of every HTML page that the app behind it sends, and tells the browser to
-    ask no other machine for anything (`_GUARDS`)."""
+    ask no other machine for anything (`_GUARDS`). On a public page each browser gets a cookie that tells it from
+    others."""
 
     def __init__(self, app: Callable[..., Awaitable[None]], head: str) -> None:
         self.app, self.head = app, head.encode()
@@ -77,10 +80,18 @@ class StyleFirst:
         if scope["type"] != "http" or scope["method"] != "GET" or "." in scope["path"].rpartition("/")[2]:
             return await self.app(scope, receive, send)
         headers = [(name, value) for name, value in scope["headers"] if name.lower() not in _NOT_PASSED_ON]
-        return await self.app({**scope, "headers": headers}, receive, _with_head(send, self.head))
+        return await self.app({**scope, "headers": headers}, receive, _with_head(send, self.head, _cookies(scope)))
 
 
-def _with_head(send: _Send, head: bytes) -> _Send:
+def _cookies(scope: _Scope) -> list[tuple[bytes, bytes]]:
+    """The cookie of a visitor, where the page is public and the browser has none."""
+    sent = [value.decode("latin-1") for name, value in scope["headers"] if name == b"cookie"]
+    if limits() is None or any(map(has_cookie, sent)):
+        return []
+    return [(b"set-cookie", new_cookie(scope.get("scheme") == "https").encode())]
+
+
+def _with_head(send: _Send, head: bytes, more: list[tuple[bytes, bytes]]) -> _Send:
     """A `send` that holds an HTML answer back until it is whole, and lets every other one through."""
     start: _Scope = {}
     body = bytearray()
@@ -98,7 +109,7 @@ def _with_head(send: _Send, head: bytes) -> _Send:
             return None
         whole = bytes(body).replace(b"</head>", head + b"</head>", 1)
         headers = [each for each in start["headers"] if each[0].lower() not in _NOT_SENT]
-        headers += _GUARDS
+        headers += [*_GUARDS, *more]
         await send({**start, "headers": [*headers, (b"content-length", str(len(whole)).encode())]})
         return await send({"type": "http.response.body", "body": whole})
 

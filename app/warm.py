@@ -14,9 +14,14 @@ _LOG = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def warmed(_app: Any) -> AsyncIterator[None]:
-    """Load the views once Streamlit runs, for only then are components registered; read the first look meanwhile."""
+    """Load the views once Streamlit runs, for only then are components registered; read the first look meanwhile. On a
+    public page the line of waiting runs goes on."""
+    from analysis.store import runs_dir
+    from app import line
+
     await asyncio.to_thread(load_views)
     Thread(target=read_first_look, name="first look", daemon=True).start()
+    line.keep(runs_dir())
     yield
 
 

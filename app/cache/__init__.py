@@ -19,20 +19,27 @@ import streamlit as st
 from analysis.errors import UnknownName
 from analysis.store.run import Run, list_runs, open_run, runs_dir
 from analysis.types import KEY, QUERY
+from app import visitors
 from app.cache import spelled, two_texts, whole
 from app.charts.head_measures import measure_words
 from app.charts.head_table import head_table
 from app.map_request import kind_of, without_sinks
 from app.state import RunFacts
+from app.visitor import visitor
 
 LONG_TOKENS = 1024
 """From here on a matrix is megabytes: few of them are kept."""
 
 
-def runs() -> pd.DataFrame:
-    """The runs there are, as `analysis.list_runs` gives them; damaged and unfinished ones too."""
+def runs(linked: str | None = None) -> pd.DataFrame:
+    """The runs there are, as `analysis.list_runs` gives them; damaged and unfinished ones too.
+
+    On a public page without runs of other visitors, but for the one that a link names (`linked`).
+    """
     folder = runs_dir()
-    return _runs(str(folder), _folder_stamp(folder))
+    found = _runs(str(folder), _folder_stamp(folder))
+    shown = visitors.listed(folder, found["run_id"], visitor(), linked)
+    return found if len(shown) == len(found) else found[found["run_id"].isin(shown)].reset_index(drop=True)
 
 
 def run(run_id: str) -> Run:
@@ -50,7 +57,12 @@ def facts(run_id: str) -> RunFacts:
 
 
 def stamp(run_id: str) -> str:
-    """Changes whenever a file of the run is added or replaced."""
+    """Changes whenever a file of the run is added or replaced.
+
+    Raises:
+        RunError: On a public page, where the beginning of a name must not open the run of a visitor.
+    """
+    visitors.check_whole(runs_dir(), run_id)
     return _folder_stamp(runs_dir() / run_id)
 
 

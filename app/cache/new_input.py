@@ -6,7 +6,6 @@ The link holds a text itself as ``new=…``. An image is kept beside the runs un
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import threading
 from pathlib import Path
@@ -20,6 +19,7 @@ from analysis.pipeline.new_input import NewInput, capture_new, linear_map, load_
 from analysis.store import runs_dir
 from app import cache, jobs
 from app.job_request import JobRequest
+from app.public import owner_only, runs_models
 from app.state import Selection
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ _one_at_a_time = threading.Lock()
 
 
 def is_offered() -> bool:
-    """Whether models are run here: not on a public instance, which shows finished runs."""
-    return os.environ.get("QK_ATLAS_PUBLIC") != "1"
+    """Whether a model is run at once for what somebody types: not on a public page."""
+    return runs_models()
 
 
 def asked_for(selection: Selection) -> str | None:
@@ -94,8 +94,9 @@ def keep_image(content: bytes) -> str:
         The word for the link: a digest of its bytes.
 
     Raises:
-        InputError: It is too large, or no image.
+        UserError: It is too large, or no image, or the page is public.
     """
+    owner_only("keeps no images")
     from analysis.inputs.image_files import check_image
     from analysis.inputs.records import Unreadable
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from analysis.errors import UserError
 from analysis.store import runs_dir
-from app import jobs, widgets
+from app import jobs, line, widgets
 from app.export_request import ExportRequest
 from app.map_request import MapRequest
+from app.public import runs_models
 from app.state import OF_ONE_RUN
 from app.views.run_export import fetch_button
+from app.visitor import visitor
 
 EVERY_SECONDS = 1.0
 STAGES = ("load", "encode", "capture", "scores", "project", "publish")
@@ -31,32 +34,36 @@ _WORKING = ("capture", "project", "export")
 
 def render_jobs() -> None:
     """The cards of all jobs nobody has put away; refreshed every second while one runs."""
-    running = any(job.state == jobs.RUNNING for job in _shown())
-    st.fragment(_cards, run_every=EVERY_SECONDS if running else None)(running)
+    states = [job.state for job in _shown()]
+    is_active = any(state in jobs.ACTIVE for state in states)
+    st.fragment(_cards, run_every=EVERY_SECONDS if is_active else None)(states)
 
 
 def _shown() -> list[jobs.Job]:
-    return [job for job in jobs.list_jobs(runs_dir()) if not job.dismissed]
+    return [job for job in jobs.jobs_of(runs_dir(), visitor()) if not job.dismissed]
 
 
-def _cards(were_running: bool) -> None:
+def _cards(states_before: list[str]) -> None:
     shown = _shown()
-    if were_running != any(job.state == jobs.RUNNING for job in shown):
+    if states_before != [job.state for job in shown]:
         st.rerun()
+    place = line.places(runs_dir()) if any(job.state == jobs.WAITING for job in shown) else {}
     for job in shown:
         with st.container(border=True, key=f"job_{job.job_id}"):
-            _card(job)
+            _card(job, place.get(job.job_id, 1))
 
 
-def _card(job: jobs.Job) -> None:
+def _card(job: jobs.Job, place: int) -> None:
     name = job.request.title
     words, button = st.columns([1, 0.14], vertical_alignment="center")
+    if job.state == jobs.WAITING:
+        words.text(f"{name}  ·  {line.ordinal(place)} in line")
+        words.caption("It begins by itself when its turn comes; this page need not stay open.")
+        _cancel(button, job, "Cancel")
+        return
     if job.state == jobs.RUNNING:
         words.text(f"{name}  ·  {stage_words(job.progress, job.request)}")
-        button.button(
-            "Stopping …" if job.cancelling else "Cancel", key=f"cancel_{job.job_id}", disabled=job.cancelling,
-            on_click=jobs.cancel_job, args=(runs_dir(), job.job_id), width="stretch",
-        )  # fmt: skip
+        _cancel(button, job, "Stopping …" if job.cancelling else "Cancel")
         st.progress(share_done(job.progress), text=None)
         st.caption(widgets.plain(progress_words(job)))
         return
@@ -67,12 +74,12 @@ def _card(job: jobs.Job) -> None:
     elif job.state == jobs.DONE:
         words.text(f"{name}  ·  ready{': ' + job.run_id if job.run_id else ''}")
         if button.button("Open run", key=f"open_{job.job_id}", type="primary", width="stretch") and job.run_id:
-            jobs.dismiss_job(runs_dir(), job.job_id)
+            jobs.dismiss_job(runs_dir(), job.job_id, visitor())
             widgets.open_view(_view(job), **{**from_beginning(job.run_id), "map": _made_map(job)})
     else:
         words.text(f"{name}  ·  {job.state}")
         words.caption(widgets.plain(job.error))
-        if job.state != jobs.FAILED or job.run_id:
+        if (job.state != jobs.FAILED or job.run_id) and runs_models():
             words_on = "Resume" if job.request.makes_run else "Start again"
             button.button(words_on, key=f"resume_{job.job_id}", on_click=_resume, args=(job,), width="stretch")
     button.button(
@@ -80,9 +87,16 @@ def _card(job: jobs.Job) -> None:
         key=f"away_{job.job_id}",
         type="tertiary",
         on_click=jobs.dismiss_job,
-        args=(runs_dir(), job.job_id),
+        args=(runs_dir(), job.job_id, visitor()),
         width="stretch",
     )
+
+
+def _cancel(button: DeltaGenerator, job: jobs.Job, words: str) -> None:
+    button.button(
+        words, key=f"cancel_{job.job_id}", disabled=job.cancelling, on_click=jobs.cancel_job,
+        args=(runs_dir(), job.job_id), kwargs={"visitor": visitor()}, width="stretch",
+    )  # fmt: skip
 
 
 def from_beginning(run_id: str | None) -> dict[str, str | None]:
@@ -129,7 +143,7 @@ def progress_words(job: jobs.Job) -> str:
     """``34 of 200 inputs · 12.3 inputs a second · about 14 s left``, as far as it is known."""
     progress = job.progress
     if job.cancelling:
-        return job.request.stopping
+        return job.request.stopping if job.visitor is None else "Stopping: nothing of it will be left."
     unit, rate, left = progress.get("unit") or "units", progress.get("rate"), progress.get("eta_s")
     parts = [f"{progress['done']:,} of {progress['total']:,} {unit}"] if progress.get("total") else []
     if rate:

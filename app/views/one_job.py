@@ -14,6 +14,7 @@ from app import cache, jobs, widgets
 from app.cache import new_input
 from app.job_request import JobRequest
 from app.views.job_cards import EVERY_SECONDS, progress_words, share_done
+from app.visitor import visitor
 
 
 class Sources(NamedTuple):
@@ -39,14 +40,14 @@ def sources_of(run_id: str) -> Sources | None:
 
 def newest(request: jobs.Request | None) -> jobs.Job | None:
     """The newest job of this request."""
-    return next((job for job in jobs.list_jobs(runs_dir()) if job.request == request), None)
+    return next((job for job in jobs.jobs_of(runs_dir(), visitor()) if job.request == request), None)
 
 
 def begin(request: jobs.Request) -> None:
     """Start it, and put away what is left of earlier tries; what goes wrong is said in passing."""
-    for job in jobs.list_jobs(runs_dir()):
+    for job in jobs.jobs_of(runs_dir(), visitor()):
         if job.request == request and job.state != jobs.RUNNING:
-            jobs.dismiss_job(runs_dir(), job.job_id)
+            jobs.dismiss_job(runs_dir(), job.job_id, visitor())
     try:
         jobs.start_job(runs_dir(), request)
     except UserError as error:
@@ -72,5 +73,5 @@ def _progress(request: jobs.Request, doing: str, key: str) -> None:
         st.progress(share_done(job.progress), text=widgets.plain(f"{doing}: {progress_words(job)}"))
     button.button(
         "Stopping …" if job.cancelling else "Cancel", key=key, disabled=job.cancelling, width="stretch",
-        on_click=jobs.cancel_job, args=(runs_dir(), job.job_id),
+        on_click=jobs.cancel_job, args=(runs_dir(), job.job_id), kwargs={"visitor": visitor()},
     )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from dataclasses import replace
 
@@ -14,10 +13,12 @@ from analysis.store import runs_dir
 from app import jobs, widgets
 from app.cache.run_list import spec
 from app.job_request import JobRequest, is_repeatable, request_of
+from app.public import runs_models
 from app.run_folder import delete_run, find_folder, size_bytes
 from app.views.job_cards import from_beginning
 from app.views.run_details import render_details
 from app.views.run_export import export_popover
+from app.visitor import is_mine, visitor
 
 
 def render_run(run: pd.Series, state: str) -> None:
@@ -33,9 +34,9 @@ def render_run(run: pd.Series, state: str) -> None:
             opens = st.button(f"Open {run_id}", type="primary", icon=":material/grid_view:", key="runs_open")
         else:
             opens = False
-        if run["status"] == "complete" and os.environ.get("QK_ATLAS_PUBLIC") != "1":
+        if run["status"] == "complete" and runs_models():
             export_popover(run_id)
-        if state != "being made" and os.environ.get("QK_ATLAS_PUBLIC") != "1":
+        if state != "being made" and (runs_models() or is_mine(run_id)):
             _delete(run_id)
     if opens:
         widgets.open_view("atlas", **from_beginning(run_id))
@@ -48,7 +49,8 @@ def render_run(run: pd.Series, state: str) -> None:
     else:
         reason = run["status"].partition(":")[2].strip()
         st.error(widgets.plain(f"{run_id} cannot be opened: {reason}"), icon=":material/error:")
-        _again(run_id)
+        if runs_models():
+            _again(run_id)
 
 
 def _details(run_id: str) -> None:
@@ -71,7 +73,7 @@ def _delete(run_id: str) -> None:
         if not st.button("Delete for good", key="runs_delete", type="primary"):
             return None
         try:
-            delete_run(runs_dir(), run_id)
+            delete_run(runs_dir(), run_id, visitor())
         except UserError as error:
             return widgets.say_problem(str(error))
         shown = widgets.current().run
@@ -81,6 +83,8 @@ def _delete(run_id: str) -> None:
 
 
 def _unfinished(run_id: str) -> None:
+    if not runs_models():
+        return st.warning(f"{widgets.plain(run_id)} is unfinished.", icon=":material/pause_circle:")
     st.warning(
         f"{widgets.plain(run_id)} is unfinished: the job that made it was stopped. What it has captured is kept; going "
         "on with it repeats at most one batch.",

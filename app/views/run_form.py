@@ -16,12 +16,11 @@ from analysis.projection import PROJECTIONS
 from analysis.store import runs_dir
 from app import jobs, widgets
 from app.glossary import meaning
+from app.job_files import IMAGES, TABLES, check_kinds, save_data
 from app.job_request import HUB_ID, JobRequest
 from app.model_kind import PAIR, UNKNOWN, WRITES, model_kind
 from app.views.run_plan import forget_plan, render_plan, start_plan
 
-IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-TABLES = (".txt", ".csv", ".tsv", ".jsonl", ".parquet")
 PAIRS = {"demo-language": "demo-sentences", "demo-vision": "demo-scenes"}
 """The bundled data each bundled model was made for."""
 
@@ -30,19 +29,16 @@ _DRAFT = "run_form_draft"
 
 def render_form(runs: pd.DataFrame) -> None:
     """Three columns, a plan and a button."""
-    if os.environ.get("QK_ATLAS_PUBLIC") == "1":
-        st.info("This is a public instance: it shows existing runs. Install QK Atlas to make your own.")
-        return
     with st.container(border=True, key="run_form"):
         with st.container(key="run_steps"):
             first, second, third = st.columns(3, gap="medium")
         with first:
             model = _pick_model(runs)
         with second:
-            data = _pick_data(model)
+            data = pick_data(model)
         with third:
-            limits = _pick_limits()
-            limits |= _pick_more(model)
+            limits = pick_limits()
+            limits |= pick_more(model)
             with st.container(horizontal=True):
                 wants_plan = st.button(
                     "Estimate", key="form_plan", help="A dry run on the longest input. Writes no run."
@@ -100,10 +96,14 @@ def _recent(runs: pd.DataFrame) -> list[str]:
     return [name for name in dict.fromkeys([*asked, *made]) if name not in BUNDLED_MODELS][:20]
 
 
-def _pick_data(model: str) -> str | list[tuple[str, bytes]]:
-    """A name or path, or the files that were uploaded or pasted."""
+def pick_data(model: str, most_mb: int | None = None) -> str | list[tuple[str, bytes]]:
+    """A name or path, or the files that were uploaded or pasted.
+
+    Args:
+        most_mb: An upload may have; given, no path of this machine is asked for.
+    """
     st.markdown("**2 · Data**")
-    ways = {"bundled": "Bundled", "upload": "Upload", "paste": "Paste", "path": "Path"}
+    ways = {"bundled": "Bundled", "upload": "Upload", "paste": "Paste", **({} if most_mb else {"path": "Path"})}
     way = st.segmented_control(
         "Data from", list(ways), default="bundled", key="form_data_way", format_func=ways.get, required=True,
         label_visibility="collapsed",
@@ -115,8 +115,9 @@ def _pick_data(model: str) -> str | list[tuple[str, bytes]]:
     if way == "upload":
         endings = [ending.lstrip(".") for ending in (*TABLES, *IMAGES)]
         files = st.file_uploader(
-            "One table or text file, or images", endings, accept_multiple_files=True, key="form_data_upload"
-        )
+            "One table or text file, or images", endings, accept_multiple_files=True, key="form_data_upload",
+            max_upload_size=most_mb,
+        )  # fmt: skip
         return [(file.name, file.getvalue()) for file in files]
     if way == "paste":
         text = st.text_area(
@@ -139,10 +140,18 @@ def _whole_path(typed: str) -> str:
         return typed
 
 
-def _pick_limits() -> dict:
+def pick_limits(most: int | None = None) -> dict:
+    """How many inputs, which layers, which maps.
+
+    Args:
+        most: Inputs that are taken in any case.
+    """
     st.markdown("**3 · Limits**")
     inputs, layers = st.columns(2)
-    limit = inputs.number_input("Inputs, at most", min_value=1, value=None, placeholder="all", key="form_limit")
+    limit = inputs.number_input(
+        "Inputs, at most", min_value=1, max_value=most, value=None, placeholder="all" if most is None else f"{most:,}",
+        key="form_limit",
+    )  # fmt: skip
     chosen = layers.text_input("Layers", key="form_layers", placeholder="all, or 0-3,11").replace(" ", "")
     maps = st.multiselect(
         "Maps",
@@ -167,7 +176,7 @@ _READS = {
 _PARTS = {"whole": "encoder, decoder and cross-attention", "encoder": "the encoder alone"}
 
 
-def _pick_more(model: str) -> dict:
+def pick_more(model: str) -> dict:
     """What few runs need: as much of it as makes sense for the model."""
     kind = model_kind(model)
     more: dict = {}
@@ -219,13 +228,9 @@ def _materialise(data: str | list[tuple[str, bytes]]) -> str:
     drafted = st.session_state.get(_DRAFT)
     if drafted and drafted[0] == digest and Path(drafted[1]).exists():
         return drafted[1]
-    are_images = {Path(name).suffix.lower() in IMAGES for name, _ in data}
-    if len(are_images) > 1 or (False in are_images and len(data) > 1):
-        raise UserError("Upload either images, or one table or text file; these files are mixed.")
+    check_kinds(data)
     jobs.delete_old_drafts(runs_dir())
-    folder = jobs.new_job_folder(runs_dir())
-    paths = [jobs.save_upload(folder, name, content) for name, content in data]
-    path = str(paths[0].parent if True in are_images else paths[0])
+    path = str(save_data(jobs.new_job_folder(runs_dir()), data))
     st.session_state[_DRAFT] = (digest, path)
     return path
 

@@ -9,9 +9,11 @@ from analysis.store import runs_dir
 from app import cache, jobs, widgets
 from app.cache.run_list import with_figures
 from app.glossary import meaning
+from app.public import runs_models, takes_jobs
 from app.state import Selection
 from app.views import View
 from app.views.job_cards import render_jobs
+from app.views.public_form import render_public_form
 from app.views.run_actions import render_run
 from app.views.run_form import render_form
 
@@ -26,7 +28,7 @@ _TABLE = "runs_table"
 
 def render_runs(selection: Selection) -> None:
     """Draw the page."""
-    runs = cache.runs()
+    runs = cache.runs(selection.options.get(ROW))
     ask = selection.options.get(FORM) == "1"
     sentence, button = st.columns([1, 0.19], vertical_alignment="center")
     with sentence:
@@ -34,14 +36,14 @@ def render_runs(selection: Selection) -> None:
     with button, st.container(horizontal=True, horizontal_alignment="right"):
         if ask:
             st.button("Close the form", on_click=_set_form, args=(None,), key="runs_close")
-        else:
+        elif takes_jobs():
             st.button("New run", type="primary", icon=":material/add:", on_click=_set_form, args=("1",), key="runs_new")
     render_jobs()
     if ask:
-        render_form(runs)
+        (render_form if runs_models() else render_public_form)(runs)
     if not runs.empty:
         _table(runs, selection.options.get(ROW))
-    elif not ask:
+    elif not ask and takes_jobs():
         _empty()
 
 
@@ -87,10 +89,8 @@ def _table(runs: pd.DataFrame, chosen: str | None) -> None:
     if chosen in ids:
         render_run(runs.iloc[ids.index(chosen)], states[ids.index(chosen)])
     else:
-        st.caption(
-            "Choose a row (with the keyboard: Shift and Space) to open, resume or delete a run, or to see why it "
-            "cannot be opened."
-        )
+        can = "open, resume or delete a run" if runs_models() else "open a run"
+        st.caption(f"Choose a row (with the keyboard: Shift and Space) to {can}, or to see why it cannot be opened.")
 
 
 def _choose(ids: list[str]) -> None:

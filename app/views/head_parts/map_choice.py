@@ -13,6 +13,7 @@ from analysis.types import Site
 from app import cache, jobs, widgets
 from app.glossary import BY_NAME, meaning
 from app.map_request import WHOLE, WITHOUT_SINKS, MapRequest, about, in_words, kind_of, read_kind, seconds_to_make
+from app.public import runs_models
 from app.state import BEFORE, RunFacts, Selection
 from app.views import one_job
 
@@ -69,7 +70,7 @@ def say_hidden(sentence: str, selection: Selection, facts: RunFacts) -> None:
     twin, look = facts.without_sinks.get(selection.map), {"key": "map_without_sinks", "width": "stretch"}
     if twin is not None:
         button.button("Show it without sinks", on_click=show_map, args=(twin,), kwargs={BEFORE: selection.map}, **look)
-    elif _is_offered():
+    elif runs_models():
         want = {WANT: replace(shown, target=WITHOUT_SINKS).name, BEFORE: selection.map}
         button.button("Make it without sinks", on_click=widgets.select, kwargs=want, **look)
 
@@ -153,7 +154,7 @@ def _segments(label: str, words: dict[Any, str], chosen: Any, key: str, then: An
 
 def _offer(selection: Selection, facts: RunFacts, wanted: MapKind, last: jobs.Job | None) -> None:
     words, make, back = st.columns([1, 0.24, 0.2], vertical_alignment="center", gap="small")
-    if not _is_offered():
+    if not runs_models():
         words.markdown(f"This run has no map by **{in_words(wanted)}**, and this public page makes none.")
     else:
         failed = f" The last try: {last.error}" if last is not None and last.error and not last.dismissed else ""
@@ -216,7 +217,3 @@ def _possible(choice: MapKind) -> MapKind:
 def _short(choice: MapKind) -> str:
     apart = [", no sinks"] if choice.target == WITHOUT_SINKS else []
     return "".join([f"{choice.method} {choice.dims}-D", *apart, *([", aligned"] if choice.aligned else [])])
-
-
-def _is_offered() -> bool:
-    return os.environ.get("QK_ATLAS_PUBLIC") != "1"
