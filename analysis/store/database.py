@@ -175,9 +175,10 @@ def write_failure(path: Path, error: duckdb.Error, needed: int = 0) -> RunError:
     if "lock" in reason.lower():
         return RunError(f"{name} is being written by another job: wait for it, or choose another run id ({reason}).")
     if is_full(error) or "disk" in reason.lower():
+        said = f"{reason.rpartition(': ')[2]}; {what_is_free(path, needed)}"
         return RunError(
-            f"{name} could not be written, for the disk is full ({what_is_free(path, needed)}): free disk space and "
-            "run the same command again, which goes on from what is stored."
+            f"{name} could not be written for want of room ({said}): free disk space and run the same command again, "
+            "which goes on from what is stored."
         )
     return RunError(
         f"{name} could not be written; what was saved before is kept, run the same command again ({reason})."

@@ -14,6 +14,7 @@ import json
 import os
 import pkgutil
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -56,7 +57,8 @@ class Nursery:
         Args:
             notes: Where it notes what it does; begun anew.
             more: ``at_line``: kill itself at so many lines of Python after publishing began. ``limit_bytes``: no file
-                may grow longer.
+                may grow longer; ``from_publish``: from then on. ``filled``: a file that takes all room of its disk but
+                this many bytes when publishing begins, ``[path, bytes]``.
         """
         notes.unlink(missing_ok=True)
         return self._ask({"arguments": arguments, "notes": str(notes), **more})
@@ -126,7 +128,14 @@ def _serve() -> None:
         print(answer, flush=True)
 
 
-def _be_command(arguments: list[str], notes: str, at_line: int | None = None, limit_bytes: int | None = None) -> None:
+def _be_command(
+    arguments: list[str],
+    notes: str,
+    at_line: int | None = None,
+    limit_bytes: int = 0,
+    from_publish: bool = False,
+    filled: tuple[str, int] | None = None,
+) -> None:
     os.setsid()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     errors = os.open(notes + ".err", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -137,19 +146,27 @@ def _be_command(arguments: list[str], notes: str, at_line: int | None = None, li
     def note(**what: Any) -> None:
         os.write(log, (json.dumps({**what, "at": time.time()}) + "\n").encode())
 
-    _watch_publish(note, at_line)
+    def take_room() -> None:
+        if limit_bytes:
+            _limit_files(limit_bytes)
+        if filled:
+            fill(Path(filled[0]), filled[1])
+
+    _watch_publish(note, at_line, take_room)
     if "analysis.capture" in sys.modules:
         _watch_work(note)
-    if limit_bytes:
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
+    if limit_bytes and not from_publish:
+        _limit_files(limit_bytes)
     from analysis.cli import main
+    from analysis.errors import UserError
     from tests.faults.publishing import COMMANDS
 
     code = 1
     try:
         code = COMMANDS.get(arguments[0], main)(arguments)
+    except UserError as error:  # `main` does this for its own commands
+        print(f"error: {error}", file=sys.stderr)
+        code = 2
     except BaseException:
         import traceback
 
@@ -184,16 +201,31 @@ def _watch_work(note: Callable[..., None]) -> None:
     engines[0].run_batch, RunWriter.put_batch, AddonWriter.put_coordinates = noting_batch, noting_stored, noting_head
 
 
-def _watch_publish(note: Callable[..., None], at_line: int | None) -> None:
+def _limit_files(n_bytes: int) -> None:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, n_bytes))
+
+
+def fill(path: Path, left: int) -> None:
+    """Take all room of a disk but so many bytes."""
+    with path.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, max(shutil.disk_usage(path).free - left, 1))
+
+
+def _watch_publish(note: Callable[..., None], at_line: int | None, take_room: Callable[[], None]) -> None:
     from analysis.store import AddonWriter, RunWriter
 
     for kind in (RunWriter, AddonWriter):
-        kind.publish = _noting_publish(kind.publish, note, at_line)
+        kind.publish = _noting_publish(kind.publish, note, at_line, take_room)
 
 
-def _noting_publish(publish: Callable, note: Callable[..., None], at_line: int | None) -> Callable:
+def _noting_publish(
+    publish: Callable, note: Callable[..., None], at_line: int | None, take_room: Callable[[], None]
+) -> Callable:
     def noting(self: Any, *arguments: Any) -> Any:
         note(publish="begins")
+        take_room()
         n_lines = 0
 
         def trace(frame: Any, event: str, _: Any) -> Callable:
