@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.errors import UserError
+from app.job_room import told_if_full
 
 DRAFT_SECONDS = 86_400.0
 """How long uploads wait for a job to be started on them, and files of an export to be fetched."""
@@ -45,12 +46,13 @@ def save_upload(folder: Path, name: str, content: bytes) -> Path:
     stem, dot, ending = re.split(r"[/\\]", name)[-1].rpartition(".")
     stem, ending = (_safe(part) for part in ((stem, ending) if dot else (ending, "")))
     uploads = folder / "uploads"
-    uploads.mkdir(parents=True, exist_ok=True)
-    for number in range(100_000):
-        path = uploads / f"{stem or 'file'}{f'-{number}' if number else ''}{f'.{ending.lower()}' if ending else ''}"
-        with contextlib.suppress(FileExistsError), path.open("xb") as file:
-            file.write(content)
-            return path
+    with told_if_full(folder, "The upload could not be kept"):
+        uploads.mkdir(parents=True, exist_ok=True)
+        for number in range(100_000):
+            path = uploads / f"{stem or 'file'}{f'-{number}' if number else ''}{f'.{ending.lower()}' if ending else ''}"
+            with contextlib.suppress(FileExistsError), path.open("xb") as file:
+                file.write(content)
+                return path
     raise UserError(f"More than 100,000 uploads are called {stem!r}: put them in a folder and name the folder.")
 
 

@@ -28,6 +28,7 @@ from app.job_files import DRAFT_SECONDS, JOB_ID, jobs_root, locked, read_json, w
 from app.job_files import delete_old_drafts as delete_old_drafts
 from app.job_files import save_upload as save_upload
 from app.job_request import JobRequest
+from app.job_room import END, START, give_room, keep_room, told_if_full, words_of
 from app.map_request import MapRequest
 from app.processes import is_alive, process_start, stop_process
 from app.public import NotHere, limits, owner_only
@@ -151,11 +152,13 @@ def start_job(
     arguments = request.arguments()
     if any(job.state == RUNNING and _is_same_work(job, request) for job in list_jobs(runs_dir)):
         raise UserError(f"{request.busy} {request.run_id} is being made right now: wait for it, or cancel it first.")
-    folder = (folder or new_job_folder(runs_dir)).resolve()
+    with told_if_full(runs_dir, "The job could not be started"):
+        folder = (folder or new_job_folder(runs_dir)).resolve()
     arguments += [f"--out={runs_dir}", f"--progress-file={folder / 'progress.json'}"]
     arguments += ["--dry-run", "--json"] if dry_run else []
     arguments += [f"--to={file_of(folder)}"] if isinstance(request, ExportRequest) else []
-    launch(folder, [*command, *arguments], {**record_of(request), "dry_run": dry_run, "started": time.time()})
+    with told_if_full(runs_dir, "The job could not be started"):
+        launch(folder, [*command, *arguments], {**record_of(request), "dry_run": dry_run, "started": time.time()})
     return read_job(runs_dir, folder.name)
 
 
@@ -168,11 +171,13 @@ def record_of(request: Request) -> dict[str, Any]:
 def launch(folder: Path, command: list[str], record: dict[str, Any]) -> None:
     """Start the process of a job in its own group, with nobody's leave asked, and keep its record."""
     with (folder / "stdout.log").open("wb") as stdout, (folder / "stderr.log").open("wb") as stderr:
+        keep_room(folder, stderr)
         child = subprocess.Popen(
             command, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, start_new_session=True,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )  # fmt: skip
     _awaited.add(folder)
+    give_room(folder, START)
     write_json(folder / "job.json", {**record, "pid": child.pid, "pid_started": process_start(child.pid)})
     threading.Thread(target=_await_exit, args=(child, folder), name=f"job-{folder.name}", daemon=True).start()
 
@@ -314,8 +319,7 @@ def _sentence(folder: Path, state: str, progress: dict, ended: dict, request: Re
     if state == LOST:
         return f"The job's process is gone (the machine was restarted, or it was killed). {request.kept}"
     said = progress.get("message", "") if progress.get("stage") == "failed" else ""
-    log = folder / "stderr.log"
-    last = error_sentence(log.read_bytes()[-20_000:] if log.exists() else b"")
+    last = error_sentence(words_of(folder / "stderr.log"))
     if code is not None and code < 0:
         return f"The job was killed by the system (signal {-code}), perhaps for want of memory: take a smaller limit."
     return without_folders((last or said if code == 1 else said or last) or "It ended without saying why.")
@@ -324,6 +328,7 @@ def _sentence(folder: Path, state: str, progress: dict, ended: dict, request: Re
 def _await_exit(child: subprocess.Popen, folder: Path) -> None:
     code = child.wait()
     with contextlib.suppress(OSError):
+        give_room(folder, END)
         if not (folder / "exit.json").exists():  # a job of a visitor says itself how it ended
             write_json(folder / "exit.json", {"code": code, "ended": time.time()})
     _awaited.discard(folder)

@@ -9,6 +9,7 @@ from pathlib import Path
 from analysis.errors import RunError
 from analysis.store.locking import WriterLock
 from analysis.store.paths import check_name, lock_path, partial_path, retire
+from analysis.store.room import is_full
 from app.visitors import check_deletes, forget
 
 
@@ -49,11 +50,24 @@ def delete_run(runs_dir: Path, run_id: str, visitor: str | None = None) -> int:
     try:
         freed = size_bytes(path)
         away = runs_dir / f".deleted-{secrets.token_hex(6)}"
-        if path.name == run_id:  # a partial run was never published: its id is still free
-            retire(runs_dir, run_id)
+        is_published = path.name == run_id  # a partial run never was: its id is still free
+        is_noted = is_published and _note(runs_dir, run_id)
         path.rename(away)
         shutil.rmtree(away, ignore_errors=True)
+        if is_published and not is_noted:
+            retire(runs_dir, run_id)  # the disk was full, and now there is room
     finally:
         lock.release(remove=True)
     forget(runs_dir, run_id)
     return freed
+
+
+def _note(runs_dir: Path, run_id: str) -> bool:
+    """Remember that the id was used; False where the disk is full, for a run must go all the same."""
+    try:
+        retire(runs_dir, run_id)
+    except OSError as error:
+        if not is_full(error):
+            raise
+        return False
+    return True
