@@ -62,7 +62,7 @@ def test_scores_as_json_csv_and_of_one_metric(tmp_path, capsys):
         (["project", "small", "--method", "maps"], "atlas"),
         (["extract", "--model", "demo-language", "--data", "missing.txt"], "missing.txt"),
         (["extract", "--model", "demo-language", "--data", "demo-sentences", "--layers", "x"], "0-3,11"),
-        (["extract", "--model", "demo-language", "--data", "demo-sentences", "--engine", "ray"], "ray"),
+        (["extract", "--model", "demo-language", "--data", "demo-sentences", "--workers", "2"], "--engine ray"),
         (["extract", "--model", "demo-language", "--data", "demo-sentences", "--run-id", "../up"], "../up"),
         (["verify", "nowhere"], "nowhere"),
         (["doctor", "--model", "./nowhere"], "nowhere"),

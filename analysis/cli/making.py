@@ -61,7 +61,20 @@ def add_extract(commands) -> None:
         "the column written tells which tokens are its own",
     )  # fmt: skip
     add_loading(parser)
-    parser.add_argument("--engine", choices=("local", "ray"), default="local", help="where the work runs")
+    parser.add_argument(
+        "--engine", choices=("local", "ray"), default="local",
+        help="where the model runs: in this process, or on a pool of workers (ray) on this machine or on the cluster "
+        "that RAY_ADDRESS names (default: local)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--workers", type=positive, metavar="N",
+        help="with --engine ray: how many copies of the model run at once (default: one a GPU, else one a core)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--shards", metavar="FOLDER",
+        help="with --engine ray: where workers leave what they captured, a folder or s3://bucket/folder that all "
+        "machines reach (default: in the unfinished run)",
+    )  # fmt: skip
     parser.add_argument("--run-id", help="name of the run (default: made from model, data and settings)")
     parser.add_argument(
         "--dry-run", action="store_true", help="print sites, tokens, time, memory and disk; write nothing"
@@ -78,7 +91,8 @@ def _extract(options: argparse.Namespace) -> None:
         "layers": options.layers, "attention": options.attention, "states": options.states,
         "projection": options.projection, "seed": options.seed, "engine": options.engine, "run_id": options.run_id,
         "part": options.part, "target": options.target,
-        "generate": options.generate, "chat": options.chat, **loading(options),
+        "generate": options.generate, "chat": options.chat, "workers": options.workers, "shards": options.shards,
+        **loading(options),
     }  # fmt: skip
     if options.dry_run:
         plan = plan_extraction(**call)

@@ -38,6 +38,7 @@ class Prepared:
     Attributes:
         spec: Everything that decides what the run holds, as plain values; the same spec is the same run.
         run_id: As asked for, or made from the spec.
+        model: How the model was loaded, as `analysis.models.load_model` takes it, for whoever loads it again.
     """
 
     request: Request
@@ -45,6 +46,7 @@ class Prepared:
     inputs: Inputs
     spec: dict[str, Any]
     run_id: str
+    model: dict[str, Any]
 
 
 def extract(
@@ -67,6 +69,8 @@ def extract(
     load_in: str | None = None,
     device_map: str | Path | Mapping[str, str | int] | None = None,
     chat: str = "off",
+    workers: int | None = None,
+    shards: str | Path | None = None,
     report: Report = silent,
 ) -> Run:
     """Run a model over data and make a run; go on with it where an earlier call was stopped.
@@ -83,7 +87,8 @@ def extract(
         projection: Joint maps to make, each by method or by name: ``"atlas"``, ``"umap-3d"``,
             ``"atlas-2d-without-sinks-aligned"``; see `analysis.projection.naming.MapKind.parse`.
         seed: Of maps and intervals.
-        engine: Where the work runs; ``local`` is this process.
+        engine: Where the model runs over the data: ``local`` is this process, ``ray`` a pool of workers, on the cluster
+            that ``RAY_ADDRESS`` names or on this machine; the run is the same.
         run_id: Name of the run. By default it is made from model, data and settings, so that the same call finds
             its own unfinished run again. A finished run of the same name and settings is opened as it is.
         part: ``whole``, or ``encoder`` for that of an encoder-decoder alone.
@@ -97,6 +102,9 @@ def extract(
         device_map: Spreads a model that is too large for one device: ``auto``, a JSON file, or the map itself.
         chat: ``auto``: texts are turns of a chat where the model has a template for it, with the columns ``system`` and
             ``target`` (the answer) before and behind them; ``off``: they are plain texts.
+        workers: Of the engine ``ray``: how many copies of the model run at once; one a GPU, without GPUs one a core.
+        shards: Of the engine ``ray``: a folder or an address (``s3://bucket/folder``) that workers and this process
+            reach, for what is captured and not merged yet; by default within the unfinished run.
         report: Told how far the work has come.
 
     Returns:
@@ -113,7 +121,7 @@ def extract(
 
     request = checked(
         model, data, limit, layers, attention, projection, seed, engine, run_id, states, part, target, generate,
-        dtype, load_in, device_map, chat,
+        dtype, load_in, device_map, chat, workers, None if shards is None else str(shards),
     )  # fmt: skip
     folder = Path(out_dir) if out_dir else runs_dir()
     prepared = _with_free_id(prepare(request, report), folder)
@@ -128,13 +136,13 @@ def extract(
         plan = _settled_plan(writer, prepared, plan)
         writer.expect(disk_bytes(prepared, plan.sites))
         maps = MapsOfSample(plan, prepared.inputs, seed)
-        _capture(writer, prepared, plan, maps, report)
+        ran_on = _capture(writer, prepared, plan, maps, report)
         score_heads(writer, prepared.loaded, plan, prepared.inputs, seed=seed, maps=maps, report=report)
         measure_sinks(writer, special_tokens(prepared.loaded.processor), seed=seed, report=report)
         for name in request.projection if any(site.has_vectors for site in plan.sites) else ():
             make_map(writer, writer.reader(), MapKind.parse(name), seed=seed, report=report)
         report(Progress("publish", message="Writing the manifest", run_id=prepared.run_id))
-        path = writer.publish(_manifest(prepared, plan))
+        path = writer.publish(_manifest(prepared, plan, ran_on))
     report(Progress("done", run_id=prepared.run_id))
     return open_run(path)
 
@@ -152,13 +160,14 @@ def prepare(request: Request, report: Report) -> Prepared:
     report(Progress("load", message=f"Reading {request.data}"))
     raw = read_data(request.data, limit=request.limit)
     report(Progress("load", message=f"Loading {request.model}"))
-    loaded = load_model(
-        request.model,
-        modality=raw.modality if raw.texts is None else VISION_AND_TEXT,
-        part=request.part,
-        writes=request.generate > 0,
+    model = {
+        "name": request.model,
+        "modality": raw.modality if raw.texts is None else VISION_AND_TEXT,
+        "part": request.part,
+        "writes": request.generate > 0,
         **request.loading,
-    )
+    }
+    loaded = load_model(**model)
     if raw.texts is not None and loaded.modality == "text":
         raw = read_data(request.data, limit=request.limit, modality="text")
         raw.notes.append(f"{loaded.name} reads texts only: the images of the data are left out.")
@@ -201,7 +210,7 @@ def prepare(request: Request, report: Report) -> Prepared:
         spec["load_in"] = request.load_in
     if placed := read_device_map(request.device_map):
         spec["device_map"] = placed
-    return Prepared(request, loaded, inputs, spec, request.run_id or _run_id(spec))
+    return Prepared(request, loaded, inputs, spec, request.run_id or _run_id(spec), model)
 
 
 def _run_id(spec: dict[str, Any]) -> str:
@@ -260,23 +269,50 @@ def _settled_plan(writer: RunWriter, prepared: Prepared, fresh: CapturePlan | No
     return stored
 
 
-def _capture(writer: RunWriter, prepared: Prepared, plan: CapturePlan, maps: MapsOfSample, report: Report) -> None:
+def _capture(
+    writer: RunWriter, prepared: Prepared, plan: StoredPlan, maps: MapsOfSample, report: Report
+) -> dict[str, Any]:
+    """Capture what the run does not hold yet, where the request says.
+
+    Returns:
+        What the manifest says of where it ran.
+    """
     from analysis.engines.local import capture_into, measures_states
     from analysis.metrics import metric_names
     from analysis.pipeline.token_facts import token_facts
 
-    capture_into(
-        writer,
-        prepared.loaded,
-        plan,
-        prepared.inputs,
-        attention=prepared.request.attention,
-        metrics=metric_names(),
-        facts=token_facts(prepared.inputs, prepared.loaded.processor),
-        watch=maps.take,
-        states=measures_states(plan.sites, prepared.request.states),
-        report=report,
-    )
+    request, loaded, inputs = prepared.request, prepared.loaded, prepared.inputs
+    states = measures_states(plan.sites, request.states)
+    facts = token_facts(inputs, loaded.processor)
+    here = " and ".join(loaded.devices)
+    if request.engine == "local":
+        capture_into(
+            writer, loaded, plan, inputs, attention=request.attention, metrics=metric_names(), facts=facts,
+            watch=maps.take, states=states, report=report,
+        )  # fmt: skip
+        return {"device": here}
+    from analysis.engines import ray
+    from analysis.engines.work import Wanted
+
+    devices = ray.capture_into(
+        writer, loaded, plan, inputs, model=_reached_from_anywhere(prepared),
+        wanted=Wanted(request.attention, tuple(metric_names()), facts, states), sample=maps.sample, take=maps.put,
+        asked=ray.Asked(request.workers, request.shards), report=report,
+    )  # fmt: skip
+    return {"device": " and ".join(devices) or here, "engine": request.engine}
+
+
+def _reached_from_anywhere(prepared: Prepared) -> dict[str, Any]:
+    """How a process with another working folder loads the same model: a folder by its whole path, one of the hub by
+    its commit."""
+    from analysis.models import BUNDLED_MODELS
+
+    name = prepared.model["name"]
+    if name in BUNDLED_MODELS:
+        return prepared.model
+    if prepared.loaded.revision.startswith("sha256:"):
+        return {**prepared.model, "name": str(Path(name).expanduser().resolve())}
+    return {**prepared.model, "revision": prepared.loaded.revision}
 
 
 def notes_on(inputs: Inputs) -> list[str]:
@@ -292,7 +328,7 @@ def notes_on(inputs: Inputs) -> list[str]:
     return notes
 
 
-def _manifest(prepared: Prepared, plan: CapturePlan) -> dict[str, Any]:
+def _manifest(prepared: Prepared, plan: StoredPlan, ran_on: dict[str, Any]) -> dict[str, Any]:
     loaded, inputs = prepared.loaded, prepared.inputs
     return {
         "spec": prepared.spec,
@@ -301,7 +337,7 @@ def _manifest(prepared: Prepared, plan: CapturePlan) -> dict[str, Any]:
         "model_revision": loaded.revision,
         "n_parameters": loaded.n_parameters,
         "dtype": loaded.dtype,
-        "device": " and ".join(loaded.devices),
+        **ran_on,
         "data": inputs.data_name,
         "data_hash": inputs.data_hash,
         "modality": inputs.modality,

@@ -10,6 +10,9 @@ from typing import Any
 
 from analysis.errors import UserError
 
+ENGINES = ("local", "ray")
+"""Where an extraction can run."""
+
 MOST_GENERATED = 512
 """Tokens that a model may be asked to write behind each text."""
 
@@ -34,6 +37,9 @@ class Request:
     load_in: str | None = None
     device_map: Any = None
     chat: str = "off"
+    engine: str = "local"
+    workers: int | None = None
+    shards: str | None = None
 
     @property
     def loading(self) -> dict[str, Any]:
@@ -59,6 +65,8 @@ def checked(
     load_in: str | None = None,
     device_map: Any = None,
     chat: str = "off",
+    workers: int | None = None,
+    shards: str | None = None,
 ) -> Request:
     """The request, when everything about it that can be known at once is right.
 
@@ -67,8 +75,7 @@ def checked(
     """
     from analysis.projection.naming import MapKind
 
-    if engine != "local":
-        raise UserError(f"The engine {engine!r} is not available yet; use --engine local.")
+    _check_engine(engine, workers, shards)
     if attention not in ("auto", "store", "recompute"):
         raise UserError(f"Attention can be kept as auto, store or recompute; got {attention!r}.")
     if states not in ("auto", "on", "off"):
@@ -86,8 +93,21 @@ def checked(
         MapKind.parse(name)
     return Request(
         str(model), str(data), limit, parse_layers(layers), attention, names, seed, run_id, states, part, target,
-        generate, dtype, load_in, device_map, chat,
+        generate, dtype, load_in, device_map, chat, engine, workers, shards,
     )  # fmt: skip
+
+
+def _check_engine(engine: str, workers: int | None, shards: str | None) -> None:
+    if engine not in ENGINES:
+        raise UserError(f"There is no engine {str(engine)[:100]!r}; known: {', '.join(ENGINES)}.")
+    if engine == "local" and (workers is not None or shards is not None):
+        raise UserError("Workers and a folder for shards are of --engine ray; the engine local has neither.")
+    if engine == "ray":
+        from analysis.engines.ray_cluster import check_ray
+
+        check_ray()
+    if workers is not None and workers < 1:
+        raise UserError(f"There can be 1 worker or more; got {workers}.")
 
 
 def parse_layers(text: str | None) -> frozenset[int] | None:

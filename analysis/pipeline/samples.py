@@ -79,6 +79,46 @@ def draw_sample(inputs: Inputs, n_heads: int, seed: int) -> Sample:
     return Sample(chosen, n_positions, np.sort(rng.choice(n_positions, n_queries, replace=False)))
 
 
+class SampledMap(NamedTuple):
+    """What a site does on one sampled input, where it is compared.
+
+    Attributes:
+        site: Its key.
+        input_id: The input.
+        rows: Attention of the sampled queries on the compared positions.
+        allowed: Which of these a query may attend to.
+    """
+
+    site: str
+    input_id: int
+    rows: Float[np.ndarray, "head query kept"]
+    allowed: Bool[np.ndarray, "query kept"]
+
+
+def sampled_maps(
+    captures: Iterable[Sequence[SiteCapture]],
+    sample: Sample,
+    sink_logits: Mapping[str, Float[np.ndarray, " head"]],
+) -> list[SampledMap]:
+    """The maps of the sampled inputs among these captures; none of cross-attention.
+
+    Args:
+        captures: For each input, its sites.
+        sample: Which inputs are compared.
+        sink_logits: Learned sinks by site key.
+    """
+    wanted = set(sample.inputs.tolist())
+    of_sample = (capture for of_input in captures for capture in of_input if capture.input_id in wanted)
+    return [
+        SampledMap(
+            capture.site.key, capture.input_id, _rows(capture, sample, sink_logits),
+            capture.allowed[sample.queries, : sample.n_positions],
+        )
+        for capture in of_sample
+        if not capture.site.is_cross
+    ]  # fmt: skip
+
+
 class MapsOfSample:
     """The maps of the sampled inputs, taken from what is captured of them.
 
@@ -91,25 +131,24 @@ class MapsOfSample:
     def __init__(self, plan: CapturePlan, inputs: Inputs, seed: int) -> None:
         self.sample = draw_sample(inputs, sum(site.n_heads for site in plan.sites), seed)
         self._sink_logits = plan.sink_logits
-        self._wanted = set(self.sample.inputs.tolist())
         self._maps: dict[tuple[str, int], Float[np.ndarray, "head query key"]] = {}
         self._masks: dict[str, Bool[np.ndarray, "query key"]] = {}
         self._differing: set[str] = set()
 
     def take(self, captures: Iterable[Sequence[SiteCapture]]) -> None:
         """Keep the maps of the sampled inputs among these; for each input, its sites."""
-        for capture in (capture for of_input in captures for capture in of_input if capture.input_id in self._wanted):
-            if capture.site.is_cross:
-                continue
-            key = capture.site.key
-            allowed = capture.allowed[self.sample.queries, : self.sample.n_positions]
-            if not np.array_equal(self._masks.setdefault(key, allowed), allowed):
-                self._differing.add(key)
-            self._maps[key, capture.input_id] = _rows(capture, self.sample, self._sink_logits)
+        self.put(sampled_maps(captures, self.sample, self._sink_logits))
+
+    def put(self, found: Iterable[SampledMap]) -> None:
+        """Keep maps that were taken elsewhere."""
+        for one in found:
+            if not np.array_equal(self._masks.setdefault(one.site, one.allowed), one.allowed):
+                self._differing.add(one.site)
+            self._maps[one.site, one.input_id] = one.rows
 
     def missing(self) -> list[int]:
         """Sampled inputs of which nothing was taken."""
-        return sorted(self._wanted - {input_id for _, input_id in self._maps})
+        return sorted(set(self.sample.inputs.tolist()) - {input_id for _, input_id in self._maps})
 
     def of_site(self, site: Site) -> SampledMaps | None:
         """The maps of a site, which are let go; None for fewer than two inputs, or where their masks differ."""

@@ -12,6 +12,7 @@ RUN_FILE = "run.duckdb"
 MANIFEST = "manifest.json"
 SPEC_FILE = "spec.json"
 PARTIAL = ".partial"
+SHARDS = "shards"
 RETIRED_FILE = ".retired"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")

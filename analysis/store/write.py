@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
@@ -19,7 +20,7 @@ from analysis.store.batch_rows import BatchRows, batch_rows
 from analysis.store.database import Database, write_failure
 from analysis.store.frames import arrow_table
 from analysis.store.locking import WriterLock
-from analysis.store.paths import MANIFEST, RUN_FILE, SPEC_FILE, check_name, lock_path, partial_path, retired
+from analysis.store.paths import MANIFEST, RUN_FILE, SHARDS, SPEC_FILE, check_name, lock_path, partial_path, retired
 from analysis.store.plan_tables import StoredPlan, read_plan, write_plan
 from analysis.store.profile_sums import ProfileSumTable, Sums
 from analysis.store.publish import flush, seal, write_whole
@@ -85,6 +86,11 @@ class RunWriter(ResultsWriter):
     def sites(self) -> list[Site]:
         """The sites of the plan."""
         return self._stored_plan().sites
+
+    @property
+    def shards_path(self) -> Path:
+        """Where workers leave batches that this run is to take in; gone when it is published."""
+        return self._path / SHARDS
 
     def done_inputs(self) -> set[int]:
         """Inputs whose captures are stored for good."""
@@ -245,6 +251,7 @@ class RunWriter(ResultsWriter):
         """
         fields = {**self._counts(), **manifest_fields, "format": FORMAT, "run_id": self.run_id, "spec": self.spec}
         self._profile_sums.clear()
+        shutil.rmtree(self.shards_path, ignore_errors=True)
         fields.setdefault("created", datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds"))
         self.database.close(checkpoint=True)
         seal(self._path, RUN_FILE, MANIFEST, fields)
