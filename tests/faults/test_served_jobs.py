@@ -1,0 +1,77 @@
+"""The app as a server: killed and started again under a running job, and read by many while a job works."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+
+from analysis.store import open_run, verify
+from app import jobs
+from tests.e2e.serving import eventually, served
+from tests.faults.sessions import Visitor, WidgetState
+from tests.store.synthetic import make_synthetic_run
+
+FORM = "form=1"
+
+
+@pytest.fixture
+def runs(tmp_path):
+    make_synthetic_run(tmp_path / "runs", "text", n_inputs=6, n_tokens=12, n_layers=2, n_heads=3)
+    return tmp_path / "runs"
+
+
+def start_from_the_form(visitor: Visitor, n_inputs: int) -> None:
+    """The bundled model on so many bundled sentences, by the button of the form."""
+    seen = visitor.look("runs", FORM)
+    limit = WidgetState(id=seen.widget("number_input", "Inputs, at most"), int_value=n_inputs)
+    visitor.look("runs", FORM, limit)
+    visitor.look("runs", FORM, limit, WidgetState(id=seen.widget("button", "Start"), trigger_value=True))
+
+
+def kill_server(runs: Path) -> None:
+    """The server on this folder, and nothing that it started."""
+    for process in psutil.Process().children(recursive=True):
+        if process.cmdline()[1:3] == ["-m", "app"] and process.environ().get("QK_ATLAS_RUNS") == str(runs):
+            os.kill(process.pid, signal.SIGKILL)
+
+
+def test_a_server_killed_under_a_running_job_finds_it_again_and_serves_its_run(runs, tmp_path):
+    with served(runs, tmp_path / "log.txt") as address, Visitor(address) as visitor:
+        start_from_the_form(visitor, n_inputs=2)
+        (job,) = jobs.list_jobs(runs)
+        kill_server(runs)
+    assert jobs.read_job(runs, job.job_id).state == jobs.RUNNING
+    with served(runs, tmp_path / "again.txt") as address:
+        with Visitor(address) as visitor:
+            seen = "".join(visitor.look("runs", "").parts.values())
+            assert f"job_{job.job_id}" in seen
+            assert "Cancel" in seen
+            pages, looks = ("", "head", "input"), []
+            alone = {page: visitor.look(page, "run=text") and visitor.look(page, "run=text") for page in pages}
+
+        def read(number: int) -> list[tuple[str, object]]:
+            chosen = random.Random(number)
+            with Visitor(address) as reader:
+                return [(page, reader.look(page, "run=text")) for page in chosen.choices(pages, k=2)]
+
+        with ThreadPoolExecutor(20) as pool:
+            looks = [look for found in pool.map(read, range(20)) for look in found]
+        assert not any(answer.errors for _, answer in looks)
+        assert all(answer.parts == alone[page].parts for page, answer in looks)
+        eventually(lambda: jobs.read_job(runs, job.job_id).state != jobs.RUNNING, seconds=150)
+        ended = jobs.read_job(runs, job.job_id)
+        assert (ended.state, ended.error) == (jobs.DONE, "")
+        assert verify(runs / ended.run_id).ok
+        with Visitor(address) as visitor:
+            assert "Open run" in "".join(visitor.look("runs", "").parts.values())
+            answer = visitor.look("input", f"run={ended.run_id}&input=1")
+            assert not answer.errors
+            with open_run(ended.run_id, runs) as run:
+                words = run.inputs()["text"][1].split()
+            assert all(word.strip(".,") in "".join(answer.parts.values()) for word in words)
