@@ -66,12 +66,17 @@ class Band:
 
     def allowed(self, n_queries: int, n_keys: int | None = None) -> Bool[np.ndarray, "query key"]:
         """The mask for one input: True where the query may attend to the key."""
-        behind = np.arange(n_queries)[:, None] - np.arange(n_keys or n_queries)[None, :]
-        mask = np.ones(behind.shape, dtype=bool)
+        return self.rows(0, n_queries, n_queries if n_keys is None else n_keys)
+
+    def rows(self, first: int, end: int, n_keys: int) -> Bool[np.ndarray, "query key"]:
+        """The mask of the queries from `first` to the one before `end`."""
+        at, keys = np.arange(first, end)[:, None], np.arange(n_keys)[None, :]
+        # No matrix of distances: at 16,000 tokens it would take 2 GB, and the mask takes 256 MB.
+        mask = np.ones((end - first, n_keys), dtype=bool)
         if self.left is not None:
-            mask &= behind <= self.left
+            mask &= keys >= at - self.left
         if self.right is not None:
-            mask &= -behind <= self.right
+            mask &= keys <= at + self.right
         return mask
 
     def n_pairs(self, n_queries: int, n_keys: int | None = None) -> int:

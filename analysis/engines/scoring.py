@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.attention import recompute, shares_of
+from analysis.engines.long_scoring import LongScores, score_long
 from analysis.engines.sink_figures import ReceivedSums, figures_of
 from analysis.metrics import METRICS, UNKNOWN, AttentionMap, Tokens
 from analysis.metrics.over_inputs import score_batch
@@ -61,7 +62,7 @@ def score_captures(
     for of_site in zip(*captures, strict=True) if metrics else ():
         site = of_site[0].site
         names = [name for name in metrics if METRICS[name].on_cross] if site.is_cross else metrics
-        for inputs, heads, attended in _batches(site, of_site, sink_logits.get(site.key), facts):
+        for inputs, heads, attended in _batches(site, of_site, facts):
             for name, (value, null) in score_batch(attended, names).items():
                 told = np.isfinite(value)
                 if told.any():
@@ -72,6 +73,16 @@ def score_captures(
                 whole = profiles.setdefault((name, site.index), ProfileSums.empty(sums.kind, site.n_heads))
                 whole.add(sums, heads)
             received.add(site.index, inputs, heads, attended)
+        for capture in (capture for capture in of_site if capture.attention is None):
+            for head in range(site.n_heads):
+                found = _score_long(capture, head, sink_logits.get(site.key), names, facts)
+                for name, (value, null) in found.scores.items():
+                    one = np.array([site.index]), np.array([head]), np.array([capture.input_id])
+                    parts.append((name, *one, np.array([value]), np.array([null])))
+                for name, sums in found.profiles.items():
+                    whole = profiles.setdefault((name, site.index), ProfileSums.empty(sums.kind, site.n_heads))
+                    whole.add(sums, np.array([head]))
+                received.put(site.index, capture.input_id, head, found.received)
     figures = figures_of(states, captures, received.found) if metrics else {}
     summed = {key: sums.as_array() for key, sums in profiles.items()}
     return BatchScores(_table(parts), summed, received.found, figures)
@@ -88,21 +99,13 @@ def _table(parts: Sequence[tuple]) -> pd.DataFrame:
 
 
 def _batches(
-    site: Site, captures: Sequence[SiteCapture], sink_logits: np.ndarray | None, facts: TokenFacts | None
+    site: Site, captures: Sequence[SiteCapture], facts: TokenFacts | None
 ) -> Iterator[tuple[np.ndarray, np.ndarray, AttentionMap]]:
-    """Input ids, heads and attention: of all inputs at once where it is held, of one head of one input otherwise."""
+    """Input ids, heads and attention of the inputs whose attention is held."""
     held = [capture for capture in captures if capture.attention is not None]
     for part in _parts(held, site.n_heads):
         ids = np.array([capture.input_id for capture in part])
         yield ids, np.arange(site.n_heads), _padded(part, facts)
-    for capture in captures:
-        if capture.attention is None:
-            for head in range(site.n_heads):
-                attention = _recomputed(capture, head, sink_logits)
-                ids = np.array([capture.input_id])
-                tokens = _tokens(facts, ids, attention.shape[-1], site)
-                attended = AttentionMap.of_one(attention, capture.allowed, tokens, is_cross=site.is_cross)
-                yield ids, np.array([head]), attended
 
 
 def _parts(captures: Sequence[SiteCapture], n_heads: int) -> Iterator[Sequence[SiteCapture]]:
@@ -136,13 +139,20 @@ def _tokens(facts: TokenFacts | None, inputs: Sequence[int] | np.ndarray, n_toke
     return UNKNOWN if facts is None else facts.batch(inputs, n_tokens, site.key_sequence)
 
 
-def _recomputed(capture: SiteCapture, head: int, sink_logits: np.ndarray | None) -> np.ndarray:
+def _score_long(
+    capture: SiteCapture,
+    head: int,
+    sink_logits: np.ndarray | None,
+    names: Sequence[str],
+    facts: TokenFacts | None,
+) -> LongScores:
+    """One head of an input whose attention is not held: of a text window by window, of patches whole."""
     site, kv_head = capture.site, capture.site.kv_head(head)
-    return recompute(
-        capture.queries[head : head + 1],
-        capture.keys[kv_head : kv_head + 1],
-        capture.allowed,
-        site.scale,
-        site.softcap,
-        None if sink_logits is None else sink_logits[head : head + 1],
-    )
+    tokens = _tokens(facts, [capture.input_id], capture.allowed.shape[1], site)
+    sinks = None if sink_logits is None else sink_logits[head : head + 1]
+
+    def weights_of(rows: slice) -> np.ndarray:
+        queries, keys = capture.queries[head : head + 1, rows], capture.keys[kv_head : kv_head + 1]
+        return recompute(queries, keys, capture.allowed[rows], site.scale, site.softcap, sinks)[0]
+
+    return score_long(weights_of, capture.allowed, tokens, names, is_cross=site.is_cross)

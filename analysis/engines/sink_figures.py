@@ -39,6 +39,11 @@ class ReceivedSums:
             for whole, part in zip(self.found[int(inputs[row]), site], both, strict=True):
                 whole[heads] = part[:, : whole.shape[1]]
 
+    def put(self, site: int, input_id: int, head: int, both: tuple[np.ndarray, np.ndarray]) -> None:
+        """One head of one site on one input."""
+        for whole, part in zip(self.found[input_id, site], both, strict=True):
+            whole[head] = part[: whole.shape[1]]
+
 
 def figures_of(
     batches: Sequence[BatchStates],

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -30,6 +30,7 @@ class AttentionMap:
         period: On a generated probe, how many positions lie between a token and its other occurrence: its last
             2 x `period` tokens, special ones behind them not counted, are a random span and the same again. None on
             data.
+        first: Position of the first query: a long input is scored window of queries by window, each with all its keys.
         is_cross: Queries are tokens of another sequence than the keys: only metrics with `Metric.on_cross` are asked.
     """
 
@@ -38,6 +39,7 @@ class AttentionMap:
     tokens: Tokens = UNKNOWN
     period: int | None = None
     is_cross: bool = False
+    first: int = 0
 
     @classmethod
     def of_one(
@@ -55,6 +57,11 @@ class AttentionMap:
     def is_image(self) -> bool:
         """True for images, whose tokens have places on a grid."""
         return self.tokens.row is not None
+
+    @property
+    def places(self) -> Int[np.ndarray, " query"]:
+        """Position of each query."""
+        return np.arange(self.first, self.first + self.allowed.shape[1])
 
     @cached_property
     def n_tokens(self) -> Int[np.ndarray, " input"]:
@@ -105,7 +112,7 @@ class AttentionMap:
     @cached_property
     def shifted(self) -> Float[np.ndarray, "input head query key"]:
         """The attention with each row shifted round its allowed keys: what heads are like by chance."""
-        return shift_rows(self.attention, self.allowed)
+        return shift_rows(self.attention, self.allowed, self.first)
 
     def rows_with_a_choice(self) -> Bool[np.ndarray, "input query"]:
         """Queries with two or more allowed keys: the others attend as they must and say nothing about a head."""
@@ -154,6 +161,16 @@ class PerInput(NamedTuple):
     ]
 
 
+class WindowSums(Protocol):
+    """What a metric that is no mean over rows is made of, window by window of a long text."""
+
+    def add(self, window: AttentionMap) -> None:
+        """Take in some queries with all their keys."""
+
+    def result(self) -> PerInput:
+        """The metric of all of them."""
+
+
 ON_DATA, ON_PROBES, ON_SAMPLE = "data", "probes", "sample"
 """Where a metric is measured: on every input while it is captured, on generated probes (`analysis.pipeline.probes`), or
 over pairs of inputs of a sample (`analysis.pipeline.samples`)."""
@@ -173,6 +190,8 @@ class Metric:
             ``homogeneity``.
         measured: `ON_DATA`, `ON_PROBES` or `ON_SAMPLE`.
         closed_null: The null is the closed form that the docstring names, not the mean over permuted keys.
+        over_windows: Of one that is no mean over rows: makes what sums it up over the windows of a long text; without
+            it the text is scored whole.
         on_cross: It also says something where queries are tokens of another sequence than the keys: it asks neither how
             far a key is from its query nor whether the two are alike. All others are absent there.
     """
@@ -186,6 +205,7 @@ class Metric:
     measured: str = ON_DATA
     closed_null: bool = False
     on_cross: bool = False
+    over_windows: Callable[[], WindowSums] | None = None
 
 
 METRICS: Registry[Metric] = Registry("metric", "analysis.metrics")
@@ -256,8 +276,8 @@ def weight_on_same(attended: AttentionMap, numbers: Int[np.ndarray, "input token
     Returns:
         As `weight_on`; queries are left out where all they may attend to is alike, or nothing.
     """
-    alike = same(numbers)
-    rows = weight_on(attended, alike & ~np.eye(numbers.shape[1], dtype=bool))
+    alike = same(numbers, attended.places)
+    rows = weight_on(attended, alike & (attended.places[:, None] != np.arange(numbers.shape[1])))
     differ = attended.allowed & ~alike & (numbers >= 0)[:, None, :]
     return rows._replace(counts=rows.counts & differ.any(axis=-1))
 

@@ -35,8 +35,7 @@ def distances(attended: AttentionMap) -> Float[np.ndarray, "input query key"]:
     """Distance of every key from every query: tokens between positions, or Euclidean patches on the grid."""
     row, column = attended.tokens.row, attended.tokens.column
     if row is None or column is None:
-        _, n_queries, n_keys = attended.allowed.shape
-        query, key = (np.arange(n, dtype=np.float32) for n in (n_queries, n_keys))
+        query, key = attended.places.astype(np.float32), np.arange(attended.allowed.shape[2], dtype=np.float32)
         return np.abs(query[:, None] - key)[None]
     down, right = (place[:, :, None] - place[:, None, :] for place in (row, column))
     return np.hypot(down, right).astype(np.float32)

@@ -16,5 +16,5 @@ def first_token(attended: AttentionMap) -> Rows:
     Source: Xiao et al. (2023), "Efficient Streaming Language Models with Attention Sinks"; Gu et al. (2024), "When
         Attention Sink Emerges in Language Models", whose sink score keeps query 0 (for long inputs the same figure).
     """
-    n_queries = attended.allowed.shape[1]
-    return weight_at(attended, np.zeros((1, n_queries), dtype=int), np.arange(n_queries)[None] > 0)
+    places = attended.places[None]
+    return weight_at(attended, np.zeros_like(places), places > 0)

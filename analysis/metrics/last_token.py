@@ -1,6 +1,5 @@
 """How much each token attends to the last one of the input."""
 
-import numpy as np
 
 from analysis.metrics import AttentionMap, PerInput, Rows, metric, nothing, weight_at
 
@@ -19,6 +18,6 @@ def last_token(attended: AttentionMap) -> Rows | PerInput:
     """
     if attended.is_image:
         return nothing(attended)
-    positions = np.arange(attended.allowed.shape[1])[None]
+    positions = attended.places[None]
     last = attended.n_tokens[:, None] - 1
     return weight_at(attended, last, positions != last)

@@ -28,7 +28,7 @@ def lookback_ratio(attended: AttentionMap) -> Rows | PerInput:
     on_given = _mean(attended.attention, given, n_given)
     both = on_given + _mean(attended.attention, own, n_own)
     value = on_given / np.where(both > 0, both, np.float32(1))
-    counts = written & (n_own > 0) & (n_given > 0)
+    counts = written[:, attended.places] & (n_own > 0) & (n_given > 0)
     return Rows(value, np.full_like(value, 0.5), counts)
 
 

@@ -1,6 +1,5 @@
 """How much each token attends to the one after it."""
 
-import numpy as np
 
 from analysis.metrics import AttentionMap, PerInput, Rows, metric, nothing, weight_at
 
@@ -17,6 +16,5 @@ def next_token(attended: AttentionMap) -> Rows | PerInput:
     """
     if attended.is_image:
         return nothing(attended)
-    _, n_queries, n_keys = attended.allowed.shape
-    after = np.arange(n_queries)[None] + 1
-    return weight_at(attended, after, after < n_keys)
+    after = attended.places[None] + 1
+    return weight_at(attended, after, after < attended.allowed.shape[2])

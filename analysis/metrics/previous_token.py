@@ -1,6 +1,5 @@
 """How much each token attends to the one before it."""
 
-import numpy as np
 
 from analysis.metrics import AttentionMap, PerInput, Rows, metric, nothing, weight_at
 
@@ -19,5 +18,5 @@ def previous_token(attended: AttentionMap) -> Rows | PerInput:
     """
     if attended.is_image:
         return nothing(attended)
-    before = np.arange(attended.allowed.shape[1])[None] - 1
+    before = attended.places[None] - 1
     return weight_at(attended, before, before >= 0)

@@ -117,7 +117,8 @@ def sum_profiles(attended: AttentionMap) -> dict[str, ProfileSums]:
         is the query-centred map of Walmer et al. (2023), "Teaching Matters".
     """
     if not attended.is_image:
-        return {OFFSET: _filled(OFFSET, attended, *(_by_offset(values) for values in _totals(attended)))}
+        binned = (_by_offset(values, attended.first) for values in _totals(attended))
+        return {OFFSET: _filled(OFFSET, attended, *binned)}
     sums = {kind: ProfileSums.empty(kind, attended.attention.shape[1]) for kind in (RING, ALIGNED)}
     patches = attended.of_patches
     for members, row, column in grids(patches.tokens):
@@ -157,12 +158,13 @@ def _totals(
     return total, by_chance, pairs.sum(axis=0, dtype=np.float32)[None]
 
 
-def _by_offset(values: Float[np.ndarray, "head query key"]) -> Float[np.ndarray, "head bin"]:
-    n_tokens = values.shape[-1]
+def _by_offset(values: Float[np.ndarray, "head query key"], begin: int = 0) -> Float[np.ndarray, "head bin"]:
+    """Values summed by offset; `begin` is the position of the first query."""
+    n_queries, n_keys = values.shape[1:]
     binned = np.zeros((len(values), 2 * FARTHEST_OFFSET + 1))
     for place, offset in enumerate(range(-FARTHEST_OFFSET, FARTHEST_OFFSET + 1)):
-        if abs(offset) < n_tokens:
-            binned[:, place] = np.diagonal(values, -offset, 1, 2).sum(axis=-1, dtype=np.float64)
+        if -n_queries < begin - offset < n_keys:
+            binned[:, place] = np.diagonal(values, begin - offset, 1, 2).sum(axis=-1, dtype=np.float64)
     return binned
 
 

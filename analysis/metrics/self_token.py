@@ -1,6 +1,5 @@
 """How much each token attends to itself."""
 
-import numpy as np
 
 from analysis.metrics import AttentionMap, Rows, metric, weight_at
 
@@ -15,6 +14,5 @@ def self_token(attended: AttentionMap) -> Rows:
 
     Source: the "current token" pattern of Clark et al. (2019), "What Does BERT Look At?", section 3.1.
     """
-    _, n_queries, n_keys = attended.allowed.shape
-    own = np.arange(n_queries)[None]
-    return weight_at(attended, own, own < n_keys)
+    own = attended.places[None]
+    return weight_at(attended, own, own < attended.allowed.shape[2])

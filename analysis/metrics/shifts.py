@@ -10,13 +10,16 @@ SEED = 0
 
 
 def shift_rows(
-    weights: Float[np.ndarray, "input head query key"], allowed: Bool[np.ndarray, "input query key"]
+    weights: Float[np.ndarray, "input head query key"],
+    allowed: Bool[np.ndarray, "input query key"],
+    begin: int = 0,
 ) -> Float[np.ndarray, "input head query key"]:
     """Each row's weights shifted round its allowed keys, by a seeded step that depends on the position of the query
-    alone, the same for every head and input: one draw from the permutations of its keys."""
+    alone, the same for every head and input: one draw from the permutations of its keys. `begin` is the position of
+    the first query."""
     n_inputs, n_heads, n_queries, n_keys = weights.shape
     n_allowed = allowed.sum(axis=-1, keepdims=True, dtype=np.int32)
-    by = (np.random.default_rng(SEED).random(n_queries)[None, :, None] * n_allowed).astype(np.int32)
+    by = (np.random.default_rng(SEED).random(begin + n_queries)[None, begin:, None] * n_allowed).astype(np.int32)
     first = np.argmax(allowed, axis=-1)[..., None].astype(np.int32)
     last = n_keys - 1 - np.argmax(allowed[..., ::-1], axis=-1)[..., None].astype(np.int32)
     size = np.maximum(n_allowed, 1)

@@ -73,9 +73,12 @@ class TokenFacts:
         return Tokens(**padded)
 
 
-def same(numbers: Int[np.ndarray, "input token"]) -> Bool[np.ndarray, "input query key"]:
-    """True where two tokens carry the same number, -1 being none."""
-    return (numbers[:, :, None] == numbers[:, None, :]) & (numbers >= 0)[:, :, None]
+def same(
+    numbers: Int[np.ndarray, "input token"], queries: Int[np.ndarray, " query"]
+) -> Bool[np.ndarray, "input query key"]:
+    """True where the tokens at these positions and another token carry the same number, -1 being none."""
+    own = numbers[:, queries]
+    return (own[:, :, None] == numbers[:, None, :]) & (own >= 0)[:, :, None]
 
 
 def grids(

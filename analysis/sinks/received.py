@@ -40,12 +40,44 @@ def attention_received(
         Models", section 3.1, there for causal models; the plain column mean for bidirectional ones, and leaving the own
         query out, are ours.
     """
-    if is_cross:
-        received = _mean(attention.sum(axis=2), allowed.sum(axis=1)[:, None])
-        return received, received
-    total, own = attention.sum(axis=2), np.diagonal(attention, axis1=2, axis2=3)
-    n_all, n_own = allowed.sum(axis=1)[:, None], np.diagonal(allowed, axis1=1, axis2=2)[:, None]
-    return _mean(total, n_all), _mean(total - own, n_all - n_own)
+    return means_of(received_sums(attention, allowed, is_cross))
+
+
+class ReceivedSums(NamedTuple):
+    """What `attention_received` is made of: sums over queries, those of windows of queries add up to those of all.
+
+    Attributes:
+        total: Attention that each key receives.
+        own: Of it, from the query of its own token.
+        n_all: Queries that may attend to the key.
+        n_own: 1 where its own is one of them.
+    """
+
+    total: Float[np.ndarray, "input head key"]
+    own: Float[np.ndarray, "input head key"]
+    n_all: Int[np.ndarray, "input 1 key"]
+    n_own: Int[np.ndarray, "input 1 key"]
+
+
+def received_sums(
+    attention: Float[np.ndarray, "input head query key"],
+    allowed: Bool[np.ndarray, "input query key"],
+    is_cross: bool = False,
+    begin: int = 0,
+) -> ReceivedSums:
+    """The sums of some queries, the first of which has the position `begin`."""
+    total, n_all = attention.sum(axis=2), allowed.sum(axis=1)[:, None]
+    own, n_own = np.zeros_like(total), np.zeros_like(n_all)
+    if not is_cross:
+        diagonals = np.diagonal(attention, begin, 2, 3), np.diagonal(allowed, begin, 1, 2)[:, None]
+        end = begin + diagonals[0].shape[-1]
+        own[..., begin:end], n_own[..., begin:end] = diagonals
+    return ReceivedSums(total, own, n_all, n_own)
+
+
+def means_of(sums: ReceivedSums) -> tuple[Float[np.ndarray, "input head key"], Float[np.ndarray, "input head key"]]:
+    """`attention_received` from its sums."""
+    return _mean(sums.total, sums.n_all), _mean(sums.total - sums.own, sums.n_all - sums.n_own)
 
 
 def learned_mass(
