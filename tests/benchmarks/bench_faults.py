@@ -10,15 +10,24 @@ import random
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
+from analysis.errors import UserError
 from analysis.store import export_run, list_runs, open_run, verify
+from app import jobs
+from app.job_request import JobRequest
+from app.run_folder import delete_run
+from tests.e2e.serving import served
 from tests.faults.fullness import Fullness, tree
 from tests.faults.killing import Workshop, assert_same, kill_extraction, kill_projection, kill_publish, watched
 from tests.faults.nursery import Nursery, fill
 from tests.faults.publishing import RUN
+from tests.faults.sessions import Visitor
 
 
 def run(quick: bool = False) -> str:
@@ -93,6 +102,8 @@ def _full(shop: Workshop, small: Path) -> Iterator[tuple[str, int, str]]:
                 _go_on(shop, project, small / "runs")
         yield "disk full while making and publishing a map", 4, _said(full.said[-4:])
         yield from _moves(shop, full, small)
+    with _disk(small, 4 * size):
+        yield _page(shop, small)
 
 
 def _moves(shop: Workshop, full: Fullness, small: Path) -> Iterator[tuple[str, int, str]]:
@@ -120,6 +131,47 @@ def _moves(shop: Workshop, full: Fullness, small: Path) -> Iterator[tuple[str, i
     (small / "filler").unlink()
     assert shop.nursery.run(bring, shop.notes) == 0
     yield "disk full while a run is brought in", 2, _said(full.said[-2:])
+
+
+def _page(shop: Workshop, small: Path) -> tuple[str, int, str]:
+    """The disk fills up under a job of the page: pages go on, the card tells why, a run can be deleted, the job goes on."""
+    runs = small / "runs"
+    shutil.copytree(shop.reference, runs)
+    shutil.copytree(runs / RUN, runs / "old")
+    request = JobRequest(model="demo-language", data=str(shop.data), layers="0", projections=("pca",), run_id="new")
+    with served(runs, shop.folder / "log.txt") as address, Visitor(address) as visitor:
+        job = jobs.start_job(runs, request)
+        _wait(lambda: jobs.read_job(runs, job.job_id).progress.get("stage") == "capture")
+        fill(small / "filler", 0)
+        _wait(lambda: jobs.read_job(runs, job.job_id).state != jobs.RUNNING)
+        ended = jobs.read_job(runs, job.job_id)
+        assert ended.state == jobs.FAILED, ended
+        assert "free disk space" in ended.error, ended.error
+        looks = [visitor.look(page, f"run={RUN}") for page in ("", "head", "input", "heads", "sinks")]
+        assert not any(look.errors for look in looks)
+        assert "free disk space" in "".join(visitor.look("runs", "").parts.values())
+        fill(small / "more", 0)
+        with pytest.raises(UserError, match="full"):
+            jobs.start_job(runs, request)
+        delete_run(runs, "old")
+        assert sorted(list_runs(runs)["status"]) == ["complete", "partial"]
+        (small / "filler").unlink()
+        again = jobs.start_job(runs, request)
+        _wait(lambda: jobs.read_job(runs, again.job_id).state != jobs.RUNNING)
+        assert jobs.read_job(runs, again.job_id).state == jobs.DONE, jobs.read_job(runs, again.job_id).error
+        assert not visitor.look("", "run=new").errors
+    return (
+        "disk full under a job of the page", 1,
+        f"{len(looks)} pages without an error meanwhile; the card: “{ended.error}”; a new job refused in a sentence; a "
+        "run deleted; the job resumed and done",
+    )  # fmt: skip
+
+
+def _wait(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 300
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def _said(sentences: list[str]) -> str:

@@ -54,18 +54,18 @@ class Workshop:
 
     def __init__(self, nursery: Nursery, folder: Path, n_texts: int, layers: str) -> None:
         self._begin(nursery, folder)
-        self._data = folder / "texts.txt"
+        self.data = folder / "texts.txt"
         words = "the boat and the net and the lamp were old".split()
         picked = random.Random(7)
         texts = [f"Story {n}: {' '.join(picked.choices(words, k=10 + n % 30))}." for n in range(n_texts)]
-        self._data.write_text("\n".join(texts) + "\n")
+        self.data.write_text("\n".join(texts) + "\n")
         self._layers = layers
         self._make_reference()
 
     def extract_arguments(self, runs: Path) -> list[str]:
         """Of the command that makes the run."""
         return [
-            "extract", "--model=demo-language", f"--data={self._data}", f"--out={runs}", f"--run-id={RUN}",
+            "extract", "--model=demo-language", f"--data={self.data}", f"--out={runs}", f"--run-id={RUN}",
             f"--layers={self._layers}", "--projection", "pca",
         ]  # fmt: skip
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from streamlit.proto.BackMsg_pb2 import BackMsg
@@ -91,3 +93,18 @@ class Visitor:
                 messages.append(message)
             elif kind == "script_finished" and message.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN:
                 return Answer(time.perf_counter() - began, messages)
+
+
+def server_pid(address: str) -> int:
+    """Process id of the server that `tests.e2e.serving.served` started; Linux only."""
+    port = str(urlsplit(address).port)
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (entry / "cmdline").read_bytes().split(b"\0")[1:5] == [b"-m", b"app", b"--server.port", port.encode()]:
+                return int(entry.name)
+    raise LookupError(f"No server at {address}.")
+
+
+def resident_mb(pid: int) -> float:
+    """Memory of a process that is in RAM, in MB."""
+    return int(re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())[1]) / 1000

@@ -5,16 +5,24 @@ The limit is one of the system on the length of a file, which any user may set; 
 
 from __future__ import annotations
 
+import errno
 import sys
+from pathlib import Path
 
 import pytest
 
+from analysis.errors import UserError
 from analysis.progress import Progress, ProgressFile
 from analysis.store import list_runs
+from app import jobs
+from app.job_request import JobRequest
+from app.run_folder import delete_run
+from tests.e2e.serving import eventually
 from tests.faults.fullness import Fullness, tree
 from tests.faults.killing import PublishShop
 from tests.faults.nursery import Nursery
 from tests.faults.publishing import RUN
+from tests.store.synthetic import make_synthetic_run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs RLIMIT_FSIZE as Linux has it")
 
@@ -38,8 +46,7 @@ def test_publishing_a_run_and_an_addition_without_room(shop):
     full.go_on(addition)
 
 
-@pytest.mark.parametrize("format", ["parquet", "csv", "safetensors", "run"])
-@pytest.mark.parametrize("ending", ["", ".zip"])
+@pytest.mark.parametrize(("format", "ending"), [("parquet", ""), ("csv", ".zip"), ("safetensors", ""), ("run", ".zip")])
 def test_exporting_without_room_leaves_nothing(shop, tmp_path, format, ending):
     target = tmp_path / f"out{ending}"
     full, before = Fullness(shop), tree(shop.reference)
@@ -65,3 +72,46 @@ def test_progress_that_cannot_be_written_ends_no_job(tmp_path):
     (tmp_path / "gone").mkdir()
     report(Progress("capture", 2, 2))
     assert (tmp_path / "gone" / "progress.json").exists()
+
+
+def test_no_job_is_started_and_no_upload_kept_without_room(tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr("app.jobs.subprocess.Popen", lambda *arguments, **more: started.append(arguments))
+    folder = jobs.new_job_folder(tmp_path)
+    monkeypatch.setattr(Path, "write_bytes", no_room)
+    with pytest.raises(UserError, match=r"could not be started, for the disk of the runs is full \(.* are free"):
+        jobs.start_job(tmp_path, JobRequest(model="demo-language", data="demo-sentences"))
+    assert not started
+    assert jobs.list_jobs(tmp_path) == []
+    monkeypatch.setattr(Path, "open", no_room)
+    with pytest.raises(UserError, match="upload could not be kept, for the disk of the runs is full"):
+        jobs.save_upload(folder, "a.txt", b"text")
+
+
+def test_a_job_keeps_room_for_its_last_words(tmp_path):
+    code = "import sys, time; time.sleep(0.5); sys.exit('error: The end.')"
+    job = jobs.start_job(tmp_path, JobRequest(model="demo-language", data="x"), command=(sys.executable, "-c", code))
+    assert (job.folder / "stderr.log").stat().st_size >= 4096
+    assert (job.folder / ".room-end").stat().st_size >= 4096
+    eventually(lambda: jobs.read_job(tmp_path, job.job_id).state == jobs.FAILED, 20)
+    assert jobs.read_job(tmp_path, job.job_id).error == "The end."
+    assert not list(job.folder.glob(".room*"))
+
+
+def test_a_run_can_be_deleted_where_its_id_cannot_be_noted_before(tmp_path, monkeypatch):
+    make_synthetic_run(tmp_path, "old", n_inputs=2)
+    noted = []
+
+    def note(folder, run_id):
+        if (folder / run_id).exists():
+            no_room()
+        noted.append(run_id)
+
+    monkeypatch.setattr("app.run_folder.retire", note)
+    assert delete_run(tmp_path, "old") > 0
+    assert noted == ["old"]
+    assert list_runs(tmp_path).empty
+
+
+def no_room(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")

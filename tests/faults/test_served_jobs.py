@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-import psutil
 import pytest
 
 from analysis.store import open_run, verify
 from app import jobs
 from tests.e2e.serving import eventually, served
-from tests.faults.sessions import Visitor, WidgetState
+from tests.faults.sessions import Visitor, WidgetState, server_pid
 from tests.store.synthetic import make_synthetic_run
 
 FORM = "form=1"
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds the server in /proc")
 
 
 @pytest.fixture
@@ -34,18 +35,11 @@ def start_from_the_form(visitor: Visitor, n_inputs: int) -> None:
     visitor.look("runs", FORM, limit, WidgetState(id=seen.widget("button", "Start"), trigger_value=True))
 
 
-def kill_server(runs: Path) -> None:
-    """The server on this folder, and nothing that it started."""
-    for process in psutil.Process().children(recursive=True):
-        if process.cmdline()[1:3] == ["-m", "app"] and process.environ().get("QK_ATLAS_RUNS") == str(runs):
-            os.kill(process.pid, signal.SIGKILL)
-
-
 def test_a_server_killed_under_a_running_job_finds_it_again_and_serves_its_run(runs, tmp_path):
     with served(runs, tmp_path / "log.txt") as address, Visitor(address) as visitor:
         start_from_the_form(visitor, n_inputs=2)
         (job,) = jobs.list_jobs(runs)
-        kill_server(runs)
+        os.kill(server_pid(address), signal.SIGKILL)
     assert jobs.read_job(runs, job.job_id).state == jobs.RUNNING
     with served(runs, tmp_path / "again.txt") as address:
         with Visitor(address) as visitor:
