@@ -31,13 +31,15 @@ from tests.faults.sessions import Visitor
 
 
 def run(quick: bool = False) -> str:
-    """Do it and return a markdown table; raises where anything is not as it must be."""
+    """Do it and print a markdown table; raises where anything is not as it must be."""
     n_kills = 5 if quick else 25
     with tempfile.TemporaryDirectory() as folder, Nursery() as nursery:
         shop = Workshop(nursery, Path(folder), n_texts=100, layers="0")
-        rows = [*_kills(shop, n_kills), *_full(shop, Path(folder) / "small"), _flips(shop, 50)]
-    lines = ["| what was done | how often | what came out |", "|---|---|---|"]
-    return "\n".join(lines + [f"| {what} | {n} | {found} |" for what, n, found in rows])
+        print("| what was done | how often | what came out |\n|---|---|---|", flush=True)
+        for part in (_kills(shop, n_kills), _full(shop, Path(folder) / "small"), [_flips(shop, 50)]):
+            for row in part:  # they take a while: told one by one
+                print("| " + " | ".join(map(str, row)) + " |", flush=True)
+    return ""
 
 
 def _kills(shop: Workshop, n_kills: int) -> Iterator[tuple[str, int, str]]:
@@ -50,8 +52,9 @@ def _kills(shop: Workshop, n_kills: int) -> Iterator[tuple[str, int, str]]:
         }
     for what, kills in found.items():
         struck = ", ".join(f"{n} x {stage}" for stage, n in sorted(kills.stages.items()))
-        redone = f", {max(kills.redone)} batches captured again at most (mean {_mean(kills.redone)})"
-        text = f"{kills.lost} lost{redone if kills.redone else ''}; after {struck}; all ended as if never killed"
+        text = f"{kills.lost} lost; after {struck}; all ended as if never killed"
+        if kills.redone:
+            text += f"; {max(kills.redone)} batches captured again at most (mean {_mean(kills.redone)})"
         yield f"{what} killed (SIGKILL)", kills.n_kills, text
     yield (
         "meanwhile the folder listed and its runs opened", seen["looks"],
@@ -134,7 +137,7 @@ def _moves(shop: Workshop, full: Fullness, small: Path) -> Iterator[tuple[str, i
 
 
 def _page(shop: Workshop, small: Path) -> tuple[str, int, str]:
-    """The disk fills up under a job of the page: pages go on, the card tells why, a run can be deleted, the job goes on."""
+    """It fills up under a job of the page: pages go on, the card tells why, a run can be deleted, the job goes on."""
     runs = small / "runs"
     shutil.copytree(shop.reference, runs)
     shutil.copytree(runs / RUN, runs / "old")
