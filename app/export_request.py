@@ -11,8 +11,10 @@ from analysis.errors import UserError
 from analysis.pipeline.request import parse_numbers
 from analysis.store.export import AttentionChoice
 
-RUN = "run"
-FORMATS: Mapping[str, str] = {"parquet": "Parquet", "csv": "CSV", "safetensors": "safetensors", RUN: "the run itself"}
+RUN, BUNDLE = "run", "bundle"
+FORMATS: Mapping[str, str] = {
+    "parquet": "Parquet", "csv": "CSV", "safetensors": "safetensors", BUNDLE: "a page", RUN: "the run itself",
+}  # fmt: skip
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][\w.-]*")
 _SITE = re.compile(r"[A-Za-z0-9][\w.-]*")
@@ -25,8 +27,9 @@ class ExportRequest:
 
     Attributes:
         format: One of `FORMATS`.
-        sites: Labels of the sites whose attention matrices go along, empty for all of them; None for no attention.
-        inputs: Of these inputs, as in ``0-9,12``; empty for all.
+        sites: Labels of the sites whose attention matrices go along, empty for all of them; None for no attention, or
+            in a bundle, which has that of all sites.
+        inputs: Of these inputs, as in ``0-9,12``; empty for all, or in a bundle for as many as it takes.
         top_k: So many of the strongest weights of a query; 0 for all.
     """
 
@@ -49,8 +52,8 @@ class ExportRequest:
     @property
     def title(self) -> str:
         """Of its card."""
-        if self.format == RUN:
-            return f"{self.run_id} as it is"
+        if self.format in (RUN, BUNDLE):
+            return f"{self.run_id} as {'it is' if self.format == RUN else FORMATS[BUNDLE]}"
         return f"{self.run_id} as {FORMATS.get(self.format, self.format)} files"
 
     def attention(self) -> AttentionChoice | None:
@@ -59,10 +62,15 @@ class ExportRequest:
         Raises:
             UserError: The inputs cannot be read.
         """
-        if self.sites is None:
-            return None
-        inputs = sorted(parse_numbers(self.inputs, "Inputs")) if self.inputs.strip() else None
-        return AttentionChoice(self.sites, inputs, self.top_k or None)
+        return None if self.sites is None else AttentionChoice(self.sites, self.chosen_inputs(), self.top_k or None)
+
+    def chosen_inputs(self) -> list[int] | None:
+        """`inputs` as numbers; None where nobody chose.
+
+        Raises:
+            UserError: They cannot be read.
+        """
+        return sorted(parse_numbers(self.inputs, "Inputs")) if self.inputs.strip() else None
 
     def arguments(self) -> list[str]:
         """The command's arguments but where to, each value bound to its option.
@@ -73,6 +81,8 @@ class ExportRequest:
         if not _RUN_ID.fullmatch(self.run_id) or self.format not in FORMATS:
             raise UserError(f"Run “{self.run_id[:80]}” cannot be exported as “{self.format[:20]}”.")
         said = ["export", self.run_id, f"--format={self.format}"]
+        if self.format == BUNDLE and self.chosen_inputs() is not None:
+            return [*said, f"--inputs={self.inputs.strip()}"]
         if self.sites is None:
             return said
         if odd := [site for site in self.sites if not _SITE.fullmatch(site)]:

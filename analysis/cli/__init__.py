@@ -21,7 +21,11 @@ from analysis.errors import UserError
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    options = make_parser().parse_args(arguments)
+    return run_command(make_parser().parse_args(arguments))
+
+
+def run_command(options: argparse.Namespace) -> int:
+    """Call ``options.command`` and return its exit status; ``options.stopped`` says what a stopped one leaves."""
     stop = _Stop()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)

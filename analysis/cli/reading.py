@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 from analysis.cli.arguments import add_loading, add_runs_dir, command, loading, positive, print_table, reporting
 from analysis.errors import CaptureRefused, RunError, UserError
@@ -132,14 +135,18 @@ def add_export(commands) -> None:
     parser.add_argument("--to", required=True, metavar="FOLDER", help="a new or empty folder, or a new file NAME.zip")
     parser.add_argument(
         "--format", choices=("parquet", "csv", "safetensors", "run", "bundle"), default="parquet",
-        help="run: its own files, unchanged, for import elsewhere (default: parquet)",
+        help="run: its own files, unchanged, for import elsewhere; bundle: a page that needs no server, and the run "
+        "(default: parquet)",
     )  # fmt: skip
     parser.add_argument(
         "--attention", nargs="*", metavar="SITE",
         help="write attention matrices too: of these sites (labels such as text.dec.self.3), or of all where none is "
         "named (default: none, for they can be recomputed from q and k)",
     )  # fmt: skip
-    parser.add_argument("--inputs", metavar="0-9,12", help="with --attention: of these inputs (default: all)")
+    parser.add_argument(
+        "--inputs", metavar="0-9,12",
+        help="with --attention, or in a bundle: of these inputs (default: all; in a bundle the first, up to 64 MB)",
+    )  # fmt: skip
     parser.add_argument(
         "--top-k", type=positive, metavar="K",
         help="with --attention: the K strongest weights of every query, and how much of the row they are",
@@ -149,12 +156,31 @@ def add_export(commands) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
+    if options.format == "bundle":
+        _bundle(options)
     from analysis import open_run
     from analysis.store.export import export_run
 
     with open_run(options.run, options.out) as run, reporting(options.progress_file) as report:
         export_run(run, Path(options.to), options.format, _attention(options), report)
     print(f"{options.run}: exported as {options.format} to {options.to}.")
+
+
+def _bundle(options: argparse.Namespace) -> NoReturn:
+    """Go on as the page's own command: a bundle is a page, which the library knows nothing of.
+
+    Raises:
+        UserError: Something was asked for that goes with other formats.
+    """
+    if options.attention is not None or options.top_k is not None:
+        raise UserError("A bundle has the whole attention of its --inputs: leave --attention and --top-k out.")
+    said = [f"--to={Path(options.to).expanduser().resolve()}"]
+    for name, value in (("inputs", options.inputs), ("out", options.out), ("progress-file", options.progress_file)):
+        if value is not None:
+            said.append(f"--{name}={value if name == 'inputs' else Path(value).resolve()}")
+    run = str(Path(options.run).expanduser().resolve()) if os.sep in options.run else options.run
+    os.chdir(Path(__file__).resolve().parents[2])
+    os.execv(sys.executable, [sys.executable, "-m", "app.bundle", run, *said])
 
 
 def _attention(options: argparse.Namespace):
@@ -177,7 +203,7 @@ def _attention(options: argparse.Namespace):
 def add_import(commands) -> None:
     """A run of somebody else."""
     parser = command(
-        commands, "import", _import, "Bring in a run that was exported with --format run, checked byte by byte.",
+        commands, "import", _import, "Bring in a run that was exported as run or bundle, checked byte by byte.",
         "python -m analysis import run.zip",
     )  # fmt: skip
     parser.add_argument("source", metavar="FILE.zip|FOLDER", help="what export wrote, or a copied folder of a run")

@@ -18,6 +18,7 @@ from analysis.errors import RunError, printable
 from analysis.store.locking import WriterLock
 from analysis.store.paths import MANIFEST, RUN_FILE, check_name, lock_path, partial_path, retired
 from analysis.store.publish import addon_manifests, flush, read_manifest, verify
+from analysis.store.room import free_bytes, in_units, is_full, what_is_free
 from analysis.store.run import Run
 
 _ADDON = re.compile(r"add-[A-Za-z0-9][\w.-]{0,79}\.json")
@@ -31,14 +32,23 @@ def files_of_run(run: Run) -> list[Path]:
     return [path for manifest in manifests for path in (manifest, *_data_of(manifest, read_manifest(manifest)))]
 
 
+def copy_run(run: Run, folder: Path) -> Iterator[Path]:
+    """Copy the files of a run into a folder of its id, made in `folder`; gives each file once it is there."""
+    own = folder / run.run_id
+    own.mkdir()
+    for path in files_of_run(run):
+        yield Path(shutil.copyfile(path, own / path.name))
+
+
 def import_run(source: str | Path, runs_dir: str | Path, run_id: str | None = None) -> Path:
-    """Bring a run in that was exported in the format ``run``, or a copied folder of a run.
+    """Bring a run in that was exported in the format ``run`` or ``bundle``, or a copied folder of a run.
 
     Nothing but the files that manifests name is read, each no longer than its manifest says; it has its name when
     every byte has the checksum of the manifest and the run opens, and leaves nothing before that.
 
     Args:
-        source: A folder of a run, a folder with one in it, or a ``.zip`` of it.
+        source: A folder of a run, a folder with one in it (as exports in the formats ``run`` and ``bundle`` are), or a
+            ``.zip`` of it.
         runs_dir: Folder of the runs; made when missing.
         run_id: Another name for it; the bytes stay the same.
 
@@ -65,7 +75,11 @@ def import_run(source: str | Path, runs_dir: str | Path, run_id: str | None = No
             os.rename(temporary, folder / name)
             flush(folder)
         except OSError as error:
-            raise RunError(f"The run could not be brought in ({error.strerror or error}).") from error
+            reason = f"{error.strerror}; {what_is_free(folder)}" if is_full(error) else error.strerror or error
+            raise RunError(
+                f"The run could not be brought in ({reason})"
+                f"{': free disk space and run the same command again' * is_full(error)}."
+            ) from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
             lock.release(remove=True)
@@ -113,8 +127,8 @@ def _only(found: list, source: str):
         return found[0]
     what = "holds no run (a folder with manifest.json)" if not found else f"holds {len(found)} runs"
     raise RunError(
-        f"{printable(source)!r} {what}: give what `python -m analysis export RUN --format run` wrote, or the folder of "
-        "one run."
+        f"{printable(source)!r} {what}: give what `python -m analysis export RUN --format run` (or bundle) wrote, "
+        "or the folder of one run."
     )
 
 
@@ -130,8 +144,11 @@ def _copy(files: _Files, folder: Path) -> None:
         _copy_one(files, manifest, folder, _MOST_MANIFEST)
         for path in _data_of(folder / manifest, fields := read_manifest(folder / manifest)):
             size = fields["files"][path.name]["size"]
-            if size > shutil.disk_usage(folder).free:
-                raise RunError(f"The run takes {size / 1e9:,.1f} GB, and the disk has no room for it: free some first.")
+            if size > free_bytes(folder):
+                raise RunError(
+                    f"The run takes {in_units(size)}, and the disk has no room for it ({in_units(free_bytes(folder))} "
+                    "are free): free disk space and run the same command again."
+                )
             _copy_one(files, path.name, folder, size)
 
 

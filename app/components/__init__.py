@@ -17,7 +17,11 @@ import numpy as np
 import streamlit as st
 
 _HERE = Path(__file__).parent
+SHARED_SCRIPT = _HERE / "shared.js"
 _NUMBERS = itertools.count()
+REGISTERED: dict[str, tuple[str, str]] = {}
+"""Script and style of every component that was registered, by name: a page without a server mounts the same ones."""
+
 _DTYPES = {"float32": "f4", "uint8": "u1", "uint16": "u2", "uint32": "u4", "int32": "i4"}
 
 
@@ -30,10 +34,11 @@ def register(folder: str, name: str = "", parts: tuple[str, ...] = ()) -> Callab
         parts: Further scripts of the folder, put before its own; each may bring a ``.css`` of its own.
     """
     name = name or folder
-    scripts = [_HERE / "shared.js", *(_HERE / folder / f"{part}.js" for part in (*parts, name))]
+    scripts = [SHARED_SCRIPT, *(_HERE / folder / f"{part}.js" for part in (*parts, name))]
     brought = [path for part in parts if (path := _HERE / folder / f"{part}.css").exists()]
     styles = [_HERE / "shared.css", *brought, _HERE / folder / f"{name}.css"]
     script, style = ("\n".join(path.read_text(encoding="utf-8") for path in paths) for paths in (scripts, styles))
+    REGISTERED[name] = (script, style)
     return st.components.v2.component(f"qk_{name}", js=script, css=style)
 
 
@@ -63,6 +68,18 @@ def pack(header: Mapping[str, Any], sections: Mapping[str, np.ndarray | bytes], 
     head = json.dumps({**json.loads(plain), **more}, ensure_ascii=False).encode()
     head += b" " * (-len(head) % 4)
     return len(head).to_bytes(4, "little") + head + body
+
+
+def unpack(message: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The header and the arrays that `pack` put together."""
+    length = int.from_bytes(message[:4], "little")
+    header, body = json.loads(message[4 : 4 + length]), memoryview(message)[4 + length :]
+    return header, {
+        each["name"]: np.frombuffer(
+            body[each["offset"] : each["offset"] + each["bytes"]], dtype="<" + _DTYPES[each["type"]]
+        )
+        for each in header["sections"]
+    }
 
 
 def rerun() -> int:

@@ -1,8 +1,10 @@
 // Put before every component: reading packed messages, and the board by which parts of one page talk.
 const TYPES = {float32: Float32Array, uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, int32: Int32Array};
 
-// The inverse of `pack` in __init__.py: {header, name: typed array, ...}.
+// The inverse of `pack` in __init__.py: {header, sections: {name: typed array, ...}}. A page without a server puts such
+// messages together itself.
 function unpack(data) {
+  if (data.header) return data;
   const bytes = data.byteOffset % 4 === 0 ? data : new Uint8Array(data);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const length = view.getUint32(0, true);

@@ -8,7 +8,8 @@ from analysis.errors import UserError
 from analysis.store import runs_dir
 from analysis.store.export import largest_bytes, matrices_of
 from app import cache, jobs, widgets
-from app.export_request import FORMATS, RUN, ExportRequest, file_of
+from app.bundle.chosen import chosen_inputs, chosen_words
+from app.export_request import BUNDLE, FORMATS, RUN, ExportRequest, file_of
 from app.sentences import stack_title
 
 MOST_BYTES = 2**30
@@ -18,6 +19,8 @@ _SAYS = {
     "parquet": "Tables, and vectors as 16-bit floats: for DuckDB, pandas, polars, datasets.",
     "csv": "Tables alone, which everything reads; no vectors.",
     "safetensors": "Tables as Parquet, vectors as tensors.",
+    BUNDLE: "A folder whose `index.html` shows atlas, heads and chosen inputs in any browser, without server or "
+    "network; the run is in it.",
     RUN: "Its own files, unchanged: `python -m analysis import` brings them into another QK Atlas.",
 }
 
@@ -29,9 +32,12 @@ def export_popover(run_id: str) -> None:
             "Format", list(FORMATS), format_func=FORMATS.get, default="parquet", required=True, key="export_format"
         )
         st.caption(_SAYS[format])
-        request = ExportRequest(run_id, format) if format == RUN else _with_attention(run_id, format)
-        problem = ""
+        ask = {RUN: ExportRequest, BUNDLE: _with_inputs}.get(format, _with_attention)
+        request, problem = ask(run_id, format), ""
         try:
+            if format == BUNDLE:
+                run = cache.run(run_id)
+                st.caption(chosen_words(run, chosen_inputs(run, request.chosen_inputs())))
             if attention := request.attention():
                 run = cache.run(run_id)
                 n_bytes = largest_bytes(run, matrices_of(run, attention))
@@ -43,6 +49,14 @@ def export_popover(run_id: str) -> None:
             "Make the files", type="primary", key="export_go", disabled=bool(problem), on_click=_begin, args=(request,)
         )
         st.caption("One .zip with a data card: what made the run, how exactly, what each file is.")
+
+
+def _with_inputs(run_id: str, format: str) -> ExportRequest:
+    asked = st.text_input(
+        "Inputs shown", key="export_shown", placeholder="the first ones, or 0-9,12", max_chars=200,
+        help="Of these inputs the page has the attention of all heads.",
+    )  # fmt: skip
+    return ExportRequest(run_id, format, inputs=asked)
 
 
 def _with_attention(run_id: str, format: str) -> ExportRequest:

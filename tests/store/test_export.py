@@ -198,7 +198,7 @@ def test_images_go_with_a_vision_run(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("format", "message"), [("bundle", "not available yet"), ("xlsx", "parquet, csv, safetensors")]
+    ("format", "message"), [("bundle", "app.bundle.making.make_bundle"), ("xlsx", "parquet, csv, safetensors")]
 )
 def test_other_formats_say_so(run, tmp_path, format, message):
     with pytest.raises(UserError, match=message):

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import shutil
 from pathlib import Path
 
-from analysis.errors import RunError, UnknownName, UserError
+from analysis.errors import UnknownName, UserError
 from analysis.progress import Progress, Report, silent
 from analysis.store.export.attention import AttentionChoice, largest_bytes, matrices_of
-from analysis.store.export.files import FORMATS, RUN, ExportFiles, zipped
+from analysis.store.export.files import FORMATS, RUN, ExportFiles
+from analysis.store.export.target import new_target
 from analysis.store.run import Run
 
-__all__ = ["AttentionChoice", "export_run", "largest_bytes", "matrices_of"]
+__all__ = ["AttentionChoice", "export_run", "largest_bytes", "matrices_of", "new_target"]
 
 
 def export_run(
@@ -42,36 +41,24 @@ def export_run(
         UserError: The format, a site or an input is unknown, the target is in use, or the disk is too full.
     """
     if format == "bundle":
-        raise UserError("The bundle format is not available yet: use parquet, csv, safetensors or run.")
+        raise UserError(
+            "A bundle is a page: make it with `python -m analysis export RUN --format bundle`, or in Python with "
+            "app.bundle.making.make_bundle."
+        )
     if format not in FORMATS:
         raise UnknownName(f"There is no format {format!r}; known: {', '.join(FORMATS)}.")
-    target = Path(target).expanduser()
-    is_zip = target.suffix.lower() == ".zip"
-    if is_zip and target.exists():
-        raise RunError(f"{target.name!r} is there already: choose a new name for the export.")
-    if not is_zip and target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise RunError(f"{target.name!r} is not empty: choose a new or empty folder for the export.")
     if format == RUN and attention is not None:
         raise UserError("The format run is the run as it is: attention matrices go with the other formats.")
     matrices = [] if format == RUN else matrices_of(run, attention)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.writing")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _check_room(largest_bytes(run, matrices), target.parent)
-        temporary.mkdir()
-        try:
-            ExportFiles(run, temporary / "files" if is_zip else temporary, matrices, report).write(format)
-            # Takes the place of an empty folder, and of nothing else.
-            os.rename(zipped(temporary, "" if format == RUN else run.run_id) if is_zip else temporary, target)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    except OSError as error:
-        raise RunError(f"The export to {target.name!r} failed ({error.strerror or error}).") from error
+    target = Path(target).expanduser()
+    with new_target(target, "" if format == RUN else run.run_id) as folder:
+        check_room(largest_bytes(run, matrices), target.parent)
+        ExportFiles(run, folder, matrices, report).write(format)
     report(Progress("done", run_id=run.run_id))
     return target
 
 
-def _check_room(needed: int, folder: Path) -> None:
+def check_room(needed: int, folder: Path) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(

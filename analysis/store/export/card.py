@@ -51,8 +51,8 @@ def data_card(run: Run, tables: Mapping[str, int], format: str, matrices: Sequen
         "\n".join(f"- {said}" for said in _exactly(run)) + "\n",
         "## Files\n",
         *(
-            [f"`{run.run_id}/`: the run itself. `python -m analysis import` brings it into another QK Atlas.\n"]
-            if format == "run"
+            ["\n".join(_own_files(run, format)) + "\n"]
+            if format in ("run", "bundle")
             else [
                 "\n".join(_files(tables, ending, format, matrices, run)) + "\n",
                 "## Vectors and attention\n",
@@ -64,6 +64,18 @@ def data_card(run: Run, tables: Mapping[str, int], format: str, matrices: Sequen
         "before you pass it on, see that both licences allow it and that nothing in the data is private.\n",
     ]
     return "\n".join(part for part in parts if part)
+
+
+def _own_files(run: Run, format: str) -> list[str]:
+    run_itself = f"- `{run.run_id}/`: the run itself. `python -m analysis import` brings it into another QK Atlas."
+    if format == "run":
+        return [run_itself]
+    return [
+        "- `index.html`: open it in a browser; it needs no server and no network. What stands behind the address of a "
+        "QK Atlas (`/head?run=…`) stands here behind `#`.",
+        "- `viewer/`: the viewer; `data/`: what it shows.",
+        run_itself,
+    ]
 
 
 def _front(tables: Mapping[str, int], ending: str) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +25,7 @@ from analysis.store.export.card import data_card, manifest_text
 from analysis.store.export.tables import tables_of
 from analysis.store.export.vectors import offset_rows, vector_rows, vector_schema, vector_tensors
 from analysis.store.frames import arrow_table
-from analysis.store.importing import files_of_run
+from analysis.store.importing import copy_run, files_of_run
 from analysis.store.run import Run
 from analysis.types import VISION_AND_TEXT, Site
 
@@ -40,10 +38,6 @@ _GROUP_BYTES = 2**25
 
 RUN = "run"
 """The format that is the run itself."""
-
-_PACKED = {".parquet", ".safetensors", ".png"}
-"""Files that a .zip takes as they are: they are compressed, or would hardly be."""
-
 
 @dataclass
 class ExportFiles:
@@ -59,7 +53,6 @@ class ExportFiles:
 
     def write(self, format: str) -> None:
         """Everything, in this format, and the card."""
-        self.folder.mkdir(exist_ok=True)
         if format == RUN:
             self._write_own_files()
         else:
@@ -68,11 +61,8 @@ class ExportFiles:
         (self.folder / "README.md").write_text(card, encoding="utf-8")
 
     def _write_own_files(self) -> None:
-        files = files_of_run(self.run)
-        self._n_files = len(files)
-        (self.folder / self.run.run_id).mkdir()
-        for path in files:
-            shutil.copyfile(path, self.folder / self.run.run_id / path.name)
+        self._n_files = len(files_of_run(self.run))
+        for _ in copy_run(self.run, self.folder):
             self._tell()
 
     def _write_as(self, format: str) -> None:
@@ -195,14 +185,3 @@ def _grouped(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 def _metadata(site: Site) -> dict[str, str]:
     return {name: json.dumps(value) for name, value in site.as_dict().items()}
-
-
-def zipped(folder: Path, name: str) -> Path:
-    """The files of an export as one .zip, in a folder of its name."""
-    path, files = folder / "export.zip", folder / "files"
-    with zipfile.ZipFile(path, "w", compresslevel=6) as file:
-        for each in sorted(files.rglob("*")):
-            if each.is_file():
-                how = zipfile.ZIP_STORED if each.suffix in _PACKED else zipfile.ZIP_DEFLATED
-                file.write(each, Path(name) / each.relative_to(files), how)
-    return path

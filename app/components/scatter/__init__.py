@@ -129,15 +129,12 @@ def pack_scatter(
         has_patches: Whether the points can be drawn as patches.
         new: Points to be marked as new.
     """
-    places = np.vstack([queries, keys]).astype(np.float32)
     words, texts = pd.factorize(tokens["text"].astype(str))
-    low, high = np.nanquantile(places, [1 - SHOWN_AT_FIRST, SHOWN_AT_FIRST], axis=0)
-    places = np.nan_to_num(places, nan=FAR)
+    places, extent = spread(queries, keys)
     is_image = not input_texts
     header = {
-        "n": len(tokens), "dims": int(places.shape[1]), "view": view, "frame": view, "alt": alt, "name": name,
-        "caution": caution,
-        "low": low.tolist(), "high": high.tolist(), "colour": colouring.as_dict(), "walk": walk,
+        "n": len(tokens), **extent, "view": view, "frame": view, "alt": alt, "name": name, "caution": caution,
+        "colour": colouring.as_dict(), "walk": walk,
         "palette": {"query": QUERY, "key": KEY, "selected": SELECTED},
         "run": "", "site": None, "head": None, **(place or {}), "has_patches": has_patches,
         "size": size and _size_header(size), "size_choices": list(size_choices), "line_choices": list(line_choices),
@@ -147,7 +144,7 @@ def pack_scatter(
     }  # fmt: skip
     header["texts"] = list(texts)
     sections: dict[str, np.ndarray | bytes] = {
-        "places": places.ravel(),
+        "places": places,
         "values": np.concatenate([colouring.queries, colouring.keys]).astype(np.float32),
         "words": words.astype(np.uint32),
         **_token_sections(tokens, with_spans=not is_image),
@@ -157,6 +154,17 @@ def pack_scatter(
     if new:
         sections |= new.sections()
     return pack(header, sections)
+
+
+def spread(
+    queries: Float[np.ndarray, "token dims"], keys: Float[np.ndarray, "token dims"]
+) -> tuple[Float[np.ndarray, " number"], dict[str, Any]]:
+    """The places of all points as the browser takes them, float32 in a row, and ``dims``, ``low`` and ``high`` of what
+    the view opens on."""
+    places = np.vstack([queries, keys]).astype(np.float32)
+    low, high = np.nanquantile(places, [1 - SHOWN_AT_FIRST, SHOWN_AT_FIRST], axis=0)
+    extent = {"dims": int(places.shape[1]), "low": low.tolist(), "high": high.tolist()}
+    return np.nan_to_num(places, nan=FAR).ravel(), extent
 
 
 def _token_sections(tokens: pd.DataFrame, with_spans: bool) -> dict[str, np.ndarray]:

@@ -19,7 +19,7 @@ function makeBar(scatter) {
     const {camera} = scatter;
     tools.replaceChildren(button("+", "Zoom in (+)", () => camera.zoomAt(1.6, 0, 0)), button("−", "Zoom out (-)", () => camera.zoomAt(1 / 1.6, 0, 0)),
       button("⤢", "Show everything (0)", () => { camera.fit(true); scatter.redraw(); }),
-      button("⬠", "Lasso: draw round points (L)", () => scatter.arm(!scatter.armed), String(scatter.armed)),
+      ...(scatter.hasLasso() ? [button("⬠", "Lasso: draw round points (L)", () => scatter.arm(!scatter.armed), String(scatter.armed))] : []),
       button("↓", "Save the picture (PNG)", () => savePicture(scatter)));
   }
 

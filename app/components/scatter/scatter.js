@@ -200,7 +200,7 @@ function makeScatter(host) {
   stage.addEventListener("pointerdown", (event) => {
     if (event.target.closest(".tools, .top") || !scatter.data) return;
     const [x, y] = spot(event), flat = scatter.header.dims === 2;
-    drag = {x, y, startX: x, startY: y, moved: false, shift: event.shiftKey, turning: !flat && !event.shiftKey && event.button === 0, draws: scatter.armed || (flat && event.shiftKey)};
+    drag = {x, y, startX: x, startY: y, moved: false, shift: event.shiftKey, turning: !flat && !event.shiftKey && event.button === 0, draws: scatter.armed || (flat && event.shiftKey && scatter.hasLasso())};
     stage.setPointerCapture(event.pointerId);
   });
   stage.addEventListener("pointermove", (event) => {
@@ -282,9 +282,12 @@ function makeScatter(host) {
     pick(point, false);
   }
 
+  // What lies in a lasso is counted by the server: a page without one has none.
+  scatter.hasLasso = () => scatter.header.has_lasso !== false;
+
   scatter.arm = (armed) => {
-    scatter.armed = armed;
-    stage.classList.toggle("armed", armed);
+    scatter.armed = armed && scatter.hasLasso();
+    stage.classList.toggle("armed", scatter.armed);
     bar.draw();
   };
 

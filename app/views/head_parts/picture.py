@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -46,18 +48,26 @@ def map_message(
 def _pack_map(
     selection: Selection, facts: RunFacts, site: Site, figures: dict, new: NewPoints | None, side: str
 ) -> bytes:
-    tokens = cache.tokens(selection.run)
+    tokens, texts = cache.tokens(selection.run), cache.input_texts(selection.run)
     queries, keys = cache.points(selection.run, selection.map, site.label, selection.head)
-    name, texts = head_name(site.depth, selection.head), cache.input_texts(selection.run)
-    n_queries, n_keys = (int(np.isfinite(places[:, 0]).sum()) for places in (queries, keys))
-    alt = f"Map of {n_queries} queries and {n_keys} keys of head {name} of {site.label}, {selection.map}"
     return pack_scatter(
         queries, keys, tokens, atlas.colouring(selection.run, selection.colour), view=view_of(selection),
-        walk=neighbours(facts, site, selection.head), name=name, caution=fidelity_warning(figures), alt=alt,
-        input_texts=texts, place={"run": selection.run, "site": site.label, "head": selection.head, "side": side},
+        **words_of(selection, facts, site, figures), input_texts=texts,
+        place={"run": selection.run, "site": site.label, "head": selection.head, "side": side},
         size=sizing(selection, tokens), size_choices=list(size_choices(selection).items()),
         line_choices=list(LINE_NAMES.items()), has_patches=not texts, new=new,
     )  # fmt: skip
+
+
+def words_of(selection: Selection, facts: RunFacts, site: Site, figures: dict) -> dict[str, Any]:
+    """What the picture says of the head: its name and neighbours, the caution, and what a screen reader is told."""
+    queries, keys = cache.points(selection.run, selection.map, site.label, selection.head)
+    n_queries, n_keys = (int(np.isfinite(places[:, 0]).sum()) for places in (queries, keys))
+    name = head_name(site.depth, selection.head)
+    return {
+        "name": name, "walk": neighbours(facts, site, selection.head), "caution": fidelity_warning(figures),
+        "alt": f"Map of {n_queries} queries and {n_keys} keys of head {name} of {site.label}, {selection.map}",
+    }  # fmt: skip
 
 
 def size_choices(selection: Selection) -> dict[str, str]:
