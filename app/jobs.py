@@ -69,6 +69,8 @@ class Request(Protocol):
 
 WAITING, RUNNING, DONE, FAILED, CANCELLED, LOST = "waiting", "running", "done", "failed", "cancelled", "lost"
 ACTIVE = (WAITING, RUNNING)
+NO_MORE = "Nothing of it is left."
+"""What becomes of a visitor's job that ends early."""
 
 # A shell that starts the server in the background makes every child ignore Ctrl-C; the command must hear it to leave a
 # resumable run, so the handler is put back before it starts. It also yields the processor to the page.
@@ -212,6 +214,7 @@ def read_job(runs_dir: Path | str, job_id: str) -> Job:
     state = RUNNING if alive and not ended else _ended_state(ended, progress, cancelled)
     if waits and not ended:
         state = CANCELLED if cancelled else WAITING
+    kept = NO_MORE if "asked" in record else request.kept
     return Job(
         job_id=job_id,
         folder=folder,
@@ -221,7 +224,7 @@ def read_job(runs_dir: Path | str, job_id: str) -> Job:
         pid=record.get("pid"),
         progress=progress,
         run_id=progress.get("run_id") or request.run_id,
-        error="" if state in (*ACTIVE, DONE) else _sentence(folder, state, progress, ended, request),
+        error="" if state in (*ACTIVE, DONE) else _sentence(folder, state, progress, ended, kept),
         cancelling=cancelled and state == RUNNING,
         dismissed=(folder / "dismissed.json").exists(),
         dry_run=record.get("dry_run", False),
@@ -310,14 +313,14 @@ def _is_same_work(job: Job, request: Request) -> bool:
     return job.request == request
 
 
-def _sentence(folder: Path, state: str, progress: dict, ended: dict, request: Request) -> str:
+def _sentence(folder: Path, state: str, progress: dict, ended: dict, kept: str) -> str:
     code = ended.get("code")
     if ended.get("said"):
         return str(ended["said"])
     if state == CANCELLED:
-        return f"Cancelled. {request.kept}"
+        return f"Cancelled. {kept}"
     if state == LOST:
-        return f"The job's process is gone (the machine was restarted, or it was killed). {request.kept}"
+        return f"The job's process is gone (the machine was restarted, or it was killed). {kept}"
     said = progress.get("message", "") if progress.get("stage") == "failed" else ""
     last = error_sentence(words_of(folder / "stderr.log"))
     if code is not None and code < 0:

@@ -85,7 +85,7 @@ def _is_asked_for() -> bool:
     """Whether the secrets have the section. Secrets that are there and cannot be read let nobody in."""
     if st.secrets.load_if_toml_exists():
         return SECTION in st.secrets
-    if any(Path(path).exists() for path in st.config.get_option("secrets.files")):
+    if any(Path(path).exists() for path in st.get_option("secrets.files")):
         _frame("This page is closed", "Its secrets.toml cannot be read: the server's log tells its owner why.")
         st.stop()
     return False
@@ -102,7 +102,7 @@ def _ask() -> None:
 
 def _frame(title: str, words: str) -> None:
     st.markdown(f"##### {title}")
-    say(plain(words))
+    say(words)
 
 
 def _name(user: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ import re
 import secrets
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from analysis.store import runs_dir
 from app import sign_in
@@ -24,7 +25,7 @@ _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 
 def visitor() -> str | None:
     """The visitor of this session; None where there is no telling, or no need as the page is not public."""
-    if limits() is None:
+    if limits() is None or get_script_run_ctx(suppress_warning=True) is None:
         return None
     person = sign_in.person()
     if person is not None:

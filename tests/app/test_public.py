@@ -12,13 +12,16 @@ from pathlib import Path
 import pytest
 
 from analysis.errors import UserError
-from app import jobs, limited, line, public, visitors
+from app import cache, jobs, limited, line, public, visitors
 from app.cache import new_input
+from app.chosen_run import chosen_run
 from app.export_request import ExportRequest
 from app.job_request import JobRequest
 from app.map_request import MapRequest
 from app.public import Limits, NotHere, limits
 from app.run_folder import delete_run
+from app.state import Selection
+from tests.store.synthetic import make_synthetic_run
 
 ADA, BEN = "a" * 32, "b" * 32
 
@@ -205,7 +208,7 @@ def test_the_line_is_first_come_first_served_and_shrinks(runs, command, page):
     jobs.cancel_job(runs, second.job_id, visitor=BEN)
     assert line.places(runs) == {third.job_id: 1}
     gone = jobs.read_job(runs, second.job_id)
-    assert (gone.state, gone.error[:10]) == (jobs.CANCELLED, "Cancelled.")
+    assert (gone.state, gone.error) == (jobs.CANCELLED, "Cancelled. Nothing of it is left.")
     running(runs, first)
     (runs / "go").touch()
     assert ended(runs, first).state == jobs.DONE
@@ -293,6 +296,22 @@ def test_nobody_else_stops_hides_or_deletes_what_a_visitor_made(runs, command, p
             delete_run(runs, run, somebody)
     delete_run(runs, run_id, ADA)
     assert not left_of(runs, job)
+
+
+def test_the_beginning_of_a_name_opens_no_run_of_a_visitor(runs, page, monkeypatch):
+    """Names in links reach the store by many ways, and the store completes them."""
+    monkeypatch.setenv("QK_ATLAS_RUNS", str(runs))
+    run_id = visitors.new_run_id()
+    make_synthetic_run(runs, run_id, n_inputs=2)
+    visitors.mark(runs, run_id, ADA)
+    assert list(cache.runs()["run_id"]) == []
+    assert list(cache.runs(run_id)["run_id"]) == [run_id]
+    assert cache.run(run_id).run_id == run_id
+    for read in (cache.run, cache.facts, cache.tokens):
+        with pytest.raises(UserError, match="no run 'visitor-'"):
+            read("visitor-")
+    with pytest.raises(UserError, match="no runs yet"):
+        chosen_run(Selection(run="visitor-"))
 
 
 def test_what_needs_no_plan_is_refused_with_its_own_sentence_and_leaves_nothing(runs, command, page):

@@ -31,17 +31,19 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 
 
 @contextmanager
-def served(runs: Path, log: Path) -> Iterator[str]:
+def served(runs: Path, log: Path, port: int | None = None, **more: str) -> Iterator[str]:
     """Start the app on a folder of runs; gives its address; stops it afterwards.
+
+    Args:
+        port: To listen on; a free one otherwise.
+        more: Variables of its environment.
 
     Raises:
         RuntimeError: It did not answer within a minute; with what it printed.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = port or free_port()
     command = [sys.executable, "-m", "app", "--server.port", str(port)]
-    environment = {**os.environ, "QK_ATLAS_RUNS": str(runs), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    environment = {**os.environ, "QK_ATLAS_RUNS": str(runs), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **more}
     environment.pop("PYTHONPATH", None)
     with log.open("w") as output:
         server = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=output, stderr=subprocess.STDOUT)
@@ -51,6 +53,13 @@ def served(runs: Path, log: Path) -> Iterator[str]:
     finally:
         server.terminate()
         server.wait(20)
+
+
+def free_port() -> int:
+    """One that nobody listens on now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 @contextmanager
