@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> None:
     except UserError as error:
         sys.exit(f"error: {error}")
     if known is not None:  # also where no box is shown: the server itself takes no larger file
-        arguments = ["--server.maxUploadSize", str(known.max_upload_mb), *arguments]
+        arguments = ["--server.maxUploadSize", str(known.max_upload_mb if known.models else 1), *arguments]
     cli.main(["run", str(Path(__file__).with_name("served.py")), *arguments], prog_name="streamlit")
 
 

@@ -100,7 +100,7 @@ def advance(runs_dir: Path | str) -> bool:
         Whether anything waits or runs.
     """
     known, runs_dir = limits(), Path(runs_dir).resolve()
-    if known is None:
+    if known is None or not known.models:
         return False
     with locked(runs_dir):
         theirs = [job for job in jobs.list_jobs(runs_dir) if job.visitor is not None]
@@ -108,9 +108,8 @@ def advance(runs_dir: Path | str) -> bool:
             if job.state not in jobs.ACTIVE:
                 _tidy(runs_dir, job)
         n_running, waiting = sum(job.state == jobs.RUNNING for job in theirs), _waiting(theirs)
-        if known.models:
-            for job in waiting[: max(known.jobs_at_once - n_running, 0)]:
-                _begin(job, known)
+        for job in waiting[: max(known.jobs_at_once - n_running, 0)]:
+            _begin(job, known)
         return bool(waiting) or n_running > 0
 
 

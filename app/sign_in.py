@@ -38,14 +38,14 @@ def nothing(_view: Any) -> None:
 
 def person() -> str | None:
     """Who has signed in, by what their provider calls them for good; None where nobody has."""
-    if not _is_asked_for() or not st.user.get("is_logged_in"):
+    if not _is_asked_for() or not st.user.get("is_logged_in") or not st.user.get("sub"):
         return None
-    return f"{st.user.get('iss')} {st.user.get('sub')}"
+    return f"{st.user.get('iss')} {st.user['sub']}"
 
 
 def who() -> None:
     """In the left column: who is signed in, and the way out."""
-    if person() is None:
+    if not _is_asked_for():
         return
     with st.sidebar, st.container(key="who", horizontal=True, vertical_alignment="center"):
         st.caption(plain(f"Signed in as {_name(st.user.to_dict())}"))

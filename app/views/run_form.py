@@ -121,8 +121,9 @@ def pick_data(model: str, most_mb: int | None = None) -> str | list[tuple[str, b
         return [(file.name, file.getvalue()) for file in files]
     if way == "paste":
         text = st.text_area(
-            "One text a line", key="form_data_paste", height=128, placeholder="The cat sat on the mat.\n…"
-        )
+            "One text a line", key="form_data_paste", height=128, placeholder="The cat sat on the mat.\n…",
+            max_chars=most_mb and most_mb * 1_000_000,
+        )  # fmt: skip
         return [("pasted.txt", text.encode())] if text.strip() else []
     typed = st.text_input(
         "File or folder", key="form_data_path", placeholder="/path/to/texts.csv",
