@@ -29,7 +29,7 @@ SINKS, HIDDEN, BEFORE = "sinks", "hidden", "was"
 
 OF_ONE_RUN = (
     *"site head input token map new with at spot also beside beside_map near near_words want heads".split(), BEFORE,
-    *"lasso mark cut cut_sinks cut_heads step".split(),
+    *"lasso mark cut cut_sinks cut_heads step camera".split(),
 )  # fmt: skip
 """Words of the link that mean nothing in another run."""
 

@@ -181,6 +181,20 @@ def test_zoom_and_pan_move_the_points_not_the_choice(go):
     moved = np.array([where(page, point) for point in (0, 40)])
     np.testing.assert_allclose(moved - zoomed, [[60, -25]] * 2, atol=0.5)
     assert "token" not in page.url
+    page.wait_for_url("**camera=**")
+    page.mouse.click(*where(page, 40))
+    page.wait_for_url(lambda url: "token=" in url and "camera=" in url)
+    page.goto(page.url)  # who opens the link sees the same part of the map
+    settle(page)
+    drawn(page)
+    np.testing.assert_allclose([where(page, point) for point in (0, 40)], moved, atol=1.5)
+    page.keyboard.press("ArrowLeft")  # another head is another picture, seen whole
+    expect(page.locator(".walk b")).to_have_text(f"L1H{HEAD - 1}")
+    drawn(page)
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".walk b")).to_have_text(f"L1H{HEAD}")
+    page.keyboard.press("0")
+    page.wait_for_url(lambda url: "camera=" not in url)
 
 
 def test_hostile_tokens_stay_text(go, runs):
@@ -236,6 +250,11 @@ def test_three_dimensions_turn(go):
     after = np.array([where(page, point) for point in range(8)])
     shift = after - before
     assert np.ptp(shift[:, 0]) > 5  # turned, not moved: the points shift by different amounts
+    page.wait_for_url("**camera=**")
+    page.goto(page.url)
+    settle(page)
+    drawn(page)
+    np.testing.assert_allclose([where(page, point) for point in range(8)], after, atol=1.5)
 
 
 def test_without_webgl_the_plain_canvas_draws_the_same_view(browser, address, runs):

@@ -12,6 +12,11 @@ async function start() {
     follow();
   }
 
+  // What a picture writes into the link by itself: it is seen already, so nothing follows.
+  board().link = {
+    read: (word) => readLink().words[word] ?? null,
+    write: (word, value) => { const {view, words} = readLink(); history.replaceState(null, "", linkOf(view, {...words, [word]: value})); },
+  };
   const frame = makeFrame(about, go);
 
   async function follow() {

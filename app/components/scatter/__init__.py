@@ -24,6 +24,7 @@ _PARTS = (
     "focus",
     "colour",
     "camera",
+    "link",
     "draw",
     "glide",
     "overlay",

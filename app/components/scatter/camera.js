@@ -17,8 +17,11 @@ const ratio = () => window.devicePixelRatio || 1;
 // Room at the top of the stage for the bar with the head's name, in CSS pixels.
 const BAR = 40;
 
+// How a map in three dimensions is turned at first.
+const YAW = 0.6, PITCH = 0.4;
+
 function makeCamera(scatter) {
-  const camera = {x: 0, y: 0, zoom: 1, fitted: 1, yaw: 0.6, pitch: 0.4, turn: FLAT, middle: new Float32Array(3), view: null};
+  const camera = {x: 0, y: 0, zoom: 1, fitted: 1, yaw: YAW, pitch: PITCH, turn: FLAT, middle: new Float32Array(3), view: null};
 
   // Fit the canvases to the stage; `anew` shows the whole map, otherwise the view is kept.
   camera.fit = (anew) => {
@@ -35,7 +38,19 @@ function makeCamera(scatter) {
     const {low, high, dims} = header;
     camera.middle = new Float32Array([0, 1, 2].map((axis) => ((low[axis] ?? 0) + (high[axis] ?? 0)) / 2));
     camera.turn = dims === 3 ? turned(camera.yaw, camera.pitch) : FLAT;
-    Object.assign(camera, {x: 0, y: dims === 3 ? 0 : BAR / 2 * ratio(), view: header.frame, fitted: now, zoom: now});
+    Object.assign(camera, {x: 0, y: lowered(), view: header.frame, fitted: now, zoom: now});
+  };
+
+  const lowered = () => (scatter.header.dims === 3 ? 0 : BAR / 2 * ratio());
+
+  // Whether the map is seen as it opens.
+  camera.isWhole = () => Math.abs(camera.zoom / camera.fitted - 1) < 1e-4 && Math.hypot(camera.x, camera.y - lowered()) < 1 && (scatter.header.dims !== 3 || (camera.yaw === YAW && camera.pitch === PITCH));
+
+  // See the place (x, y) of the plane in the middle, so many times larger than the whole, turned so in 3-D.
+  camera.lookAt = (x, y, larger, yaw, pitch) => {
+    camera.zoom = camera.fitted * Math.min(Math.max(larger, 0.5), 400);
+    if (yaw !== undefined) Object.assign(camera, {yaw, pitch, turn: turned(yaw, pitch)});
+    Object.assign(camera, {x: -x * camera.zoom, y: y * camera.zoom});
   };
 
   function fitted(wide, tall) {

@@ -15,7 +15,7 @@ function makeScatter(host) {
   scatter.overlay = element("canvas", {class: "overlay"});
   scatter.stage = element("div", {class: "stage", tabindex: "0", role: "application"}, scatter.canvas, scatter.overlay);
   const {stage} = scatter;
-  const camera = scatter.camera = makeCamera(scatter), glide = makeGlide(scatter), lasso = makeLasso(scatter);
+  const camera = scatter.camera = makeCamera(scatter), link = makeCameraLink(scatter), glide = makeGlide(scatter), lasso = makeLasso(scatter);
   const tip = makeTip(scatter), legend = makeLegend(scatter), bar = makeBar(scatter), spoken = element("div", {class: "unseen", "aria-live": "polite"});
   scatter.filters = makeFilters();
   scatter.decorate = makeOverlay(scatter);
@@ -35,7 +35,7 @@ function makeScatter(host) {
   const resized = new ResizeObserver(() => { camera.fit(false); redraw(); });
   resized.observe(stage);
   document.addEventListener("keydown", pressed);
-  scatter.leave = () => { forget.forEach((stop) => stop()); resized.disconnect(); document.removeEventListener("keydown", pressed); scatter.drawer?.leave(); };
+  scatter.leave = () => { forget.forEach((stop) => stop()); resized.disconnect(); document.removeEventListener("keydown", pressed); scatter.drawer?.leave(); link.leave(); };
 
   // Where a point is on the screen: for whoever drives the page from outside (tests, a tour).
   const outside = ([x, y]) => { const box = stage.getBoundingClientRect(); return [box.left + box.width / 2 + x / ratio(), box.top + box.height / 2 + y / ratio()]; };
@@ -68,6 +68,7 @@ function makeScatter(host) {
     scatter.drawer.sizes(data.factors);
     cover();
     camera.fit(!samePlace);
+    if (!samePlace) link.apply();
     if (scatter.told.has(header.view)) hear(scatter.told.get(header.view));
     else { scatter.filters.read({}, header.colour); bar.draw(); legend.draw(); mark(); }
     know();
@@ -118,6 +119,7 @@ function makeScatter(host) {
   function redraw() {
     if (waiting || !scatter.data) return;
     waiting = true;
+    link.note();
     requestAnimationFrame(() => {
       waiting = false;
       const start = performance.now();
