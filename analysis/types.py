@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 IMPLICIT, RETURNED = "implicit", "output_attentions"
 """Routes by which attention is reached without queries and keys; see `Site.route`."""
@@ -70,13 +70,18 @@ class Band:
 
     def rows(self, first: int, end: int, n_keys: int) -> Bool[np.ndarray, "query key"]:
         """The mask of the queries from `first` to the one before `end`."""
-        at, keys = np.arange(first, end)[:, None], np.arange(n_keys)[None, :]
+        return self.among(np.arange(first, end), np.arange(n_keys))
+
+    def among(
+        self, queries: Int[np.ndarray, " query"], keys: Int[np.ndarray, " key"]
+    ) -> Bool[np.ndarray, "query key"]:
+        """The mask of queries and keys at these positions."""
         # No matrix of distances: at 16,000 tokens it would take 2 GB, and the mask takes 256 MB.
-        mask = np.ones((end - first, n_keys), dtype=bool)
+        mask = np.ones((len(queries), len(keys)), dtype=bool)
         if self.left is not None:
-            mask &= keys >= at - self.left
+            mask &= keys[None, :] >= queries[:, None] - self.left
         if self.right is not None:
-            mask &= keys <= at + self.right
+            mask &= keys[None, :] <= queries[:, None] + self.right
         return mask
 
     def n_pairs(self, n_queries: int, n_keys: int | None = None) -> int:

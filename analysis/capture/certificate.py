@@ -27,6 +27,7 @@ from analysis.capture.alone import judge_alone, returned_calls
 from analysis.capture.folding import n_blocks
 from analysis.capture.interface import Call, Capture
 from analysis.capture.joining import joined_calls, n_patches
+from analysis.capture.long_calls import can_be_windowed, compare_long, is_long
 from analysis.capture.rounding import STORED_TOLERANCE
 from analysis.capture.sites import placed
 from analysis.capture.windows import Windows
@@ -62,7 +63,9 @@ def certify(
     Returns:
         The sites that hold, `recomputable` and `band` settled; and the certificate as plain values.
     """
-    own, eager_reason = own_eager(loaded.module, inputs)
+    own, eager_reason = {}, "not compared: of so long an input the model's own weights are too many to hold"
+    if not any(is_long(call) for call in calls.values()):
+        own, eager_reason = own_eager(loaded.module, inputs)
     again = _returned_again(loaded, inputs, calls)
     sites, verdicts, left_out = [], {}, _unreached(loaded.module, calls)
     blocks = n_blocks(inputs, 1)
@@ -194,6 +197,9 @@ def judge_call(
         return {**verdict, "reason": reason}
     if call.alone is not None:
         return {**verdict, **judge_alone(call, again)}
+    if is_long(call) and can_be_windowed(call):
+        verdict |= compare_long(call, offset)
+        return _settled(verdict, call, exact)
     try:
         weights = call.attention()
     except (UserError, RuntimeError) as error:
@@ -208,6 +214,10 @@ def judge_call(
         verdict["between_implementations_max_abs_diff"] = _difference(weights, own.own_weights)
     if offset is not None:
         verdict["recomputed_max_abs_diff"] = _recomputed_difference(call, weights, offset)
+    return _settled(verdict, call, exact)
+
+
+def _settled(verdict: dict[str, Any], call: Call, exact: float) -> dict[str, Any]:
     again = verdict["recomputed_max_abs_diff"]
     verdict["is_recomputable"] = call.site.recomputable and again is not None and again <= STORED_TOLERANCE
     verdict["reason"] = _failure(verdict, exact)

@@ -355,8 +355,8 @@ def hides_later_keys(implementation: str, is_own_eager: bool, given: dict[str, A
 
 def _with_window(mask: Tensor | None, window: int, n_queries: int, n_keys: int, device: torch.device) -> Tensor:
     """The mask of a kernel that applies the sliding window by itself (flash attention; its mask is padding only)."""
-    behind = torch.arange(n_queries, device=device)[:, None] - torch.arange(n_keys, device=device)[None, :]
-    band = (behind.abs() < window)[None, None]
+    queries, keys = torch.arange(n_queries, device=device)[:, None], torch.arange(n_keys, device=device)[None, :]
+    band = ((keys > queries - window) & (keys < queries + window))[None, None]
     return band if mask is None else band & mask.bool()[:, None, None, :]
 
 

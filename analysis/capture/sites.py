@@ -133,8 +133,9 @@ def find_band(allowed: Bool[np.ndarray, "query key"]) -> Band | None:
     if not allowed.any():
         return None
     n_queries, n_keys = allowed.shape
-    queries, keys = np.nonzero(allowed)
-    left, right = int((queries - keys).max()), int((keys - queries).max())
+    queries = np.flatnonzero(allowed.any(axis=1))
+    first, last = allowed.argmax(axis=1), n_keys - 1 - allowed[:, ::-1].argmax(axis=1)
+    left, right = int((queries - first[queries]).max()), int((last[queries] - queries).max())
     band = Band(None if left >= n_queries - 1 else left, None if right >= n_keys - 1 else right)
     if allowed.shape == (1, 1):
         band = Band()

@@ -26,7 +26,11 @@ STATES_SHARE = 0.1
 """Residual states are measured by default where their figures take at most this share of the room of q and k."""
 
 BATCH_ATTENTION_BYTES = 128 * 2**20
-"""Attention of all sites held by a batch. An input over this alone is scored one head at a time."""
+"""Attention of all sites held by a batch. An input over this alone is scored one head at a time, of a text some queries
+at a time."""
+
+MASKS_AT_ONCE = 6
+"""Of a long input so many masks are held at once: torch's own, as numpy has it, the band's; measured."""
 
 
 def capture_into(
@@ -135,6 +139,13 @@ def attention_bytes(n_tokens: int, n_heads: int) -> int:
     """Size of one input's attention over `n_heads` heads in fp32, every token of it being query and key; less where it
     is two sequences."""
     return 4 * n_heads * n_tokens**2
+
+
+def held_bytes(n_inputs: int, n_tokens: int, n_heads: int) -> int:
+    """About what a batch holds above the model: the attention of all heads, or of an input that is scored window by
+    window its masks, a byte a pair of tokens, some of them at a time."""
+    size = n_inputs * attention_bytes(n_tokens, n_heads)
+    return size if size <= BATCH_ATTENTION_BYTES else max(BATCH_ATTENTION_BYTES, MASKS_AT_ONCE * n_tokens**2)
 
 
 def stores_attention(mode: str) -> Callable[[SiteCapture], bool]:

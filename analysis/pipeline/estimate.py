@@ -116,7 +116,7 @@ def _shared_out(plan: ExtractionPlan, prepared: Prepared) -> ExtractionPlan:
 def estimate(prepared: Prepared, plan: CapturePlan) -> ExtractionPlan:
     """Time from running and scoring the longest input, memory from the batches it would make, disk from counting."""
     from analysis.capture import run_batch
-    from analysis.engines.local import attention_bytes, batches
+    from analysis.engines.local import BATCH_ATTENTION_BYTES, attention_bytes, batches, held_bytes
     from analysis.engines.scoring import score_captures
     from analysis.metrics import metric_names
     from analysis.pipeline.token_facts import token_facts
@@ -124,15 +124,16 @@ def estimate(prepared: Prepared, plan: CapturePlan) -> ExtractionPlan:
     inputs, sites = prepared.inputs, plan.sites
     n_heads = sum(site.n_heads for site in sites)
     held = [
-        len(batch) * attention_bytes(inputs.n_tokens(batch[0]), n_heads)
+        held_bytes(len(batch), inputs.n_tokens(batch[0]), n_heads)
         for batch in batches(range(len(inputs)), inputs.n_tokens, n_heads)
     ]
     lengths = inputs.inputs["n_tokens"].to_numpy()
     longest = int(np.argmax(lengths))
     facts = token_facts(inputs, prepared.loaded.processor)
+    is_small = attention_bytes(int(lengths[longest]), n_heads) <= BATCH_ATTENTION_BYTES
     for _ in range(2):  # the first pass also warms up
         began = time.perf_counter()
-        captures = run_batch(prepared.loaded, plan, [(longest, inputs.tensors(longest))], want_attention=True)
+        captures = run_batch(prepared.loaded, plan, [(longest, inputs.tensors(longest))], want_attention=is_small)
         score_captures(captures, metric_names(), plan.sink_logits, facts)
     seconds = (time.perf_counter() - began) * lengths.sum() / lengths[longest]
     return ExtractionPlan(

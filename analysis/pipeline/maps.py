@@ -16,6 +16,7 @@ from analysis.errors import RunError
 from analysis.progress import Progress, Report, silent
 
 if TYPE_CHECKING:
+    from analysis.projection.fit import Thinned
     from analysis.projection.naming import MapKind
     from analysis.projection.problem import HeadProblem, Layout
     from analysis.store import AddonWriter, RunWriter
@@ -157,6 +158,31 @@ class StoredHead:
     is_special: np.ndarray
     key_starts: np.ndarray | None = None
     special_queries: np.ndarray | None = None
+
+    @property
+    def bounds_of_keys(self) -> np.ndarray:
+        """Row of the keys at which each input begins, and their number at the end."""
+        return self.starts if self.key_starts is None else self.key_starts
+
+    @property
+    def input_ids(self) -> np.ndarray:
+        """Of the inputs, in order."""
+        return np.array(list(self.reader.lengths_of(self.site.query_sequence)))
+
+    def vectors(self) -> tuple[np.ndarray, np.ndarray]:
+        """All queries and all keys."""
+        return self.reader.queries(self.site, self.head), self.reader.keys(self.site, self.head)
+
+    def thinned(self, seed: int) -> Thinned | None:
+        """A sample of the tokens of every long input, the same for all heads; None where none is long."""
+        from analysis.pipeline.thinned_head import LONGEST_INPUT, ThinnedHead, kept_tokens
+        from analysis.projection.fit import Thinned
+
+        sides = np.diff(self.starts), np.diff(self.bounds_of_keys)
+        if max(int(lengths.max(initial=0)) for lengths in sides) <= LONGEST_INPUT:
+            return None
+        head = ThinnedHead(self, *(kept_tokens(lengths, seed, LONGEST_INPUT) for lengths in sides))
+        return Thinned(head, head.rows, head.key_rows)
 
     def of_inputs(self, inputs: np.ndarray) -> HeadProblem:
         """The problem of some inputs, rising."""

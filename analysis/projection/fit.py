@@ -7,14 +7,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from analysis.projection import PROJECTIONS, Projection
 from analysis.projection.fidelity import attention_sums, figures_of, measure, neighbour_figures, reading
 from analysis.projection.problem import HeadProblem, Layout, rows_of
-from analysis.projection.sample import blocks_of_inputs, placed_beside
+from analysis.projection.sample import blocks_of_inputs, placed_beside, points_beside
 
 MAX_TOKENS = 20_000
 """Beyond this many tokens a map is fitted on a sample of the inputs and the others are placed beside it."""
@@ -32,6 +32,31 @@ class Head(Protocol):
 
     def of_inputs(self, inputs: np.ndarray) -> HeadProblem:
         """The problem of some inputs, rising."""
+
+
+class Thinned(NamedTuple):
+    """A head with some of the tokens of its long inputs left out.
+
+    Attributes:
+        head: The others, as if there were no more.
+        rows: Which of the queries they are.
+        key_rows: Which of the keys.
+    """
+
+    head: Thinnable
+    rows: np.ndarray
+    key_rows: np.ndarray
+
+
+@runtime_checkable
+class Thinnable(Head, Protocol):
+    """A head whose inputs may be too long to be laid out whole."""
+
+    def thinned(self, seed: int) -> Thinned | None:
+        """A sample of the tokens of every long input; None where none is."""
+
+    def vectors(self) -> tuple[np.ndarray, np.ndarray]:
+        """All queries and all keys."""
 
 
 Job = tuple[str, int, Callable[[], Head]]
@@ -102,6 +127,9 @@ def fit_one(
     head: Head, entry: Projection, dims: int, seed: int, target: str, max_tokens: int, options: dict[str, Any]
 ) -> tuple[Layout, dict[str, float]]:
     """One head, on a sample of its inputs where it has more than `max_tokens` tokens."""
+    thinned = head.thinned(seed) if isinstance(head, Thinnable) else None
+    if thinned is not None:
+        return fit_thinned(head, thinned, entry, dims, seed, target, max_tokens, options)
     longer = np.diff(head.starts)
     if head.key_starts is not None:
         longer = np.maximum(longer, np.diff(head.key_starts))
@@ -111,6 +139,30 @@ def fit_one(
     problem = head.of_inputs(np.arange(len(head.starts) - 1)).with_target(target)
     layout = entry(problem, dims, seed, **options)
     return layout, measure(problem, layout)
+
+
+def fit_thinned(
+    head: Thinnable, thinned: Thinned, entry: Projection, dims: int, seed: int, target: str, max_tokens: int,
+    options: dict[str, Any],
+) -> tuple[Layout, dict[str, float]]:  # fmt: skip
+    """A sample of the tokens fitted as if there were no others, the others placed beside them.
+
+    Figures are of the sample: attention among its tokens.
+    """
+    if "towards" in options:
+        options = {**options, "towards": layout_of(options["towards"], thinned.rows, thinned.key_rows)}
+    fitted, figures = fit_one(thinned.head, entry, dims, seed, target, max_tokens, options)
+    vectors, sample = head.vectors(), thinned.head.vectors()
+    places = []
+    for kind, all_vectors, own, at, rows in zip(
+        ("query", "key"), vectors, sample, (fitted.queries, fitted.keys), (thinned.rows, thinned.key_rows), strict=True
+    ):
+        others = np.setdiff1d(np.arange(len(all_vectors)), rows)
+        whole = np.empty((len(all_vectors), dims), dtype=np.float32)
+        whole[rows], whole[others] = at, points_beside(fitted, all_vectors[others], own, at, kind)
+        places.append(whole)
+    counts = {"n_fitted": len(thinned.rows), "n_placed": len(places[0]) - len(thinned.rows)}
+    return Layout(*places, {**fitted.parameters, **counts}), figures
 
 
 def fit_in_blocks(

@@ -44,14 +44,32 @@ def placed_beside(problem: HeadProblem, sample: HeadProblem, fitted: Layout) -> 
     A linear map places them exactly, by its matrices. Otherwise a query (key) lies at the mean of the places of its
     three nearest fitted queries (keys), weighted by ``1 / distance^2``.
     """
-    if "query_matrix" in fitted.parameters:
-        places = (place(fitted.parameters, problem.queries, "query"), place(fitted.parameters, problem.keys, "key"))
-    else:
-        places = (
-            beside(problem.queries, sample.queries, fitted.queries),
-            beside(problem.keys, sample.keys, fitted.keys),
-        )
-    return Layout(*places, fitted.parameters)
+    return Layout(
+        points_beside(fitted, problem.queries, sample.queries, fitted.queries, "query"),
+        points_beside(fitted, problem.keys, sample.keys, fitted.keys, "key"),
+        fitted.parameters,
+    )
+
+
+def points_beside(
+    fitted: Layout,
+    vectors: Float[np.ndarray, "other d_head"],
+    own: Float[np.ndarray, "fitted d_head"],
+    anchors: Float[np.ndarray, "fitted dims"],
+    kind: str,
+) -> Float[np.ndarray, "other dims"]:
+    """Where other queries (``kind`` is ``query``) or keys (``key``) lie in a fitted map; see `placed_beside`.
+
+    Args:
+        fitted: The map.
+        vectors: Of the others.
+        own: Of those that were fitted.
+        anchors: Their places.
+        kind: ``query`` or ``key``.
+    """
+    if f"{kind}_matrix" in fitted.parameters:
+        return place(fitted.parameters, vectors, kind)
+    return beside(vectors, own, anchors)
 
 
 def beside(
