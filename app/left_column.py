@@ -18,7 +18,11 @@ MAPS_HELP = "Each map says beside it how much it keeps."
 
 def sidebar(selection: Selection, facts: RunFacts | None) -> None:
     """Draw it. `facts` is None when the run does not open."""
+    _choices(selection, facts)
     sign_in.who()
+
+
+def _choices(selection: Selection, facts: RunFacts | None) -> None:
     with st.sidebar:
         _pick_run(selection)
         if facts is None or not facts.sites:

@@ -7,12 +7,11 @@ signed in; with ``[qk_atlas] allowed = ["ada@example.org", "@lab.example.org"]``
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
-
-from app.sentences import plain, say
 
 SECTION, OURS = "auth", "qk_atlas"
 _OF_ALL = ("redirect_uri", "cookie_secret", "expose_tokens", "client_kwargs")
@@ -47,8 +46,8 @@ def who() -> None:
     """In the left column: who is signed in, and the way out."""
     if not _is_asked_for():
         return
-    with st.sidebar, st.container(key="who", horizontal=True, vertical_alignment="center"):
-        st.caption(plain(f"Signed in as {_name(st.user.to_dict())}"))
+    with st.sidebar, st.container(key="who"):
+        _say(f"Signed in as {_name(st.user.to_dict())}")
         st.button("Sign out", key="sign_out", on_click=st.logout, type="tertiary")
 
 
@@ -102,7 +101,12 @@ def _ask() -> None:
 
 def _frame(title: str, words: str) -> None:
     st.markdown(f"##### {title}")
-    say(words)
+    _say(words)
+
+
+def _say(words: str) -> None:
+    """As it is: an address makes no link, a name no term."""
+    st.html(f'<p class="qk-sentence" style="overflow-wrap: anywhere">{escape(words)}</p>')
 
 
 def _name(user: Mapping[str, Any]) -> str:
