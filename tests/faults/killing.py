@@ -18,6 +18,7 @@ from analysis.store.run import Run
 from analysis.store.schema import RESULT_TABLES, RUN_TABLES
 from tests.faults.nursery import KILLED, Nursery, read_notes
 from tests.faults.publishing import MAP, RUN
+from tests.store.synthetic import make_synthetic_run
 
 
 @dataclass
@@ -120,6 +121,17 @@ class Workshop:
         return max(times) - min(times)
 
 
+class MapShop(Workshop):
+    """Of a run made without a model, to which the real command adds a map: for a light nursery."""
+
+    def __init__(self, nursery: Nursery, folder: Path) -> None:
+        self._begin(nursery, folder)
+        size = {"n_inputs": 12, "n_tokens": 20, "n_layers": 3, "n_heads": 4}
+        make_synthetic_run(self.reference, RUN, with_projection=False, **size)
+        self._finish(self.project_arguments(self.reference))
+        self.project_s = self._seconds()
+
+
 class PublishShop(Workshop):
     """The same with the commands of `publishing`."""
 
@@ -171,6 +183,7 @@ def kill_extraction(shop: Workshop, n_kills: int, seed: int) -> Kills:
         acknowledged, waiting = set(), []
     assert shop.nursery.run(shop.extract_arguments(shop.runs), shop.notes) == 0, shop.said()
     shop.check_finished()
+    shop.put_away()
     return found
 
 
@@ -193,6 +206,7 @@ def kill_projection(shop: Workshop, n_kills: int, seed: int) -> Kills:
         assert status == 0, shop.said()
         shop.check_finished()
         if not more:
+            shop.put_away()
             return found
         shop.copy_of_run()
         stored = set()

@@ -153,8 +153,9 @@ def _be_command(
             fill(Path(filled[0]), filled[1])
 
     _watch_publish(note, at_line, take_room)
+    _watch_store(note)
     if "analysis.capture" in sys.modules:
-        _watch_work(note)
+        _watch_capture(note)
     if limit_bytes and not from_publish:
         _limit_files(limit_bytes)
     from analysis.cli import main
@@ -175,22 +176,28 @@ def _be_command(
         os._exit(code)
 
 
-def _watch_work(note: Callable[..., None]) -> None:
+def _watch_capture(note: Callable[..., None]) -> None:
     places = [each for name, each in sys.modules.items() if name.startswith("analysis.engines.")]
-    engines = [each for each in places if hasattr(each, "run_batch")]
+    (engine,) = (each for each in places if hasattr(each, "run_batch"))
     for each in places:
         if hasattr(each, "BATCH_TOKENS"):
             each.BATCH_TOKENS = BATCH_TOKENS
-    from analysis.store import AddonWriter, RunWriter
+    run_batch = engine.run_batch
 
-    run_batch, put_batch, put_coordinates = engines[0].run_batch, RunWriter.put_batch, AddonWriter.put_coordinates
-
-    def noting_batch(loaded: Any, plan: Any, batch: list, **more: Any) -> Any:
+    def noting(loaded: Any, plan: Any, batch: list, **more: Any) -> Any:
         found = run_batch(loaded, plan, batch, **more)
         note(captured=[input_id for input_id, _ in batch])
         return found
 
-    def noting_stored(self: RunWriter, captures: list, *arguments: Any) -> None:
+    engine.run_batch = noting
+
+
+def _watch_store(note: Callable[..., None]) -> None:
+    from analysis.store import AddonWriter, RunWriter
+
+    put_batch, put_coordinates = RunWriter.put_batch, AddonWriter.put_coordinates
+
+    def noting_batch(self: RunWriter, captures: list, *arguments: Any) -> None:
         put_batch(self, captures, *arguments)
         note(acknowledged=[of_input[0].input_id for of_input in captures])
 
@@ -198,7 +205,7 @@ def _watch_work(note: Callable[..., None]) -> None:
         put_coordinates(self, projection_id, site_key, head, *arguments)
         note(head=[site_key, head])
 
-    engines[0].run_batch, RunWriter.put_batch, AddonWriter.put_coordinates = noting_batch, noting_stored, noting_head
+    RunWriter.put_batch, AddonWriter.put_coordinates = noting_batch, noting_head
 
 
 def _limit_files(n_bytes: int) -> None:

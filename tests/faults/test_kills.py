@@ -9,44 +9,47 @@ from analysis.store import add_to_run, list_runs, open_run, verify
 from analysis.store.database import Database
 from analysis.store.schema import migrate
 from tests.faults.fullness import Fullness
-from tests.faults.killing import PublishShop, Workshop, kill_extraction, kill_projection, kill_publish, watched
+from tests.faults.killing import MapShop, PublishShop, Workshop, kill_extraction, kill_projection, kill_publish, watched
 from tests.faults.nursery import Nursery
 from tests.faults.publishing import RUN
 from tests.store.synthetic import add_map, make_synthetic_run
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory):
-    with Nursery() as nursery:
-        yield Workshop(nursery, tmp_path_factory.mktemp("shop"), n_texts=24, layers="0")
+def light():
+    with Nursery(light=True) as nursery:
+        yield nursery
 
 
-def test_a_killed_extraction_and_a_killed_map_go_on_and_end_as_if_nothing_had_been(shop):
-    extraction = kill_extraction(shop, 1, seed=0)
-    projection = kill_projection(shop, 1, seed=2)
-    assert extraction.lost == projection.lost == 0
-    assert max(extraction.redone) <= 2  # the batch that is being stored, and the one that is captured meanwhile
-
-
-def test_an_extraction_and_a_map_without_room_say_so_and_go_on_when_there_is(shop):
+def test_an_extraction_killed_and_then_without_room_goes_on_and_ends_as_if_nothing_had_been(tmp_path):
     """No file may grow longer: the same error, from the same call of the system, as of a disk that is full."""
+    with Nursery() as nursery:
+        shop = Workshop(nursery, tmp_path, n_texts=24, layers="0")
+        found = kill_extraction(shop, 1, seed=0)
+        full = Fullness(shop)
+        full.stop(shop.extract_arguments(shop.runs), limit_bytes=400_000)
+        assert list_runs(shop.runs)["status"].tolist() == ["partial"]
+        full.go_on(shop.extract_arguments(shop.runs))
+    assert (found.n_kills, found.lost) == (1, 0)
+    assert max(found.redone) <= 2  # the batch that is being stored, and the one that is captured meanwhile
+
+
+def test_a_map_killed_and_then_without_room_goes_on_and_ends_as_if_nothing_had_been(light, tmp_path):
+    shop = MapShop(light, tmp_path)
+    found = kill_projection(shop, 3, seed=2)
+    assert (found.n_kills, found.lost) == (3, 0)
     full = Fullness(shop)
-    shop.put_away()
-    full.stop(shop.extract_arguments(shop.runs), limit_bytes=400_000)
-    assert list_runs(shop.runs)["status"].tolist() == ["partial"]
-    full.go_on(shop.extract_arguments(shop.runs))
+    shop.copy_of_run()
     full.stop(shop.project_arguments(shop.runs), limit_bytes=60_000)
     assert not list((shop.runs / RUN).glob("add-*"))
     full.go_on(shop.project_arguments(shop.runs))
-    shop.put_away()
 
 
-def test_a_kill_while_publishing_leaves_all_or_nothing_to_be_seen(tmp_path):
+def test_a_kill_while_publishing_leaves_all_or_nothing_to_be_seen(light, tmp_path):
     """At lines of Python and at moments by turns."""
-    with Nursery(light=True) as nursery:
-        shop = PublishShop(nursery, tmp_path)
-        with watched(shop) as seen:
-            found = [kill_publish(shop, 10, seed, of_map) for seed, of_map in ((1, False), (2, True))]
+    shop = PublishShop(light, tmp_path)
+    with watched(shop) as seen:
+        found = [kill_publish(shop, 8, seed, of_map) for seed, of_map in ((1, False), (2, True))]
     assert [kills.lost for kills in found] == [0, 0]
     assert seen["halves"] == 0
     assert seen["looks"] > 10
