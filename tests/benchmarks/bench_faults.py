@@ -44,24 +44,22 @@ def run(quick: bool = False) -> str:
 
 def _kills(shop: Workshop, n_kills: int) -> Iterator[tuple[str, int, str]]:
     with watched(shop) as seen:
-        found = {
-            "extraction": kill_extraction(shop, n_kills, seed=1),
-            "making a map": kill_projection(shop, n_kills, seed=2),
-            "publishing a run": kill_publish(shop, n_kills, seed=3, of_map=False),
-            "publishing a map": kill_publish(shop, n_kills, seed=4, of_map=True),
-        }
-    for what, kills in found.items():
-        struck = ", ".join(f"{n} x {stage}" for stage, n in sorted(kills.stages.items()))
-        text = f"{kills.lost} lost; after {struck}; all ended as if never killed"
-        if kills.redone:
-            text += f"; {max(kills.redone)} batches captured again at most (mean {_mean(kills.redone)})"
-        yield f"{what} killed (SIGKILL)", kills.n_kills, text
-    yield (
-        "meanwhile the folder listed and its runs opened", seen["looks"],
-        f"{seen['halves']} halves seen, {seen['complete']} times a whole run",
-    )  # fmt: skip
+        for what, kill in (
+            ("extraction", lambda: kill_extraction(shop, n_kills, seed=1)),
+            ("making a map", lambda: kill_projection(shop, n_kills, seed=2)),
+            ("publishing a run", lambda: kill_publish(shop, n_kills, seed=3, of_map=False)),
+            ("publishing a map", lambda: kill_publish(shop, n_kills, seed=4, of_map=True)),
+        ):
+            kills = kill()
+            assert not kills.lost
+            struck = ", ".join(f"{n} x {stage}" for stage, n in sorted(kills.stages.items()))
+            text = f"{kills.lost} lost; after {struck}; all ended as if never killed"
+            if kills.redone:
+                text += f"; {max(kills.redone)} batches captured again at most (mean {_mean(kills.redone)})"
+            yield f"{what} killed (SIGKILL)", kills.n_kills, text
     assert not seen["halves"]
-    assert not any(kills.lost for kills in found.values())
+    said = f"{seen['halves']} halves seen, {seen['complete']} times a whole run"
+    yield "meanwhile the folder listed and its runs opened", seen["looks"], said
 
 
 def _mean(numbers: list[int]) -> str:
