@@ -88,7 +88,8 @@ def _cookies(scope: _Scope) -> list[tuple[bytes, bytes]]:
     sent = [value.decode("latin-1") for name, value in scope["headers"] if name == b"cookie"]
     if limits() is None or any(map(has_cookie, sent)):
         return []
-    return [(b"set-cookie", new_cookie(scope.get("scheme") == "https").encode())]
+    # Private: a proxy that kept the page would make one visitor of many.
+    return [(b"set-cookie", new_cookie(scope.get("scheme") == "https").encode()), (b"cache-control", b"private")]
 
 
 def _with_head(send: _Send, head: bytes, more: list[tuple[bytes, bytes]]) -> _Send:

@@ -118,7 +118,7 @@ def test_settings_are_read_and_a_wrong_one_is_named():
             limits({"QK_ATLAS_PUBLIC": "1", f"QK_ATLAS_PUBLIC_{name}": said})
 
 
-def test_a_page_of_finished_runs_starts_writes_and_deletes_nothing(runs, monkeypatch):
+def test_a_page_of_finished_runs_starts_writes_and_deletes_nothing(runs, tmp_path, monkeypatch):
     """Each refusal stands in the function that does the work, whoever calls it."""
     (runs / "owned").mkdir()
     monkeypatch.setenv("QK_ATLAS_PUBLIC", "1")
@@ -127,6 +127,7 @@ def test_a_page_of_finished_runs_starts_writes_and_deletes_nothing(runs, monkeyp
     for refused in (
         lambda: jobs.start_job(runs, request),
         lambda: jobs.start_job(runs, request, dry_run=True),
+        lambda: jobs.start_job(runs, request, tmp_path),  # a folder that is there needs none of its own
         lambda: jobs.start_job(runs, MapRequest("owned", "pca")),
         lambda: jobs.start_job(runs, ExportRequest("owned")),
         lambda: jobs.new_job_folder(runs),
@@ -139,7 +140,7 @@ def test_a_page_of_finished_runs_starts_writes_and_deletes_nothing(runs, monkeyp
             refused()
     with pytest.raises(UserError, match="runs no model"):
         new_input.new_input("owned", "a text")
-    assert [path.name for path in runs.rglob("*")] == ["owned"]
+    assert [path.name for path in tmp_path.rglob("*")] == ["runs", "owned"]
 
 
 @pytest.mark.parametrize(

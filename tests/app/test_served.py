@@ -36,13 +36,14 @@ async def _behind(scope: dict[str, Any], receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": body[20:]})
 
 
-def answer(path: str, method: str = "GET") -> tuple[dict[bytes, bytes], str]:
+def answer(path: str, method: str = "GET", cookie: bytes = b"") -> tuple[dict[bytes, bytes], str]:
     sent: list[dict[str, Any]] = []
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
     scope = {"type": "http", "method": method, "path": path, "headers": [(b"accept-encoding", b"gzip")]}
+    scope["headers"] += [(b"cookie", cookie)] * bool(cookie)
     if method != "GET":
         scope["headers"] = []
     # In a thread of its own: a browser test in the same process leaves an event loop running in this one.
@@ -107,3 +108,13 @@ def test_a_damaged_first_run_does_not_keep_the_server_from_starting(monkeypatch,
     file = make_synthetic_run(tmp_path, "first", n_inputs=2, n_tokens=6, n_layers=1, n_heads=2) / "run.duckdb"
     file.write_bytes(file.read_bytes()[:-4096])
     assert not read_first_look()
+
+
+def test_a_browser_gets_a_cookie_of_its_own_on_a_public_page_alone(monkeypatch):
+    assert b"set-cookie" not in answer("/")[0]
+    monkeypatch.setenv("QK_ATLAS_PUBLIC", "1")
+    given = [answer("/runs")[0][b"set-cookie"].split(b";")[0] for _ in range(2)]
+    assert given[0] != given[1]
+    assert b"set-cookie" not in answer("/", cookie=b"a=b; " + given[0])[0]
+    assert b"set-cookie" in answer("/", cookie=b"qk_atlas_visitor=mine")[0], "nobody chooses who they are"
+    assert b"set-cookie" not in answer("/static/app.js")[0]
