@@ -197,7 +197,7 @@ def verify(run_path: Path) -> Verification:
             known |= {RUN_FILE} if path.name == MANIFEST else {path.with_suffix(".duckdb").name}
             continue
         known |= set(manifest["files"])
-        n_bytes += path.stat().st_size + sum(_size(folder / name) for name in manifest["files"])
+        n_bytes += _size(path) + sum(_size(folder / name) for name in manifest["files"])
         problems += _file_problems(folder, manifest, thorough=True)
     extra = sorted(
         entry.name for entry in _entries(folder) if entry.name not in known and not _in_the_making(entry.name)
@@ -218,15 +218,19 @@ def _file_problems(folder: Path, manifest: Mapping[str, Any], thorough: bool) ->
         if path.name != name or not isinstance(expected, Mapping):
             yield f"{MANIFEST} names {name[:80]!r}, which is no file of a run."
             continue
-        if not path.is_file():
-            yield f"{name} is missing."
-            continue
         if _log(path).exists():
             yield f"{_log(path).name} is left beside a published file."
-        if path.stat().st_size != expected.get("size"):
-            yield f"{name} has {path.stat().st_size:,} bytes; {expected.get('size')} were published."
-        elif thorough and sha256(path) != expected.get("sha256"):
-            yield f"{name} was changed after it was published (its SHA-256 differs)."
+        # Somebody may delete the run in another window meanwhile: no look before the leap.
+        try:
+            size = path.stat().st_size
+            if size != expected.get("size"):
+                yield f"{name} has {size:,} bytes; {expected.get('size')} were published."
+            elif thorough and sha256(path) != expected.get("sha256"):
+                yield f"{name} was changed after it was published (its SHA-256 differs)."
+        except FileNotFoundError:
+            yield f"{name} is missing."
+        except OSError as error:
+            yield f"{name} cannot be read ({error.strerror})."
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -241,7 +245,10 @@ def _in_the_making(name: str) -> bool:
 
 
 def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else 0
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _log(path: Path) -> Path:

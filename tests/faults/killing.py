@@ -274,7 +274,7 @@ def watched(shop: Workshop) -> Iterator[dict[str, int]]:
             swaps = shop.swaps
             try:
                 complete, halves = look()
-            except RunError:
+            except (RunError, OSError):
                 complete, halves = 0, 1
             if shop.swaps == swaps:  # else it was the test itself that moved things
                 counts["looks"] += 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from analysis.errors import RunError
@@ -89,3 +91,12 @@ def test_an_addition_with_a_spec_is_gone_on_with_by_the_same_spec_alone(tmp_path
     assert sorted(entry.name for entry in path.iterdir()) == sorted([*before, "add-late.duckdb", "add-late.json"])
     with open_run(path) as run:
         assert "umap" in run.projections()["method"].tolist()
+
+
+def test_a_run_deleted_while_it_is_listed_or_verified_is_missing_and_no_failure(tmp_path, monkeypatch):
+    """Its file goes between one look at it and the next."""
+    path = make_synthetic_run(tmp_path, "run", n_inputs=2)
+    (path / "run.duckdb").unlink()
+    monkeypatch.setattr(Path, "is_file", lambda path: True)
+    assert list_runs(tmp_path)["status"].tolist() == ["damaged: run.duckdb is missing."]
+    assert verify(path).problems == ("run.duckdb is missing.",)
