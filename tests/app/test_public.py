@@ -77,7 +77,7 @@ def ask(runs: Path, command: tuple[str, ...], visitor: str | None, behaviour: st
     return line.ask(runs, request, visitor, [(f"{behaviour}.txt", b"a text\n")], command)
 
 
-def until(condition, seconds: float = 20):
+def until(condition, seconds: float = 60):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if result := condition():
