@@ -103,7 +103,7 @@ def connected(asked: int | None) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         _join(asked)
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # a node that does not come up in time is told by a plain one
         where = f"The Ray cluster of {ADDRESS} does not answer" if os.environ.get(ADDRESS) else "Ray does not start"
         raise RunError(f"{where}: {first_line(error)}") from error
     finally:
