@@ -85,10 +85,10 @@ function percent(share) {
   return share === null || share === undefined ? "–" : `${Math.round(share * 100)} %`;
 }
 
-// A picture to be saved: a canvas with words, in the colours and letters of the page; `dot` pixels of it are one of the
-// page's. `save` gives it to the reader as a PNG and tells its bytes.
-function makeSheet(host, wide, tall, dot) {
-  const style = getComputedStyle(host), ink = style.getPropertyValue("--st-text-color"), context = element("canvas", {width: wide, height: tall}).getContext("2d");
+// A picture to be saved: words and shapes in the colours and letters of the page; `dot` pixels of it are one of the
+// page's. `save` gives it to the reader as a ``png`` or, its words and lines as such, an ``svg``, and tells its bytes.
+function makeSheet(host, wide, tall, dot, form = "png") {
+  const style = getComputedStyle(host), ink = style.getPropertyValue("--st-text-color"), context = form === "svg" ? makeVectorPen(wide, tall) : element("canvas", {width: wide, height: tall}).getContext("2d");
   context.fillStyle = style.getPropertyValue("--st-background-color");
   context.fillRect(0, 0, wide, tall);
   const font = (weight, size) => { context.font = `${weight} ${size * dot}px ${style.fontFamily}`; };
@@ -100,10 +100,62 @@ function makeSheet(host, wide, tall, dot) {
     return box(tones, x, y, width, height);
   };
   const save = (words) => new Promise((done) => context.canvas.toBlob((blob) => {
-    const link = element("a", {href: URL.createObjectURL(blob), download: `${words.map((word) => word.replace(/[^\w.-]+/g, "-")).join("-")}.png`});
+    const link = element("a", {href: URL.createObjectURL(blob), download: `${words.map((word) => word.replace(/[^\w.-]+/g, "-")).join("-")}.${form}`});
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
     done(blob.size);
   }, "image/png"));
   return {context, font, write, box, ramp, save};
+}
+
+// The pen of a canvas, as far as pictures here are drawn with it, that writes SVG.
+function makeVectorPen(wide, tall) {
+  const SVG = "http://www.w3.org/2000/svg", ruler = element("canvas").getContext("2d"), root = document.createElementNS(SVG, "svg");
+  const n = (value) => String(Math.round(value * 100) / 100);
+  let path = "", group = root, gradients = 0;
+  const add = (tag, properties, words) => {
+    const made = document.createElementNS(SVG, tag);
+    for (const [name, value] of Object.entries(properties)) if (value !== null) made.setAttribute(name, value);
+    if (words !== undefined) made.textContent = words;
+    return group.appendChild(made);
+  };
+  const fill = () => ({fill: pen.fillStyle, "fill-opacity": pen.globalAlpha < 1 ? n(pen.globalAlpha) : null});
+  const stroke = () => ({fill: "none", stroke: pen.strokeStyle, "stroke-width": n(pen.lineWidth), "stroke-opacity": pen.globalAlpha < 1 ? n(pen.globalAlpha) : null, "stroke-dasharray": pen.dash.length ? pen.dash.map(n).join(" ") : null});
+  const letters = (x, y) => {
+    const [, weight, size, family] = pen.font.match(/^(\d+) ([\d.]+)px (.*)$/);
+    return {x: n(x), y: n(y), "font-weight": weight, "font-size": size, "font-family": family, "xml:space": "preserve"};
+  };
+  const pen = {
+    fillStyle: "#000", strokeStyle: "#000", lineWidth: 1, globalAlpha: 1, font: "400 12px sans-serif", dash: [],
+    clearRect() {},
+    // What follows is drawn (x, y) away and cut off at the frame, until `leave`.
+    enter(x, y, width, height) {
+      const id = `frame${++gradients}`;
+      add("clipPath", {id}).append(add("rect", {x: 0, y: 0, width: n(width), height: n(height)}));
+      group = add("g", {transform: `translate(${n(x)} ${n(y)})`, "clip-path": `url(#${id})`});
+    },
+    leave() { group = root; },
+    fillRect(x, y, width, height) { add("rect", {x: n(x), y: n(y), width: n(width), height: n(height), ...fill()}); },
+    strokeRect(x, y, width, height) { add("rect", {x: n(x), y: n(y), width: n(width), height: n(height), ...stroke()}); },
+    beginPath() { path = ""; },
+    moveTo(x, y) { path += `M${n(x)} ${n(y)}`; },
+    lineTo(x, y) { path += `${path ? "L" : "M"}${n(x)} ${n(y)}`; },
+    closePath() { path += "Z"; },
+    // Whole circles are all that is asked for.
+    arc(x, y, radius) { path += `M${n(x - radius)} ${n(y)}a${n(radius)} ${n(radius)} 0 1 0 ${n(2 * radius)} 0a${n(radius)} ${n(radius)} 0 1 0 ${n(-2 * radius)} 0Z`; },
+    fill() { add("path", {d: path, ...fill()}); },
+    stroke() { add("path", {d: path, ...stroke()}); },
+    setLineDash(dash) { pen.dash = dash; },
+    measureText(words) { ruler.font = pen.font; return ruler.measureText(words); },
+    fillText(words, x, y) { add("text", {...letters(x, y), ...fill()}, words); },
+    strokeText(words, x, y) { add("text", {...letters(x, y), ...stroke(), "stroke-linejoin": "round"}, words); },
+    drawImage(picture, x, y, width = picture.width, height = picture.height) { add("image", {x: n(x), y: n(y), width: n(width), height: n(height), href: picture.toDataURL("image/png")}); },
+    createLinearGradient(from, _, to) {
+      const id = `ramp${++gradients}`, made = add("linearGradient", {id, x1: n(from), x2: n(to), gradientUnits: "userSpaceOnUse"});
+      return {addColorStop: (at, colour) => { const stop = document.createElementNS(SVG, "stop"); stop.setAttribute("offset", n(at)); stop.setAttribute("stop-color", colour); made.append(stop); }, toString: () => `url(#${id})`};
+    },
+    canvas: {width: wide, height: tall, toBlob(then) { then(new Blob([new XMLSerializer().serializeToString(root)], {type: "image/svg+xml"})); }},
+  };
+  for (const [name, value] of Object.entries({width: n(wide), height: n(tall), viewBox: `0 0 ${n(wide)} ${n(tall)}`})) root.setAttribute(name, value);
+  return pen;
 }

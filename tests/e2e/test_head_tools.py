@@ -6,10 +6,12 @@ import io
 import json
 import re
 from urllib.parse import parse_qs, urlparse
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
+import vl_convert
 from PIL import Image
 from playwright.sync_api import Page, expect
 
@@ -402,7 +404,7 @@ def test_points_glide_unless_less_motion_is_asked_for(browser, address, runs):
         context.close()
 
 
-def test_the_picture_is_saved_with_its_points_words_and_legend(go):
+def test_the_picture_is_saved_with_its_points_words_and_legend(go, runs):
     page = go(f"/head?run=text&site={SITE}&head={HEAD}&colour=position")
     page.wait_for_function("window.__qkAtlas?.drawn?.view")
     with page.expect_download() as fetched:
@@ -418,3 +420,19 @@ def test_the_picture_is_saved_with_its_points_words_and_legend(go):
     for part in (coloured[head:foot], coloured[foot:]):  # the points, which WebGL keeps for a moment only; the legend
         assert part.sum() > 200
     assert (pixels[: head - 4] < 120).all(axis=2).sum() > 100  # the words over it
+    with page.expect_download() as fetched:
+        page.get_by_role("button", name="Save the picture (SVG)").click()
+    assert fetched.value.suggested_filename == f"text-L{SITE[-1]}H{HEAD}-atlas-2d.svg"
+    drawing = fetched.value.path().read_text(encoding="utf-8")
+    with Image.open(io.BytesIO(vl_convert.svg_to_png(drawing, scale=1))) as image:
+        vectors = np.asarray(image.convert("RGB")).astype(int)
+    assert vectors.shape == pixels.shape
+    drawn_as, both = np.ptp(vectors, axis=2) > 60, coloured & (np.ptp(vectors, axis=2) > 60)  # words are grey
+    assert both[head:foot].sum() > 0.75 * coloured[head:foot].sum()
+    assert (drawn_as & ~coloured)[head:foot].sum() < 0.25 * coloured[head:foot].sum()
+    assert np.median(np.abs(vectors - pixels)[both].max(axis=1)) < 30
+    root = ElementTree.fromstring(drawing)
+    words = [each.text for each in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert {f"L{SITE[-1]}H{HEAD}", "position"} <= set(words)
+    shapes = root.findall(".//{http://www.w3.org/2000/svg}g/{http://www.w3.org/2000/svg}path[@fill-opacity]")
+    assert 0 <= 2 * len(tokens_of(runs)) - len(shapes) <= 4  # a far point or two lie outside of what is seen

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import re
 
 import numpy as np
 import pytest
+import vl_convert
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 from analysis.metrics.averages import average_attention
 from analysis.store import open_run
+from app.palette import VIRIDIS
 from tests.e2e.serving import eventually
 from tests.store import synthetic
 
@@ -324,6 +328,26 @@ def test_the_means_over_all_inputs_are_those_of_the_run(runs, go):
     best = int(means.offsets[np.nanargmax(means.by_offset)])
     expect(charts.last).to_have_attribute("aria-label", re.compile(f"Largest: offset {best}, "))
     page.get_by_text(f"Mean over all {len(ids)} inputs").wait_for()
+
+
+def test_charts_of_the_view_are_saved_as_they_are_seen(runs, go):
+    page = go("/input?run=images&site=vision.enc.self.1&head=1&input=2&token=9")
+    page.wait_for_selector("svg.marks")
+    page.get_by_role("button", name="Save", exact=True).click()
+    files = {}
+    for form in ("SVG", "PNG"):
+        with page.expect_download() as fetched:
+            page.get_by_role("button", name=re.compile(f"^Save Picture with 36 patches .* as {form}$")).click()
+        files[form] = fetched.value
+    assert files["SVG"].suggested_filename == "images-input-1.svg"
+    drawing = files["SVG"].path().read_text(encoding="utf-8")
+    assert "run images" in drawing
+    pictures = [Image.open(io.BytesIO(vl_convert.svg_to_png(drawing, scale=2))), Image.open(files["PNG"].path())]
+    by_hand, own = (np.asarray(each.convert("RGB")).astype(int) for each in pictures)
+    assert by_hand.shape == own.shape
+    assert np.mean(np.abs(by_hand - own).max(axis=2) > 60) < 0.02  # but for letters
+    top = [int(VIRIDIS[-1][at : at + 2], 16) for at in (1, 3, 5)]
+    assert (np.abs(own - top).max(axis=2) < 12).sum() > 20  # the upper end of the colour bar: gradients come along
 
 
 def test_arrows_lead_to_the_strongest_key_patch(runs, go):

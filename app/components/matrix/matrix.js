@@ -217,8 +217,8 @@ function makeMatrix(host) {
 
   function draw() {
     if (!matrix.header || !matrix.size) return;
-    const title = "Save the picture of all heads (PNG)", save = element("button", {type: "button", class: "save", title, "aria-label": title, onclick: () => saveMatrix(matrix, RAMP(matrix.header.ramp))}, "↓ PNG");
-    legend.replaceChildren(...legendParts(matrix.header, matrix.marks?.view === matrix.header.view ? matrix.marks : null), save);
+    const save = (form) => { const title = `Save the picture of all heads (${form.toUpperCase()})`; return element("button", {type: "button", class: "save", title, "aria-label": title, onclick: () => saveMatrix(matrix, RAMP(matrix.header.ramp), form)}, `↓ ${form.toUpperCase()}`); };
+    legend.replaceChildren(...legendParts(matrix.header, matrix.marks?.view === matrix.header.view ? matrix.marks : null), element("span", {class: "saves"}, save("png"), save("svg")));
     for (const stack of matrix.stacks) paint(stack);
     board().painted = {at: performance.now(), marks: matrix.marks?.key ?? null, digest: matrix.header.digest};
   }

@@ -1,12 +1,12 @@
 // All heads as a file, at twice the size they are seen at, with the names of layers and heads and the legend.
 const SHARPER = 2;
 
-function saveMatrix(matrix, ramp) {
+function saveMatrix(matrix, ramp, form) {
   const {header, stacks, marks, size: {tall, wide, extra}} = matrix, dot = SHARPER, pad = 12 * dot;
   const columns = Math.max(...stacks.map((stack) => stack.n_columns)), down = (stack) => stack.rows.length * (tall + extra + GAP);
   const width = Math.max(2 * pad + (LABEL + columns * (wide + GAP)) * dot, 640 * dot);
   const height = (34 + stacks.reduce((sum, stack) => sum + TITLE + TOP + down(stack) + 8, 0) + 34) * dot;
-  const {context, font, write, box, ramp: bar, save} = makeSheet(matrix.host, width, height, dot);
+  const {context, font, write, box, ramp: bar, save} = makeSheet(matrix.host, width, height, dot, form);
   font(600, 16);
   const end = write("All heads", pad, 23 * dot);
   font(400, 12.5);

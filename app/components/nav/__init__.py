@@ -7,11 +7,12 @@ import streamlit as st
 from app.components import register
 from app.glossary import TERMS
 
-_mount = register("nav", parts=("terms",))
+_mount = register("nav", parts=("terms", "charts"))
 
 
 def pages_row(pages: list[tuple[str, str]], current: str) -> str | None:
-    """Draw the row: skip link, pages, tour and copy button; it also explains every term of the page, see terms.js.
+    """Draw the row: skip link, pages, tour, charts to save and copy button; it also explains every term of the page, see
+    terms.js.
 
     Args:
         pages: Name in the address and title of each page; the first is the landing page.

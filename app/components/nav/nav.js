@@ -13,7 +13,7 @@ export default function (component) {
 
 function makeNav(host) {
   const nav = {pages: element("span", {class: "pages"}), terms: makeTerms(host)};
-  host.append(element("nav", {"aria-label": "Pages"}, skipLink(), nav.pages, tourButton(), copyButton()));
+  host.append(element("nav", {"aria-label": "Pages"}, skipLink(), nav.pages, tourButton(), chartsButton(), copyButton()));
   return nav;
 }
 

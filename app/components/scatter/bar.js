@@ -20,7 +20,8 @@ function makeBar(scatter) {
     tools.replaceChildren(button("+", "Zoom in (+)", () => camera.zoomAt(1.6, 0, 0)), button("−", "Zoom out (-)", () => camera.zoomAt(1 / 1.6, 0, 0)),
       button("⤢", "Show everything (0)", () => { camera.fit(true); scatter.redraw(); }),
       ...(scatter.hasLasso() ? [button("⬠", "Lasso: draw round points (L)", () => scatter.arm(!scatter.armed), String(scatter.armed))] : []),
-      button("↓", "Save the picture (PNG)", () => savePicture(scatter)));
+      button("↓", "Save the picture (PNG)", () => savePicture(scatter, "png")),
+      button("⇩", "Save the picture (SVG)", () => savePicture(scatter, "svg")));
   }
 
   function menu(title, word, choices, chosen, help) {

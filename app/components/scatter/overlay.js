@@ -7,7 +7,7 @@ function makeOverlay(scatter) {
   let order = {extra: null, points: []}, chosen = {at: null, labels: []};
 
   function decorate() {
-    const context = overlay.getContext("2d"), dot = ratio(), {data, camera, header} = scatter;
+    const context = scatter.pen ?? overlay.getContext("2d"), dot = ratio(), {data, camera, header} = scatter;
     context.clearRect(0, 0, overlay.width, overlay.height);
     if (!data) return;
     const [wide, tall] = [overlay.width, overlay.height];

@@ -111,8 +111,11 @@ function makeScatter(host) {
   const patchSize = () => Math.min(13 * (camera.zoom / camera.fitted) ** 0.6, 56) * ratio();
   scatter.patchReach = () => (host.dataset.patches ? patchSize() / 2 : 0);
 
+  scatter.pointLook = () => ({wide: pointSize(), opacity: scatter.header.colour.kind === "kind" ? 0.62 : 0.8});
+
   scatter.paint = () => {
-    scatter.drawer.frame(camera, pointSize(), scatter.header.colour.kind === "kind" ? 0.62 : 0.8, patchSize());
+    const {wide, opacity} = scatter.pointLook();
+    scatter.drawer.frame(camera, wide, opacity, patchSize());
     scatter.decorate();
   };
 
