@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from pathlib import Path, PurePosixPath
 
 import pytest
+
+from tests.dockerfile_steps import Image, read_steps
 
 ROOT = Path(__file__).parents[1]
 WRITABLE = ("/runs", "/tmp")
@@ -17,9 +18,7 @@ WRITABLE = ("/runs", "/tmp")
 @pytest.fixture(scope="module")
 def steps() -> list[tuple[str, str]]:
     """Instruction and arguments, in order."""
-    lines = [line for line in (ROOT / "Dockerfile").read_text().splitlines() if not line.lstrip().startswith("#")]
-    joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
-    return [(word.upper(), rest) for word, _, rest in (line.partition(" ") for line in joined.split("\n") if line)]
+    return read_steps((ROOT / "Dockerfile").read_text())
 
 
 def settings(steps: list[tuple[str, str]]) -> dict[str, str]:
@@ -63,3 +62,18 @@ def test_it_serves_the_page_without_a_browser_and_is_asked_whether_it_is_well(st
     assert "--headless" in command
     assert command[command.index("--address") + 1] == "0.0.0.0"
     assert any("_stcore/health" in rest for word, rest in steps if word == "HEALTHCHECK")
+
+
+def test_each_of_its_instructions_can_be_carried_out_step_by_step(steps, tmp_path):
+    """``python -m tests.dockerfile_steps`` does so, as root; here its reading, its copies and its settings."""
+    assert all(hasattr(Image, f"_{word.lower()}") for word, _ in steps)
+    image = Image(tmp_path)
+    for word, rest in steps:
+        if word in ("WORKDIR", "COPY", "ENV", "USER", "CMD", "HEALTHCHECK"):
+            image.do(word, rest)
+    assert (image.user, image.variables["QK_ATLAS_RUNS"]) == ("1000", "/runs")
+    assert "_stcore/health" in image.health
+    assert image.command[:2] == ("python", "-m")
+    for name in ("requirements.txt", "README.md", "analysis/__init__.py", "app/main.py", ".streamlit/config.toml"):
+        assert (tmp_path / "app" / name).read_bytes() == (ROOT / name).read_bytes()
+    assert read_steps("# a\nRUN a \\\n    && b\nENV A=1\n") == [("RUN", "a && b"), ("ENV", "A=1")]
