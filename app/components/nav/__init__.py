@@ -11,7 +11,7 @@ _mount = register("nav", parts=("terms", "charts"))
 
 
 def pages_row(pages: list[tuple[str, str]], current: str) -> str | None:
-    """Draw the row: skip link, pages, tour, charts to save and copy button; it also explains every term of the page, see
+    """Draw the row: skip link, pages, tour, charts to save, copy button; it also explains every term of the page, see
     terms.js.
 
     Args:
