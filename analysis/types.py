@@ -72,6 +72,15 @@ class Band:
         """The mask of the queries from `first` to the one before `end`."""
         return self.among(np.arange(first, end), np.arange(n_keys))
 
+    def describes(self, mask: Bool[np.ndarray, "query key"]) -> bool:
+        """Whether this is the mask, compared some rows at a time."""
+        n_queries, n_keys = mask.shape
+        n_rows = max(1, 2**22 // max(n_keys, 1))
+        return all(
+            np.array_equal(mask[first : first + n_rows], self.rows(first, min(first + n_rows, n_queries), n_keys))
+            for first in range(0, n_queries, n_rows)
+        )
+
     def among(
         self, queries: Int[np.ndarray, " query"], keys: Int[np.ndarray, " key"]
     ) -> Bool[np.ndarray, "query key"]:

@@ -285,9 +285,7 @@ class _Masks:
         if site.band is None or not site.recomputable or is_weighed or call.position_bias is not None:
             return masks, [True] * len(masks)
         if (*key, site.band) not in self._irregular:
-            self._irregular[*key, site.band] = [
-                not np.array_equal(mask, site.band.allowed(*mask.shape)) for mask in masks
-            ]
+            self._irregular[*key, site.band] = [not site.band.describes(mask) for mask in masks]
         return masks, self._irregular[*key, site.band]
 
     def _look(self, call: Call) -> tuple[tuple, Tensor, bool]:

@@ -139,7 +139,7 @@ def find_band(allowed: Bool[np.ndarray, "query key"]) -> Band | None:
     band = Band(None if left >= n_queries - 1 else left, None if right >= n_keys - 1 else right)
     if allowed.shape == (1, 1):
         band = Band()
-    return band if np.array_equal(band.allowed(n_queries, n_keys), allowed) else None
+    return band if band.describes(allowed) else None
 
 
 def allowed_of_longest(call: Call) -> tuple[Bool[np.ndarray, "query key"] | None, bool]:

@@ -67,6 +67,13 @@ def figures_of(
 
 def _primary(sites: Sequence[SiteCapture], stack: str, received: dict[tuple[int, int], Received]) -> int:
     tower = [capture for capture in sites if capture.site.stack_label == stack and capture.site.role == "self"]
-    seen = [(capture.allowed & ~np.eye(*capture.allowed.shape, dtype=bool)).sum(axis=0) for capture in tower]
+    seen = [_seen_by_others(capture.allowed) for capture in tower]
     others = np.concatenate([received[capture.input_id, capture.site.index].others for capture in tower])
     return primary_of(others, np.max(seen, axis=0), USUAL.min_queries)
+
+
+def _seen_by_others(allowed: np.ndarray) -> np.ndarray:
+    """How many queries but its own may attend to each key."""
+    seen, own = allowed.sum(axis=0), np.diagonal(allowed)
+    seen[: len(own)] -= own
+    return seen

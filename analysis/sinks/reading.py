@@ -36,10 +36,21 @@ def received_at(run: Any, rule: SinkRule, sites: Sequence[Site] | None = None) -
         yield SiteReceived(site.key, received, *parts, _learned(run, site, masks))
 
 
+AT_ONCE = 2**22
+"""Pairs of query and key whose weights are held at once."""
+
+
 def even_received(allowed: Mask, counts_own: bool = True) -> Float[np.ndarray, " key"]:
     """What every token would receive if all queries looked evenly at what they may see: the null of the score."""
-    weights = allowed / np.maximum(allowed.sum(axis=1, keepdims=True), 1)
-    total = weights.sum(axis=0) if counts_own else weights.sum(axis=0) - np.diagonal(weights)
+    total = np.zeros(allowed.shape[1])
+    n_rows = max(1, AT_ONCE // max(allowed.shape[1], 1))
+    for first in range(0, len(allowed), n_rows):
+        rows = allowed[first : first + n_rows]
+        weights = rows / np.maximum(rows.sum(axis=1, keepdims=True), 1)
+        total += weights.sum(axis=0)
+        if not counts_own:
+            own = np.diagonal(weights, first)
+            total[first : first + len(own)] -= own
     return total / np.maximum(_n_seeing(allowed, counts_own), 1)
 
 

@@ -13,6 +13,9 @@ from analysis.errors import RunError
 from analysis.store.packing import NotFinite, pack_attention, pack_rows, view_rows
 from analysis.types import Band, SiteCapture
 
+KEPT_CELLS = 2**20
+"""The mask that a band tells is kept for further inputs of one length where it is no larger than this."""
+
 
 def vector_rows(
     captures: Sequence[SiteCapture], key_offsets: Mapping[str, Float[np.ndarray, "kv_head d_head"]]
@@ -80,8 +83,10 @@ def mask_rows(captures: Sequence[SiteCapture]) -> pa.Table | None:
 
 def follows_band(capture: SiteCapture) -> bool:
     """True when the site's band gives the mask of this input."""
-    band = capture.site.band
-    return band is not None and np.array_equal(_band_mask(band, *capture.allowed.shape), capture.allowed)
+    band, allowed = capture.site.band, capture.allowed
+    if band is None or allowed.size > KEPT_CELLS:
+        return band is not None and band.describes(allowed)
+    return np.array_equal(_band_mask(band, *allowed.shape), allowed)
 
 
 @lru_cache(maxsize=32)

@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 
 from analysis.attention import recompute
-from analysis.engines import long_scoring
+from analysis.engines import long_scoring, sink_figures
 from analysis.engines.scoring import score_captures
 from analysis.metrics import METRICS, PerInput, metric_names
 from analysis.metrics.tokens import TokenFacts
+from analysis.sinks import reading
 from analysis.types import Band, Site, SiteCapture
 
 N, N_HEADS, D_HEAD = 57, 4, 6
@@ -77,3 +78,26 @@ def test_a_measure_that_cannot_be_summed_sees_the_whole_text(monkeypatch):
     found = score_captures([[replace(capture, attention=None)]], ["entropy"], {}, _facts()).scores
     np.testing.assert_allclose(found["value"], capture.attention.max(axis=(1, 2)), rtol=1e-5)
     assert set(found["null"]) == {N}
+
+
+@pytest.mark.parametrize("n_rows", [1, 4, 99])
+def test_what_is_made_of_masks_is_made_some_rows_at_a_time(n_rows, monkeypatch):
+    for n_queries, n_keys in ((7, 7), (9, 5), (5, 9)):
+        monkeypatch.setattr(reading, "AT_ONCE", n_rows * n_keys)
+        for mask in (np.tri(n_queries, n_keys, dtype=bool), np.random.default_rng(0).random((n_queries, n_keys)) < 0.5):
+            even = mask / np.maximum(mask.sum(axis=1, keepdims=True), 1)
+            expected = even.sum(axis=0) / np.maximum(mask.sum(axis=0), 1)
+            np.testing.assert_allclose(reading.even_received(mask), expected, rtol=1e-12)
+            if n_queries == n_keys:
+                others = mask & ~np.eye(n_keys, dtype=bool)
+                np.testing.assert_array_equal(sink_figures._seen_by_others(mask), others.sum(axis=0))
+                expected = (even * others).sum(axis=0) / np.maximum(others.sum(axis=0), 1)
+                np.testing.assert_allclose(reading.even_received(mask, counts_own=False), expected, atol=1e-12)
+
+
+def test_a_band_knows_its_own_mask_over_many_windows():
+    for band in (*BANDS.values(), Band(2, 5)):
+        mask = band.allowed(3000, 2500)
+        assert band.describes(mask)
+        mask[2999, 2400] ^= True
+        assert not band.describes(mask)

@@ -168,6 +168,21 @@ def test_a_folder_that_has_gone_is_not_made_anew_by_a_late_worker(tmp_path, shar
     assert not (tmp_path / "shards").exists()
 
 
+def test_a_place_that_is_no_folder_holds_shards_whole_too():
+    """pyarrow's own stand-in for an object storage."""
+    shards, name = Shards("mock:///bucket/run.shards"), shard_name("run", GROUPS[0])
+    shards.make()
+    for _ in range(2):
+        shards.put(name, _rows(GROUPS[0]))
+    assert shards.names() == {name}
+    assert shards.read(name)[0].input_ids == GROUPS[0]
+    shards.remove([name])
+    shards.remove([name])
+    assert shards.names() == set()
+    shards.clear()
+    shards.clear()
+
+
 @pytest.mark.parametrize("place", ["nowhere://bucket/folder", "s3//bucket"])
 def test_an_address_that_is_none_is_one_sentence(place, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
