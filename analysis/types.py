@@ -81,9 +81,7 @@ class Band:
             for first in range(0, n_queries, n_rows)
         )
 
-    def among(
-        self, queries: Int[np.ndarray, " query"], keys: Int[np.ndarray, " key"]
-    ) -> Bool[np.ndarray, "query key"]:
+    def among(self, queries: Int[np.ndarray, " query"], keys: Int[np.ndarray, " key"]) -> Bool[np.ndarray, "query key"]:
         """The mask of queries and keys at these positions."""
         # No matrix of distances: at 16,000 tokens it would take 2 GB, and the mask takes 256 MB.
         mask = np.ones((len(queries), len(keys)), dtype=bool)
