@@ -25,7 +25,7 @@ from analysis.store.run import Run
 from app import jobs
 from app.job_request import JobRequest
 from tests.e2e.serving import served
-from tests.faults.sessions import Visitor
+from tests.faults.sessions import Answer, Visitor
 from tests.store.synthetic import make_synthetic_run
 
 N_VISITORS, N_LAYERS, N_HEADS, N_INPUTS = 20, 6, 12, 50
@@ -97,20 +97,25 @@ def _pages(runs: Path, folder: str, n_looks: int) -> tuple[list[float], int]:
         with Visitor(address) as first:
             for page in PAGES:
                 first.look(page, "run=read")
-            alone = {each: first.look(*each) for each in asked}
+        alone = {each: _fresh(address, *each) for each in asked}
 
         def visit(number: int) -> list[tuple]:
             own, found = random.Random(number), []
-            with Visitor(address) as visitor:
-                for _ in range(n_looks):
-                    time.sleep(own.uniform(0.5, 1.5))
-                    each = own.choice(asked)
-                    found.append((each, visitor.look(*each)))
+            for _ in range(n_looks):
+                time.sleep(own.uniform(0.5, 1.5))
+                each = own.choice(asked)
+                found.append((each, _fresh(address, *each)))
             return found
 
         answers = _at_once(visit)
     wrong = sum(bool(answer.errors) or answer.parts != alone[each].parts for each, answer in answers)
     return [answer.seconds for _, answer in answers], wrong
+
+
+def _fresh(address: str, page: str, query: str) -> Answer:
+    """As of one who opens a link: a session numbers its fields anew when it goes to another selection."""
+    with Visitor(address) as visitor:
+        return visitor.look(page, query)
 
 
 def _queries(runs: Path, folder: str, n_looks: int) -> tuple[list[float], int]:
