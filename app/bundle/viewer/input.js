@@ -135,7 +135,10 @@ function tileOf(about, one, matrix, state) {
 function summaryOf(about, state, one, {n, weights, spans: [queries, keys]}) {
   const rows = queries[1] - queries[0], mean = (at) => { let sum = 0; for (let query = queries[0]; query < queries[1]; query++) sum += at(query) ?? 0; return sum / rows; };
   const name = `L${state.site.depth}H${state.head}`, what = about.is_text ? "text" : "image", first = about.is_text ? "the first token" : one.header.names[0];
-  if (state.site.is_cross) return `From ${rows} tokens of the ${state.site.query_sequence} to ${keys[1] - keys[0]} of the ${state.site.key_sequence}, ${name}.`;
+  if (state.site.is_cross) {
+    const received = Array.from({length: keys[1] - keys[0]}, (_, key) => mean((query) => weights[query * n + keys[0] + key])), top = received.indexOf(Math.max(...received));
+    return `From ${rows} tokens of the ${state.site.query_sequence} to ${received.length} of the ${state.site.key_sequence}, ${name} puts ${share(received[top])} of its weight on “${(one.header.labels ?? one.header.names)[keys[0] + top]}” at ${keys[0] + top}, the most on one token (means).`;
+  }
   const parts = [`${share(mean((query) => weights[query * n + keys[0]]))} of its weight on ${first}`, `${share(mean((query) => weights[query * n + query]))} on the token itself`];
   if (about.is_text) parts.push(`${share(mean((query) => (query > queries[0] ? weights[query * n + query - 1] : 0)) * rows / Math.max(rows - 1, 1))} on the previous token`);
   return `On this ${what} of ${n.toLocaleString("en")} tokens, ${name} puts ${parts.slice(0, -1).join(", ")}${parts.length > 1 ? ", " : ""}${parts.at(-1)} (means).`;
