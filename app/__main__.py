@@ -20,7 +20,7 @@ def main(arguments: list[str]) -> None:
     from streamlit.web import cli
 
     from analysis.errors import UserError
-    from app.public import limits
+    from app.hosted.public import limits
 
     try:
         known = limits()

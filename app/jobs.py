@@ -23,6 +23,7 @@ from analysis.errors import UserError, without_folders
 from app import job_files
 from app.cut_request import CutRequest
 from app.export_request import ExportRequest, file_of
+from app.hosted.public import NotHere, limits, owner_only
 from app.importance_request import ImportanceRequest
 from app.job_files import DRAFT_SECONDS, JOB_ID, jobs_root, locked, read_json, write_json
 from app.job_files import delete_old_drafts as delete_old_drafts
@@ -31,7 +32,6 @@ from app.job_request import JobRequest
 from app.job_room import END, START, give_room, keep_room, told_if_full, words_of
 from app.map_request import MapRequest
 from app.processes import is_alive, process_start, stop_process
-from app.public import NotHere, limits, owner_only
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 GRACE_SECONDS = 10.0

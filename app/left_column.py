@@ -7,8 +7,9 @@ from typing import Any
 import streamlit as st
 
 from analysis.errors import UserError
-from app import cache, marks, sign_in
+from app import cache, marks
 from app.glossary import meaning
+from app.hosted import sign_in
 from app.sentences import plain, stack_title
 from app.state import CYCLE, KIND_COLOUR, LONGEST_CYCLE, OF_ONE_RUN, RunFacts, Selection, cycle_of, switch_sinks
 from app.widgets import SEARCH_HELP, bound, current, pick, search_for, select

@@ -7,9 +7,10 @@ from functools import partial
 import streamlit as st
 
 from analysis.errors import UserError
-from app import sign_in, widgets
+from app import widgets
 from app.chosen_run import open_chosen
 from app.guide import guide
+from app.hosted import sign_in
 from app.left_column import sidebar
 from app.state import read_link, resolve
 from app.style import ICON, LAYOUT, LEFT_COLUMN_PX, LOGO, PAGE_ICON, ROOM
@@ -40,9 +41,8 @@ def draw(view: View) -> None:
     if not is_alone:
         top_row(view, selection)
     facts, problem = open_chosen(selection)
-    if facts is not None:
-        selection, more = resolve(selection, facts)
-        notes += more
+    selection, more = resolve(selection, facts) if facts is not None else (selection, [])
+    notes += more
     if not is_alone:
         guide(selection, facts, view.name, is_first_look=view is VIEWS[0] and not st.query_params)
         sidebar(selection, facts)

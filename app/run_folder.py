@@ -10,7 +10,7 @@ from analysis.errors import RunError
 from analysis.store.locking import WriterLock
 from analysis.store.paths import check_name, lock_path, partial_path, retire
 from analysis.store.room import is_full
-from app.visitors import check_deletes, forget
+from app.hosted.visitors import check_deletes, forget
 
 
 def size_bytes(folder: Path) -> int:

@@ -13,9 +13,9 @@ from typing import Any
 from starlette.middleware import Middleware
 from streamlit.starlette import App
 
-from app.public import limits
+from app.hosted.public import limits
+from app.hosted.visitor import has_cookie, new_cookie
 from app.style import AT_FIRST, LAYOUT, ROOM
-from app.visitor import has_cookie, new_cookie
 from app.warm import warmed
 
 _Scope = MutableMapping[str, Any]

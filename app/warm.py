@@ -17,7 +17,7 @@ async def warmed(_app: Any) -> AsyncIterator[None]:
     """Load the views once Streamlit runs, for only then are components registered; read the first look meanwhile. On a
     public page the line of waiting runs goes on."""
     from analysis.store import runs_dir
-    from app import line
+    from app.hosted import line
 
     await asyncio.to_thread(load_views)
     Thread(target=read_first_look, name="first look", daemon=True).start()

@@ -19,13 +19,13 @@ import streamlit as st
 from analysis.errors import UnknownName
 from analysis.store.run import Run, list_runs, open_run, runs_dir
 from analysis.types import KEY, QUERY
-from app import visitors
 from app.cache import spelled, two_texts, whole
 from app.charts.head_measures import measure_words
 from app.charts.head_table import head_table
+from app.hosted import visitors
+from app.hosted.visitor import visitor
 from app.map_request import kind_of, without_sinks
 from app.state import RunFacts
-from app.visitor import visitor
 
 LONG_TOKENS = 1024
 """From here on a matrix is megabytes: few of them are kept."""

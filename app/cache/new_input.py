@@ -18,8 +18,8 @@ from analysis.errors import InputError, ModelError, UserError
 from analysis.pipeline.new_input import NewInput, capture_new, linear_map, load_run_model, map_new, needs_folder
 from analysis.store import runs_dir
 from app import cache, jobs
+from app.hosted.public import owner_only, runs_models
 from app.job_request import JobRequest
-from app.public import owner_only, runs_models
 from app.state import Selection
 
 if TYPE_CHECKING:

@@ -9,13 +9,14 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.errors import UserError
 from analysis.store import runs_dir
-from app import jobs, line, widgets
+from app import jobs, widgets
 from app.export_request import ExportRequest
+from app.hosted import line
+from app.hosted.public import runs_models
+from app.hosted.visitor import visitor
 from app.map_request import MapRequest
-from app.public import runs_models
 from app.state import OF_ONE_RUN
 from app.views.run_export import fetch_button
-from app.visitor import visitor
 
 EVERY_SECONDS = 1.0
 STAGES = ("load", "encode", "capture", "scores", "project", "publish")

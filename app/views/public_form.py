@@ -7,11 +7,12 @@ import streamlit as st
 
 from analysis.errors import UserError
 from analysis.store import runs_dir
-from app import line, public, widgets
+from app import widgets
+from app.hosted import line, public
+from app.hosted.visitor import visitor
 from app.job_files import check_kinds
 from app.job_request import JobRequest
 from app.views.run_form import pick_data, pick_limits, pick_more
-from app.visitor import visitor
 
 
 def render_public_form(_runs: pd.DataFrame) -> None:

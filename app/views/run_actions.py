@@ -12,13 +12,13 @@ from analysis.errors import UserError
 from analysis.store import runs_dir
 from app import jobs, widgets
 from app.cache.run_list import spec
+from app.hosted.public import runs_models
+from app.hosted.visitor import is_mine, visitor
 from app.job_request import JobRequest, is_repeatable, request_of
-from app.public import runs_models
 from app.run_folder import delete_run, find_folder, size_bytes
 from app.views.job_cards import from_beginning
 from app.views.run_details import render_details
 from app.views.run_export import export_popover
-from app.visitor import is_mine, visitor
 
 
 def render_run(run: pd.Series, state: str) -> None:

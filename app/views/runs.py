@@ -9,7 +9,7 @@ from analysis.store import runs_dir
 from app import cache, jobs, widgets
 from app.cache.run_list import with_figures
 from app.glossary import meaning
-from app.public import runs_models, takes_jobs
+from app.hosted.public import runs_models, takes_jobs
 from app.state import Selection
 from app.views import View
 from app.views.job_cards import render_jobs

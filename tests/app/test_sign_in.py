@@ -8,8 +8,8 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from app.sign_in import why_not
-from app.visitor import COOKIE, has_cookie, new_cookie
+from app.hosted.sign_in import why_not
+from app.hosted.visitor import COOKIE, has_cookie, new_cookie
 
 ALLOWED = ["ada@example.org", "@Lab.example.org"]
 
@@ -43,7 +43,7 @@ def test_without_a_list_the_provider_decides_and_an_empty_one_lets_nobody_in():
 def test_secrets_that_cannot_be_read_let_nobody_in(tmp_path):
     """A slip of the pen in the file must not open the page."""
     (tmp_path / "secrets.toml").write_text("[auth\n")
-    script = "import streamlit as st\nfrom app import sign_in\nif sign_in.admitted():\n    st.write('come in')"
+    script = "import streamlit as st\nfrom app.hosted import sign_in\nif sign_in.admitted():\n    st.write('come in')"
     page = AppTest.from_string(script, default_timeout=30)
     with (
         mock.patch.object(st.secrets, "load_if_toml_exists", return_value=False),

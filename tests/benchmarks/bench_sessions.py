@@ -6,6 +6,7 @@ which the pages read, with nothing kept in between. Each waits half a second to 
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import statistics
@@ -29,6 +30,9 @@ from tests.faults.sessions import Answer, Visitor
 from tests.store.synthetic import make_synthetic_run
 
 N_VISITORS, N_LAYERS, N_HEADS, N_INPUTS = 20, 6, 12, 50
+_NUMBERS = itertools.count()
+"""A run that is there already would not be made again."""
+
 PAGES = ("", "head", "input", "heads", "sinks")
 
 
@@ -65,7 +69,9 @@ def _nothing() -> Iterator[None]:
 @contextmanager
 def _extracting(runs: Path) -> Iterator[None]:
     """A job that the page would start, until it ends or is no longer wanted; under way when this begins."""
-    request = JobRequest(model="demo-language", data="demo-sentences", projections=("atlas",))
+    request = JobRequest(
+        model="demo-language", data="demo-sentences", projections=("atlas",), run_id=f"meanwhile-{next(_NUMBERS)}"
+    )
     job = jobs.start_job(runs, request)
     while jobs.read_job(runs, job.job_id).progress.get("stage") != "capture":
         assert jobs.read_job(runs, job.job_id).state == jobs.RUNNING

@@ -14,9 +14,9 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from analysis.store import runs_dir
-from app import sign_in
-from app.public import limits
-from app.visitors import owners, visitor_of
+from app.hosted import sign_in
+from app.hosted.public import limits
+from app.hosted.visitors import owners, visitor_of
 
 COOKIE = "qk_atlas_visitor"
 _YEAR_SECONDS = 31_536_000

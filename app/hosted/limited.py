@@ -1,4 +1,4 @@
-"""A job of a visitor, kept within its limits: ``python -m app.limited JOB_FOLDER``.
+"""A job of a visitor, kept within its limits: ``python -m app.hosted.limited JOB_FOLDER``.
 
 First the dry run, whose plan may be refused; then room is made; then the run. Time is measured from the beginning,
 memory ten times a second. It is a process of its own, so that a restart of the page's server lets nothing run on
@@ -24,9 +24,9 @@ import sys
 import time
 from pathlib import Path
 
+from app.hosted.public import MB, Limits, too_much
+from app.hosted.visitors import make_room, remove_run
 from app.job_files import locked, read_json, write_json
-from app.public import MB, Limits, too_much
-from app.visitors import make_room, remove_run
 
 EVERY_SECONDS = 0.1
 INTERRUPTED = 130

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from analysis.errors import RunError
-from app.public import MB, Limits, NotHere, limits
+from app.hosted.public import MB, Limits, NotHere, limits
 
 MARKS = ".visitors"
 _PARTIAL = ".partial"

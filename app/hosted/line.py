@@ -19,10 +19,11 @@ from pathlib import Path
 
 from analysis.errors import UserError
 from analysis.inputs import BUNDLED_DATA
-from app import job_files, jobs, visitors
+from app import job_files, jobs
+from app.hosted import visitors
+from app.hosted.public import Limits, NotHere, allowed_run, check_size, limits
 from app.job_files import DRAFT_SECONDS, locked, read_json, write_json
 from app.job_request import JobRequest
-from app.public import Limits, NotHere, allowed_run, check_size, limits
 
 _LOG = logging.getLogger(__name__)
 HOUR = 3600.0
@@ -164,7 +165,7 @@ def _begin(job: jobs.Job, known: Limits) -> None:
     command = [*asked.pop("command"), *arguments]
     write_json(job.folder / "limited.json", {**asked, "command": command, "limits": asdict(known)})
     record = {**read_json(job.folder / "job.json"), "started": time.time()}
-    return jobs.launch(job.folder, [sys.executable, "-m", "app.limited", str(job.folder)], record)
+    return jobs.launch(job.folder, [sys.executable, "-m", "app.hosted.limited", str(job.folder)], record)
 
 
 def _tidy(runs_dir: Path, job: jobs.Job) -> None:
