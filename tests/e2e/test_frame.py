@@ -189,7 +189,7 @@ def test_the_top_row_never_overlaps_itself(go, page, size):
         expect(page.get_by_role("button", name="Expand sidebar")).to_be_visible()
     parts = [
         *page.locator("nav a").all(),
-        *page.locator("nav .tour, nav .copy").all(),
+        *page.locator("nav .tour, nav .save-charts, nav .copy").all(),
         page.locator(".st-key-search input"),
     ]
 

@@ -333,7 +333,7 @@ def test_the_means_over_all_inputs_are_those_of_the_run(runs, go):
 def test_charts_of_the_view_are_saved_as_they_are_seen(runs, go):
     page = go("/input?run=images&site=vision.enc.self.1&head=1&input=2&token=9")
     page.wait_for_selector("svg.marks")
-    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_role("button", name="Save charts").click()
     files = {}
     for form in ("SVG", "PNG"):
         with page.expect_download() as fetched:

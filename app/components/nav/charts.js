@@ -5,7 +5,7 @@ const CHARTS = ".st-key-view [data-testid=stVegaLiteChart] svg.marks", SHARP = 2
 
 function chartsButton() {
   const menu = element("div", {class: "charts", role: "group", "aria-label": "Charts of this view", hidden: true});
-  const button = element("button", {type: "button", class: "save-charts", title: "Save the charts of this view as SVG or PNG", "aria-expanded": "false"}, "Save");
+  const button = element("button", {type: "button", class: "save-charts", title: "Save the charts of this view as SVG or PNG", "aria-label": "Save charts", "aria-expanded": "false"}, "Save");
   const open = (isOpen) => { menu.hidden = !isOpen; button.setAttribute("aria-expanded", String(isOpen)); };
   button.addEventListener("click", () => { menu.replaceChildren(...entries()); open(menu.hidden); });
   const root = element("span", {class: "of-charts"}, button, menu);
