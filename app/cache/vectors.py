@@ -12,7 +12,7 @@ from analysis.store import runs_dir
 from analysis.types import QUERY
 from app import cache
 from app.cache import whole
-from app.charts.nearest import Nearest, nearest
+from app.charts.nearest import Nearest, nearest, nearest_to
 
 SMALL_PIXELS = 96
 
@@ -33,6 +33,20 @@ def nearest_points(run_id: str, site: str, head: int, kind: str, row: int, n: in
     return _nearest(run_id, str(runs_dir()), cache.stamp(run_id), site, head, kind, row, n, other_words)
 
 
+def nearest_to_new(
+    run_id: str, site: str, head: int, kind: str, vector: np.ndarray, word: str, n: int, other_words: bool
+) -> Nearest:
+    """The points of a run nearest to the query, or the key, of a token that the run does not hold.
+
+    Args:
+        vector: float32 ``[d_head]``.
+        word: The token's text.
+        other_words: Only tokens of another text than it.
+    """
+    found = vectors(run_id, site, head, kind)
+    return nearest_to(found, vector, n, _among(run_id, found, word if other_words else None))
+
+
 def small_image(run_id: str, input_id: int) -> str:
     """The picture a model saw, small, as a data address."""
     return _small_image(run_id, str(runs_dir()), cache.stamp(run_id), input_id)
@@ -51,12 +65,17 @@ def _nearest(
     run_id: str, folder: str, stamp: str, site: str, head: int, kind: str, row: int, n: int, other_words: bool
 ) -> Nearest:
     found = vectors(run_id, site, head, kind)
+    word = str(cache.tokens(run_id)["text"].iloc[row])
+    return nearest(found, row, n, _among(run_id, found, word if other_words else None))
+
+
+def _among(run_id: str, found: np.ndarray, but_for: str | None) -> np.ndarray | None:
+    """The tokens that have a point here, without those of one text; None for all."""
     has_point = ~np.isnan(found[:, 0])
-    among = None if has_point.all() else has_point
-    if other_words:
-        texts = cache.tokens(run_id)["text"].astype(str).str.strip().str.casefold()
-        among = (texts != texts.iloc[row]).to_numpy() & has_point
-    return nearest(found, row, n, among)
+    if but_for is None:
+        return None if has_point.all() else has_point
+    texts = cache.tokens(run_id)["text"].astype(str).str.strip().str.casefold()
+    return (texts != but_for.strip().casefold()).to_numpy() & has_point
 
 
 @st.cache_data(max_entries=256, show_spinner=False)

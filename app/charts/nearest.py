@@ -35,23 +35,43 @@ def nearest(
 ) -> Nearest:
     """The `n` vectors with the least Euclidean distance to the one at `row`, which itself is not among them.
 
-    Differences are squared as they are, not through products, so that near vectors of large norm keep their digits.
-
     Args:
         vectors: All queries, or all keys, of one head.
         n: Fewer come back where there are fewer.
         among: Only these rows may be found; `typical` is over all rows in any case.
     """
-    squares = np.empty(len(vectors), dtype=np.float64)
-    for first in range(0, len(vectors), _CHUNK):
-        apart = vectors[first : first + _CHUNK] - vectors[row]
-        squares[first : first + _CHUNK] = np.einsum("ij,ij->i", apart, apart)
+    squares = _squares(vectors, vectors[row])
     others = np.ones(len(vectors), dtype=bool) if among is None else among.copy()
     others[row] = False
-    known = np.delete(squares, row)
+    return _least(squares, np.delete(squares, row), n, others)
+
+
+def nearest_to(
+    vectors: Float[np.ndarray, "point d_head"],
+    vector: Float[np.ndarray, " d_head"],
+    n: int,
+    among: Bool[np.ndarray, " point"] | None = None,
+) -> Nearest:
+    """As `nearest`, of a vector that is none of these rows."""
+    squares = _squares(vectors, vector)
+    return _least(squares, squares, n, np.ones(len(vectors), dtype=bool) if among is None else among)
+
+
+def _squares(vectors: Float[np.ndarray, "point d_head"], vector: Float[np.ndarray, " d_head"]) -> np.ndarray:
+    """Squared distances. Differences are squared as they are, not through products, so that near vectors of large norm
+    keep their digits."""
+    squares = np.empty(len(vectors), dtype=np.float64)
+    for first in range(0, len(vectors), _CHUNK):
+        apart = vectors[first : first + _CHUNK] - vector
+        squares[first : first + _CHUNK] = np.einsum("ij,ij->i", apart, apart)
+    return squares
+
+
+def _least(squares: np.ndarray, known: np.ndarray, n: int, among: np.ndarray) -> Nearest:
+    """The `n` least of the squares `among`; the median of the `known`."""
     known = known[np.isfinite(known)]
     typical = float(np.sqrt(np.median(known))) if len(known) else float("nan")
-    rows = np.flatnonzero(others)
+    rows = np.flatnonzero(among)
     if 0 < n < len(rows):
         rows = rows[squares[rows] <= np.partition(squares[rows], n - 1)[n - 1]]
     rows = rows[np.argsort(squares[rows], kind="stable")][:n]

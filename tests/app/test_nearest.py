@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from app.charts.nearest import describe_found, nearest
+from app.charts.nearest import describe_found, nearest, nearest_to
 
 
 @pytest.mark.parametrize("n", [1, 7, 199, 500])
@@ -42,6 +42,17 @@ def test_only_the_allowed_rows_are_found_and_the_set_is_not_changed():
     assert among.sum() == 4
     assert nearest(vectors, 4, 3, np.zeros(10, dtype=bool)).rows.tolist() == []
     assert nearest(vectors[:1], 0, 3).rows.tolist() == []
+
+
+def test_a_vector_of_no_row_is_compared_with_every_row():
+    vectors = np.random.default_rng(3).normal(size=(51, 6)).astype(np.float32)
+    apart = np.linalg.norm(vectors.astype(float) - 0.5, axis=1)
+    found = nearest_to(vectors, np.full(6, 0.5, dtype=np.float32), 51)
+    assert found.rows.tolist() == np.argsort(apart, kind="stable").tolist()
+    np.testing.assert_allclose(found.distances, np.sort(apart), rtol=1e-5)
+    assert found.typical == pytest.approx(np.median(apart), rel=1e-5)
+    assert nearest_to(vectors, vectors[7], 1).rows.tolist() == [7]
+    assert nearest_to(vectors, vectors[7], 9, np.arange(51) == 3).rows.tolist() == [3]
 
 
 def test_a_hundred_thousand_points_take_well_under_a_second():

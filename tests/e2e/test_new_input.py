@@ -20,6 +20,7 @@ from tests.model_folders import own_attention
 
 TEXTS = ["There was a red ball in the garden.", "The cat sat on the mat and the dog sat on the rug.", "One two three."]
 NEW = "The dog and the cat sat in the red garden."
+SITE = "text.dec.self.1"
 SCENE = BUNDLED_MODELS["demo-vision"].parent / "scenes" / "007.png"
 SLOW = 120_000
 """Milliseconds that loading a model for the first time may take here."""
@@ -86,8 +87,8 @@ def test_the_new_points_stand_on_the_linear_map_where_its_matrices_place_them(go
     page.wait_for_function("window.__qkAtlas?.drawn && window.__qkAtlas.fresh", timeout=SLOW)
     with open_run("words", runs) as run:
         new = capture_new(run, text=NEW)
-        placed = np.vstack(map_new(run, new, "text.dec.self.1", 2, "linear-2d"))
-        table = run.coordinates(projection="linear-2d", site="text.dec.self.1", head=2)
+        placed = np.vstack(map_new(run, new, SITE, 2, "linear-2d"))
+        table = run.coordinates(projection="linear-2d", site=SITE, head=2)
         table = table[table["kind"] == "query"].sort_values(["input_id", "position"])
     known = table[["x", "y"]].to_numpy()
     expect(page.get_by_text(f"the {len(new.tokens)} queries and {len(new.tokens)} keys")).to_be_visible()
@@ -134,6 +135,14 @@ def test_a_new_point_is_picked_as_others_are_with_lines_within_the_new_text(go, 
         )
     )
     other.close()
+    page.get_by_role("button", name="More like this point").click()
+    with open_run("words", runs) as run:
+        apart = np.linalg.norm(run.queries(SITE, 2).astype(float) - new.queries(SITE, 2)[6], axis=1)
+    rows = page.locator(".similar .row")
+    expect(rows).to_have_count(12)
+    nearest = np.argsort(apart, kind="stable")[:12].tolist()
+    assert [int(each.get_attribute("data-point")) for each in rows.all()] == nearest
+    assert [each.locator(".figure").inner_text() for each in rows.all()] == [f"{apart[at]:.2f}" for at in nearest]
     page.locator(".panel .row").first.click()  # the key its query weighs most
     page.wait_for_url("**kind=key**")
     assert f"spot={strongest[0]}" in page.url
@@ -148,7 +157,7 @@ def test_hidden_sinks_are_hidden_for_a_new_point_and_a_point_of_the_run_takes_it
     page.wait_for_function("window.__qkAtlas?.drawn && window.__qkAtlas.fresh", timeout=SLOW)
     with open_run("words", runs) as run:
         n, new = len(run.tokens()), capture_new(run, text=NEW)
-    rest = hide_sinks(new.attention("text.dec.self.1", 2), new.allowed("text.dec.self.1")).weights[6]
+    rest = hide_sinks(new.attention(SITE, 2), new.allowed(SITE)).weights[6]
     drawn(page)
     eventually(lambda: len(links(page)) == min(12, (rest > 0).sum()))
     np.testing.assert_allclose([weight for _, weight in links(page)], np.sort(rest[rest > 0])[::-1][:12], atol=1e-5)

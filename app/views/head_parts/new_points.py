@@ -13,6 +13,7 @@ import streamlit as st
 from analysis.errors import UserError
 from analysis.pipeline.new_input import NEW_INPUT, NewInput
 from analysis.sinks import hide_sinks
+from analysis.types import QUERY
 from app import cache, widgets
 from app.cache import two_texts, whole
 from app.cache.new_input import NEW, SPOT, asked_for, is_offered, new_input, new_points, spot
@@ -65,6 +66,19 @@ def picked_new(selection: Selection) -> dict[str, Any] | None:
     first = 2 * len(cache.tokens(selection.run))
     lists = {side: _after(found[side], first) for side in ("sees", "seen")}
     return {**found, **lists, "point": found["point"] + first}
+
+
+def new_vector(selection: Selection) -> tuple[str, np.ndarray] | None:
+    """The text and the query, or the key, of the picked token of the new input, ``[d_head]`` in fp32; None where none
+    is picked, this map does not draw it, or the token has none here."""
+    made = _drawn(selection)
+    place = None if made is None else spot(selection, len(made.tokens))
+    if made is None or place is None:
+        return None
+    of_kind = (made.queries, made.query_positions) if selection.kind == QUERY else (made.keys, made.key_positions)
+    vectors, positions = of_kind[0](selection.site, selection.head), of_kind[1](selection.site)
+    rows = np.flatnonzero(positions == place)
+    return (str(made.tokens["text"].iloc[place]), vectors[rows[0]]) if len(rows) else None
 
 
 def _after(listed: dict[str, Any], first: int) -> dict[str, Any]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import streamlit as st
 
 from analysis.types import KEY, Site, head_name
 from app import cache, marks, widgets
-from app.cache.vectors import nearest_points, small_image
-from app.charts.nearest import describe_found
+from app.cache.new_input import SPOT
+from app.cache.vectors import nearest_points, nearest_to_new, small_image
+from app.charts.nearest import Nearest, describe_found
 from app.components.similar import similar
 from app.palette import KEY as KEY_COLOUR
 from app.palette import QUERY as QUERY_COLOUR
 from app.state import Selection
+from app.views.head_parts.new_points import new_vector
 
 NEAR = "near"
 """The word of the link that says how many like points are listed."""
@@ -30,7 +32,8 @@ def render_similar(selection: Selection, site: Site, side: str = "") -> None:
     Args:
         side: Told of the right one of two heads, whose list follows what is chosen at the left one.
     """
-    if selection.input is None or selection.token is None:
+    is_new = new_vector(selection) is not None
+    if not is_new and (selection.input is None or selection.token is None):
         return
     if selection.options.get(NEAR) not in COUNTS:
         if side:
@@ -40,7 +43,9 @@ def render_similar(selection: Selection, site: Site, side: str = "") -> None:
             on_click=lambda: widgets.select(**{NEAR: COUNTS[0]}), help=_HELP,
         )  # fmt: skip
         return
-    _list(selection, site, side)
+    n = int(selection.options[NEAR])
+    others = selection.options.get(OTHERS) == "other" and bool(cache.input_texts(selection.run))
+    _list(selection, site, (_like_new if is_new else _like_picked)(selection, site, n, others), side)
 
 
 _HELP = (
@@ -49,17 +54,41 @@ _HELP = (
 )
 
 
-def _list(selection: Selection, site: Site, side: str) -> None:
+class _Like(NamedTuple):
+    """The picked point and what is like it.
+
+    Attributes:
+        word: Text of its token.
+        row: Its row of the token table; none for a token that the run does not hold.
+    """
+
+    word: str
+    row: list[int]
+    found: Nearest
+
+
+def _like_picked(selection: Selection, site: Site, n: int, others: bool) -> _Like:
     tokens = cache.tokens(selection.run)
     mine = (tokens["input_id"].to_numpy() == selection.input) & (tokens["position"].to_numpy() == selection.token)
-    row, n = int(np.flatnonzero(mine)[0]), int(selection.options[NEAR])
-    texts = cache.input_texts(selection.run)
-    others = selection.options.get(OTHERS) == "other" and bool(texts)
+    row = int(np.flatnonzero(mine)[0])
     found = nearest_points(selection.run, site.label, selection.head, selection.kind, row, n, others)
+    return _Like(str(tokens["text"].iloc[row]), [row], found)
+
+
+def _like_new(selection: Selection, site: Site, n: int, others: bool) -> _Like:
+    word, vector = new_vector(selection)
+    return _Like(
+        word, [],
+        nearest_to_new(selection.run, site.label, selection.head, selection.kind, vector, word, n, others),
+    )  # fmt: skip
+
+
+def _list(selection: Selection, site: Site, like: _Like, side: str) -> None:
+    tokens, texts, found = cache.tokens(selection.run), cache.input_texts(selection.run), like.found
     rows = describe_found(found, tokens, selection.kind, texts)
-    word, name = str(tokens["text"].iloc[row]).strip(), head_name(site.depth, selection.head)
-    title = f"The {len(rows)} {_plural(selection.kind)} nearest to “{word}” in {name}"
-    _head_row(selection, title, np.append(found.rows, row), side)
+    name = head_name(site.depth, selection.head)
+    title = f"The {len(rows)} {_plural(selection.kind)} nearest to “{like.word.strip()}” in {name}"
+    _head_row(selection, title, np.append(found.rows, like.row).astype(int), side)
     if not rows:
         st.caption("No other token of another text: the run has only this one.")
         return
@@ -70,7 +99,7 @@ def _list(selection: Selection, site: Site, side: str) -> None:
     images = {} if texts else {each["input"]: small_image(selection.run, each["input"]) for each in rows}
     similar(
         rows, images, colour=KEY_COLOUR if selection.kind == KEY else QUERY_COLOUR, farthest=max(found.typical, 1e-9),
-        label=title, key=LIST + side, on_pick=lambda point: widgets.select(**point),
+        label=title, key=LIST + side, on_pick=lambda point: widgets.select(**point, **{SPOT: None}),
     )  # fmt: skip
 
 
