@@ -24,7 +24,7 @@ from app.charts.head_measures import measure_words
 from app.charts.head_table import head_table
 from app.hosted import visitors
 from app.hosted.visitor import visitor
-from app.map_request import kind_of, without_sinks
+from app.jobs.requests.map import kind_of, without_sinks
 from app.state import RunFacts
 
 LONG_TOKENS = 1024

@@ -19,7 +19,7 @@ from analysis.pipeline.new_input import NewInput, capture_new, linear_map, load_
 from analysis.store import runs_dir
 from app import cache, jobs
 from app.hosted.public import owner_only, runs_models
-from app.job_request import JobRequest
+from app.jobs.requests.extraction import JobRequest
 from app.state import Selection
 
 if TYPE_CHECKING:

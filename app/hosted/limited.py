@@ -26,7 +26,7 @@ from pathlib import Path
 
 from app.hosted.public import MB, Limits, too_much
 from app.hosted.visitors import make_room, remove_run
-from app.job_files import locked, read_json, write_json
+from app.jobs.files import locked, read_json, write_json
 
 EVERY_SECONDS = 0.1
 INTERRUPTED = 130

@@ -19,11 +19,12 @@ from pathlib import Path
 
 from analysis.errors import UserError
 from analysis.inputs import BUNDLED_DATA
-from app import job_files, jobs
+from app import jobs
 from app.hosted import visitors
 from app.hosted.public import Limits, NotHere, allowed_run, check_size, limits
-from app.job_files import DRAFT_SECONDS, locked, read_json, write_json
-from app.job_request import JobRequest
+from app.jobs import files as job_files
+from app.jobs.files import DRAFT_SECONDS, locked, read_json, write_json
+from app.jobs.requests.extraction import JobRequest
 
 _LOG = logging.getLogger(__name__)
 HOUR = 3600.0

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from analysis.errors import UserError
 
 if TYPE_CHECKING:
-    from app.job_request import JobRequest
+    from app.jobs.requests.extraction import JobRequest
 
 PUBLIC, PREFIX = "QK_ATLAS_PUBLIC", "QK_ATLAS_PUBLIC_"
 _OFF = ("", "0", "false", "no", "off")

@@ -10,11 +10,11 @@ from streamlit.delta_generator import DeltaGenerator
 from analysis.errors import UserError
 from analysis.store import runs_dir
 from app import jobs, widgets
-from app.export_request import ExportRequest
 from app.hosted import line
 from app.hosted.public import runs_models
 from app.hosted.visitor import visitor
-from app.map_request import MapRequest
+from app.jobs.requests.export import ExportRequest
+from app.jobs.requests.map import MapRequest
 from app.state import OF_ONE_RUN
 from app.views.run_export import fetch_button
 

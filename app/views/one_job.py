@@ -13,7 +13,7 @@ from analysis.store import runs_dir
 from app import cache, jobs, widgets
 from app.cache import new_input
 from app.hosted.visitor import visitor
-from app.job_request import JobRequest
+from app.jobs.requests.extraction import JobRequest
 from app.views.job_cards import EVERY_SECONDS, progress_words, share_done
 
 

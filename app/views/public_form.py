@@ -10,8 +10,8 @@ from analysis.store import runs_dir
 from app import widgets
 from app.hosted import line, public
 from app.hosted.visitor import visitor
-from app.job_files import check_kinds
-from app.job_request import JobRequest
+from app.jobs.files import check_kinds
+from app.jobs.requests.extraction import JobRequest
 from app.views.run_form import pick_data, pick_limits, pick_more
 
 

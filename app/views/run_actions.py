@@ -14,7 +14,7 @@ from app import jobs, widgets
 from app.cache.run_list import spec
 from app.hosted.public import runs_models
 from app.hosted.visitor import is_mine, visitor
-from app.job_request import JobRequest, is_repeatable, request_of
+from app.jobs.requests.extraction import JobRequest, is_repeatable, request_of
 from app.run_folder import delete_run, find_folder, size_bytes
 from app.views.job_cards import from_beginning
 from app.views.run_details import render_details

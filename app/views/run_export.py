@@ -9,7 +9,7 @@ from analysis.store import runs_dir
 from analysis.store.export import largest_bytes, matrices_of
 from app import cache, jobs, widgets
 from app.bundle.chosen import chosen_inputs, chosen_words
-from app.export_request import BUNDLE, FORMATS, RUN, ExportRequest, file_of
+from app.jobs.requests.export import BUNDLE, FORMATS, RUN, ExportRequest, file_of
 from app.sentences import stack_title
 
 MOST_BYTES = 2**30

@@ -16,8 +16,8 @@ from analysis.projection import PROJECTIONS
 from analysis.store import runs_dir
 from app import jobs, widgets
 from app.glossary import meaning
-from app.job_files import IMAGES, TABLES, check_kinds, save_data
-from app.job_request import HUB_ID, JobRequest
+from app.jobs.files import IMAGES, TABLES, check_kinds, save_data
+from app.jobs.requests.extraction import HUB_ID, JobRequest
 from app.model_kind import PAIR, UNKNOWN, WRITES, model_kind
 from app.views.run_plan import forget_plan, render_plan, start_plan
 

@@ -14,8 +14,8 @@ from analysis.projection import PROJECTIONS
 from analysis.projection.naming import MapKind
 from analysis.store import runs_dir
 from app import jobs, widgets
-from app.job_request import JobRequest
-from app.map_request import about, seconds_to_make
+from app.jobs.requests.extraction import JobRequest
+from app.jobs.requests.map import about, seconds_to_make
 from app.views.job_cards import duration
 
 QUIET_SECONDS = 1.5

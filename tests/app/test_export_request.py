@@ -12,7 +12,7 @@ from analysis.cli import make_parser
 from analysis.errors import UserError
 from analysis.store.export import AttentionChoice
 from app import jobs
-from app.export_request import ExportRequest, file_of
+from app.jobs.requests.export import ExportRequest, file_of
 from tests.store.synthetic import make_synthetic_run
 
 

@@ -9,8 +9,8 @@ from analysis.cli import make_parser
 from analysis.errors import UserError
 from analysis.pipeline.head_importance import Variant
 from app import cache, jobs
-from app.importance_request import OF_IMAGES, OF_TEXTS, ImportanceRequest, in_words, measured_words, waiting
-from app.job_request import JobRequest
+from app.jobs.requests.extraction import JobRequest
+from app.jobs.requests.importance import OF_IMAGES, OF_TEXTS, ImportanceRequest, in_words, measured_words, waiting
 from app.views.job_cards import stage_words
 
 FAIL_LATE = (sys.executable, "-c", "import sys, time; time.sleep(30)")

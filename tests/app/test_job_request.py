@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.job_request import JobRequest, is_repeatable, request_of
+from app.jobs.requests.extraction import JobRequest, is_repeatable, request_of
 from app.model_kind import OTHER, PAIR, UNKNOWN, WRITES, model_kind
 
 SPEC = {

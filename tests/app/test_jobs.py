@@ -14,7 +14,7 @@ import pytest
 
 from analysis.errors import UserError
 from app import jobs
-from app.processes import is_alive, process_start
+from app.jobs.processes import is_alive, process_start
 
 STAND_IN = """
 import json, os, pathlib, signal, sys, time

@@ -9,8 +9,8 @@ from analysis.cli import make_parser
 from analysis.errors import UserError
 from analysis.projection.naming import MapKind
 from app import jobs
-from app.job_request import JobRequest
-from app.map_request import MapRequest, about, kind_of, read_kind, seconds_to_make, without_sinks
+from app.jobs.requests.extraction import JobRequest
+from app.jobs.requests.map import MapRequest, about, kind_of, read_kind, seconds_to_make, without_sinks
 
 CHOICES = [
     MapKind("atlas"),

@@ -15,11 +15,11 @@ from analysis.errors import UserError
 from app import cache, jobs
 from app.cache import new_input
 from app.chosen_run import chosen_run
-from app.export_request import ExportRequest
 from app.hosted import limited, line, public, visitors
 from app.hosted.public import Limits, NotHere, limits
-from app.job_request import JobRequest
-from app.map_request import MapRequest
+from app.jobs.requests.export import ExportRequest
+from app.jobs.requests.extraction import JobRequest
+from app.jobs.requests.map import MapRequest
 from app.run_folder import delete_run
 from app.state import Selection
 from tests.store.synthetic import make_synthetic_run

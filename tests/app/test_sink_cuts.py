@@ -16,7 +16,7 @@ from analysis.pipeline.sink_cuts.variant import CutVariant
 from analysis.sinks import SinkRule
 from app import jobs
 from app.charts.sink_cuts import answer_table, cut_words, layer_changes, make_changes, measure_table
-from app.cut_request import CutRequest, in_words, measured_words, variant_of
+from app.jobs.requests.cut import CutRequest, in_words, measured_words, variant_of
 from app.views.job_cards import stage_words
 
 DONE, LATE = ((sys.executable, "-c", code) for code in ("", "import time; time.sleep(30)"))

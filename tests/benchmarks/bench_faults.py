@@ -20,7 +20,7 @@ import pytest
 from analysis.errors import UserError
 from analysis.store import export_run, list_runs, open_run, verify
 from app import jobs
-from app.job_request import JobRequest
+from app.jobs.requests.extraction import JobRequest
 from app.run_folder import delete_run
 from tests.e2e.serving import served
 from tests.faults.fullness import Fullness, tree

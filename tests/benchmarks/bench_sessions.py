@@ -24,7 +24,7 @@ import pandas as pd
 from analysis.store import open_run
 from analysis.store.run import Run
 from app import jobs
-from app.job_request import JobRequest
+from app.jobs.requests.extraction import JobRequest
 from tests.e2e.serving import served
 from tests.faults.sessions import Answer, Visitor
 from tests.store.synthetic import make_synthetic_run

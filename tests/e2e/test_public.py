@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from app import jobs
 from app.hosted import line, visitors
 from app.hosted.visitor import COOKIE
-from app.job_request import JobRequest
+from app.jobs.requests.extraction import JobRequest
 from tests.e2e.serving import eventually, new_context, served, settle
 from tests.store.synthetic import make_synthetic_run
 

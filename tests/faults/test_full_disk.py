@@ -15,7 +15,7 @@ from analysis.errors import UserError
 from analysis.progress import Progress, ProgressFile
 from analysis.store import list_runs
 from app import jobs
-from app.job_request import JobRequest
+from app.jobs.requests.extraction import JobRequest
 from app.run_folder import delete_run
 from tests.e2e.serving import eventually
 from tests.faults.fullness import Fullness, tree

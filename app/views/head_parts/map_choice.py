@@ -13,7 +13,7 @@ from analysis.types import Site
 from app import cache, jobs, widgets
 from app.glossary import BY_NAME, meaning
 from app.hosted.public import runs_models
-from app.map_request import WHOLE, WITHOUT_SINKS, MapRequest, about, in_words, kind_of, read_kind, seconds_to_make
+from app.jobs.requests.map import WHOLE, WITHOUT_SINKS, MapRequest, about, in_words, kind_of, read_kind, seconds_to_make
 from app.state import BEFORE, RunFacts, Selection
 from app.views import one_job
 

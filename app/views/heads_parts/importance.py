@@ -8,7 +8,7 @@ from analysis.pipeline.asking import why_not
 from analysis.pipeline.head_importance.variant import Variant
 from app import cache, jobs, widgets
 from app.cache import importance, new_input
-from app.importance_request import LIMIT, ImportanceRequest, in_words, measured_words, waiting
+from app.jobs.requests.importance import LIMIT, ImportanceRequest, in_words, measured_words, waiting
 from app.views import one_job
 from app.views.heads_parts.choice import Choice
 

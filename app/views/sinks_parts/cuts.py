@@ -15,7 +15,7 @@ from app import cache, jobs, widgets
 from app.cache import new_input, sink_cuts
 from app.charts.sink_cuts import answer_table, cut_words, layer_changes, make_changes, measure_table
 from app.charts.sink_layers import LAYER
-from app.cut_request import (
+from app.jobs.requests.cut import (
     LIMIT,
     MODES,
     CutRequest,

@@ -20,20 +20,20 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from analysis.errors import UserError, without_folders
-from app import job_files
-from app.cut_request import CutRequest
-from app.export_request import ExportRequest, file_of
 from app.hosted.public import NotHere, limits, owner_only
-from app.importance_request import ImportanceRequest
-from app.job_files import DRAFT_SECONDS, JOB_ID, jobs_root, locked, read_json, write_json
-from app.job_files import delete_old_drafts as delete_old_drafts
-from app.job_files import save_upload as save_upload
-from app.job_request import JobRequest
-from app.job_room import END, START, give_room, keep_room, told_if_full, words_of
-from app.map_request import MapRequest
-from app.processes import is_alive, process_start, stop_process
+from app.jobs import files as job_files
+from app.jobs.files import DRAFT_SECONDS, JOB_ID, jobs_root, locked, read_json, write_json
+from app.jobs.files import delete_old_drafts as delete_old_drafts
+from app.jobs.files import save_upload as save_upload
+from app.jobs.processes import is_alive, process_start, stop_process
+from app.jobs.requests.cut import CutRequest
+from app.jobs.requests.export import ExportRequest, file_of
+from app.jobs.requests.extraction import JobRequest
+from app.jobs.requests.importance import ImportanceRequest
+from app.jobs.requests.map import MapRequest
+from app.jobs.room import END, START, give_room, keep_room, told_if_full, words_of
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 GRACE_SECONDS = 10.0
 """How long a cancelled job may take to close its run before the next, less polite signal."""
 

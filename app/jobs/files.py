@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.errors import UserError
-from app.job_room import told_if_full
+from app.jobs.room import told_if_full
 
 DRAFT_SECONDS = 86_400.0
 """How long uploads wait for a job to be started on them, and files of an export to be fetched."""
