@@ -50,7 +50,7 @@ html {
 .st-key-search [data-testid="InputInstructions"] { display: none; }
 
 /* Fixed parts leave no gap in the flow; the welcome takes room only while the browser wants it. */
-:has(> .st-key-top), :has(> .st-key-tour) { height: 0; margin-bottom: -0.6rem; }
+:has(> .st-key-top), :has(> .st-key-tour), :has(> .st-key-asked) { height: 0; margin-bottom: -0.6rem; }
 .st-key-tour { position: fixed; top: 0; left: 0; width: 0; height: 0; z-index: 1000000; }
 &:not([data-qk-welcome]) :has(> .st-key-welcome) { display: none; }
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import streamlit as st
 
+from app.components.asked import go_to_asked, keep_asked
+
 SECTION, OURS = "auth", "qk_atlas"
 _OF_ALL = ("redirect_uri", "cookie_secret", "expose_tokens", "client_kwargs")
 
@@ -28,7 +30,9 @@ def admitted() -> bool:
     if refused:
         _frame("You are not on the list", refused)
         st.button("Sign out", key="sign_out", on_click=st.logout, type="primary")
-    return not refused
+        return False
+    go_to_asked()
+    return True
 
 
 def nothing(_view: Any) -> None:
@@ -97,6 +101,7 @@ def _ask() -> None:
     for name in [None, *providers] if "client_id" in section else providers:
         words = f"Sign in with {name}" if name else "Sign in"
         st.button(words, key=f"sign_in_{name or 'default'}", on_click=st.login, args=(name,), type="primary")
+    keep_asked()
 
 
 def _frame(title: str, words: str) -> None:

@@ -68,15 +68,23 @@ def test_before_signing_in_nothing_of_the_runs_is_sent(visit, private):
 def test_signed_in_the_page_is_there_and_signed_out_it_is_gone(visit, private):
     (page, heard), (address, known) = visit, private
     known.person = ADA
-    page.goto(address)
+    asked = f"{address}/input?run=confidential&head=1&input=2"
+    page.goto(asked)
     page.get_by_role("button", name="Sign in").click()
     settle(page)
     page.get_by_text("Signed in as Ada@lab.example.org").wait_for()
+    page.wait_for_url(lambda url: "/input?" in url and "input=2" in url)
     assert gives_away(page, heard), "or what the other tests look for is never sent"
     assert {"/authorize", "/token", "/keys"} <= set(known.asked)
     page.goto(address + "/runs")
     settle(page)
     page.get_by_text("1 run to look at").wait_for()
+    page.goto(address)
+    settle(page)
+    page.wait_for_timeout(500)
+    assert "/input" not in page.url, "the way on is taken once"
+    page.goto(address + "/runs")
+    settle(page)
     page.get_by_role("button", name="Sign out").click()
     page.get_by_role("button", name="Sign in").wait_for()
     eventually(lambda: "/end" in known.asked)
