@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 
 from analysis.errors import UnknownName, UserError
 from analysis.patterns.features import standardised
+from analysis.stock_umap import stock_umap
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -157,12 +158,10 @@ def _umap(
     values: Float[np.ndarray, "head feature"], flat: Float[np.ndarray, "head component"], n_neighbors: int, seed: int
 ) -> Float[np.ndarray, "head 2"]:
     """UMAP from the principal components on: spectral starts fail on few points, random ones differ by version."""
-    from umap import UMAP
-
     start = flat[:, :2] / max(float(np.abs(flat[:, :2]).max()), 1e-12) * 10
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = UMAP(
+        model = stock_umap()(
             n_neighbors=n_neighbors, min_dist=0.1, metric="euclidean", random_state=seed, n_jobs=1,
             init=start.astype(np.float32),
         )  # fmt: skip

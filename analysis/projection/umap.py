@@ -10,6 +10,7 @@ from analysis.projection import projection
 from analysis.projection.normalise import join
 from analysis.projection.pca import pca
 from analysis.projection.problem import N_NEIGHBOURS, HeadProblem, Layout
+from analysis.stock_umap import stock_umap
 
 
 @projection(
@@ -39,11 +40,9 @@ def umap(problem: HeadProblem, dims: int, seed: int, n_neighbors: int = N_NEIGHB
     if len(union) < 2 * (dims + 2):
         flat = pca(problem, dims, seed)
         return Layout(flat.queries, flat.keys, {**parameters, "fallback": "pca: too few points for UMAP"})
-    from umap import UMAP
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = UMAP(
+        model = stock_umap()(
             n_components=dims, n_neighbors=n_neighbors, min_dist=min_dist, metric="cosine", random_state=seed, n_jobs=1,
             init="random" if len(union) < 4 * N_NEIGHBOURS else "spectral",
         )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from analysis.errors import UnknownName, UserError
 from analysis.projection import PROJECTIONS
 from analysis.projection.fidelity import FIGURES, measure
+from analysis.stock_umap import KEPT, stock_umap
 from analysis.types import Band
 from tests.projection.heads import random_head
 
@@ -95,3 +97,22 @@ def test_a_map_tells_what_it_was_made_with(method):
             "tsne",
         )  # fewer neighbours here
     assert method != "atlas" or promised["power"] == 2
+
+
+def compiled_by_umap() -> list:
+    return [getattr(import_module(module), name) for module, name in KEPT]
+
+
+def test_what_umap_compiles_is_kept_on_disk():
+    fit("umap", random_head())
+    for function in compiled_by_umap():
+        assert function.stats.cache_path
+        assert function.stats.cache_hits or function.stats.cache_misses
+
+
+def test_umap_works_where_nothing_can_be_kept(monkeypatch):
+    def nowhere_to_write(self):
+        raise RuntimeError("cannot cache function: no locator available")
+
+    monkeypatch.setattr(type(compiled_by_umap()[0]), "enable_caching", nowhere_to_write)
+    assert stock_umap().__name__ == "UMAP"
