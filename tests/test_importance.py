@@ -25,7 +25,7 @@ from analysis.pipeline.new_input import load_run_model
 from analysis.store import verify
 from tests.model_folders import minilm, save_tiny_bert_mlm, save_tiny_llama
 
-LIMIT = 4
+LIMIT = 2
 
 
 @pytest.fixture(scope="module")
@@ -369,7 +369,7 @@ def test_an_interrupted_call_goes_on_and_ends_with_the_same_table(folder, image_
     def interrupt(progress):
         if progress.stage == "capture" and progress.done:
             n_done.append(progress.done)
-        if len(n_done) == 6:
+        if len(n_done) == LIMIT + 1:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -403,7 +403,7 @@ def test_the_same_call_again_gives_what_is_there_and_other_settings_are_refused(
     again = importance(text_run.path, limit=LIMIT)
     pd.testing.assert_frame_equal(again.scores, of_texts.scores, check_dtype=False)
     assert again.facts == of_texts.facts
-    with pytest.raises(RunError, match="measured on 4 inputs with seed 0, and results are never changed"):
+    with pytest.raises(RunError, match="measured on 2 inputs with seed 0, and results are never changed"):
         importance(text_run.path, limit=LIMIT, seed=1)
     with pytest.raises(RunError, match=r"already has these measures of text\.dec\.self\.2"):
         importance(text_run.path, limit=LIMIT, layers="2")
@@ -481,7 +481,7 @@ def test_the_cost_is_told_first(image_run):
         importance(
             image_run.path, part="cls", mode="mean", limit=LIMIT, report=lambda progress: stop_at(progress, told)
         )
-    assert "36 heads on 4 inputs, 156 forward passes, about" in told[-1].message
+    assert "36 heads on 2 inputs, 78 forward passes, about" in told[-1].message
     plan = plan_importance(image_run.path, part="cls", mode="mean", limit=LIMIT)
     assert plan.n_passes == LIMIT * (36 + 2 + 1)
 
