@@ -34,7 +34,10 @@ class Averages(NamedTuple):
 
 
 def average_attention(
-    maps: Iterable[tuple[Float[np.ndarray, "_query _key"], Bool[np.ndarray, "_query _key"]]],
+    maps: Iterable[
+        tuple[Float[np.ndarray, "_query _key"], Bool[np.ndarray, "_query _key"]]
+        | Iterable[tuple[int, Float[np.ndarray, "_query _key"], Bool[np.ndarray, "_query _key"]]]
+    ],
     n_positions: int = 64,
     n_offsets: int = 64,
 ) -> Averages:
@@ -42,7 +45,7 @@ def average_attention(
 
     Args:
         maps: For each input the weights of one head, 0..1, and True where the query may attend to the key. One input
-            is held at a time.
+            is held at a time; of a long one windows of queries may come instead, each with the position of its first.
         n_positions: Positions 0 to this less one get a mean of their own.
         n_offsets: Offsets from minus this to this get a mean of their own; what is farther goes to `farther`.
 
@@ -58,18 +61,22 @@ def average_attention(
     offsets = np.arange(-n_offsets, n_offsets + 1)
     offset_total, offset_counts = np.zeros(len(offsets)), np.zeros(len(offsets), dtype=np.int64)
     n_inputs, longest, everything = 0, 0, 0.0
-    for attention, allowed in maps:
-        n_inputs, longest = n_inputs + 1, max(longest, *attention.shape)
-        n, m = (min(length, size) for length in attention.shape)
-        total[:n, :m] += np.where(allowed[:n, :m], attention[:n, :m], 0)
-        counts[:n, :m] += allowed[:n, :m]
-        everything += float(attention.sum(dtype=np.float64))
-        for place, offset in enumerate(offsets):
-            if offset < len(attention) and -offset < attention.shape[1]:
-                diagonal = np.diagonal(allowed, offset=-offset)
-                offset_counts[place] += np.count_nonzero(diagonal)
-                weights = np.diagonal(attention, offset=-offset)
-                offset_total[place] += weights.sum(where=diagonal, dtype=np.float64)
+    for one in maps:
+        n_inputs += 1
+        for first, attention, allowed in [(0, *one)] if isinstance(one, tuple) else one:
+            end, n_keys = first + len(attention), attention.shape[1]
+            longest = max(longest, end, n_keys)
+            n, m = max(min(end, size) - first, 0), min(n_keys, size)
+            total[first : first + n, :m] += np.where(allowed[:n, :m], attention[:n, :m], 0)
+            counts[first : first + n, :m] += allowed[:n, :m]
+            everything += float(attention.sum(dtype=np.float64))
+            for place, offset in enumerate(offsets):
+                if offset < end and first - offset < n_keys:
+                    # A row of a window is the query so many places further on.
+                    diagonal = np.diagonal(allowed, offset=first - offset)
+                    offset_counts[place] += np.count_nonzero(diagonal)
+                    weights = np.diagonal(attention, offset=first - offset)
+                    offset_total[place] += weights.sum(where=diagonal, dtype=np.float64)
     if n_inputs == 0:
         raise ValueError("average_attention got no input; at least one is needed.")
     shown = min(longest, size)

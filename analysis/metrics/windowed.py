@@ -102,6 +102,62 @@ def influence(
     return Influence(distance, local, far, waad, fai)
 
 
+def influence_in_windows(
+    heads: Iterable[Iterable[tuple[int, Float[np.ndarray, "_query _token"]]]], windows: Windows = PUBLISHED
+) -> Influence:
+    """`influence` of a text whose maps are not held.
+
+    Args:
+        heads: Of every head, windows of its map in order: the position of the first query, and the rows.
+        windows: The settings.
+
+    Raises:
+        UserError: As `influence`.
+    """
+    found = [_of_head(head, windows) for head in heads]
+    distance = np.array([one for one, _, _ in found])
+    if len(distance) < 2:
+        raise UserError(f"Local and global heads need two heads or more, and there is {len(distance)}.")
+    local, far = local_and_global(distance, windows.share)
+    waad = np.mean([found[place][1] for place in local], axis=0)
+    waad[np.arange(len(waad)) < windows.first] = np.nan
+    return Influence(distance, local, far, waad, np.mean([found[place][2] for place in far], axis=0))
+
+
+def _of_head(
+    parts: Iterable[tuple[int, Float[np.ndarray, "_query _token"]]], windows: Windows
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """Mean distance back, windowed distance and future influence of one head; the last two are linear in the map."""
+    total, n_counted, waad, sums = 0.0, 0, [], None
+    for first, weights in parts:
+        n_queries, n_keys = weights.shape
+        if sums is None:
+            sums, count = np.zeros(n_keys), np.zeros(n_keys)
+        if np.triu(weights, first + 1).any():
+            raise UserError(NOT_CAUSAL)
+        rows = weights.astype(np.float64)
+        behind = np.arange(first, first + n_queries)[:, None] - np.arange(n_keys)
+        far_back = np.einsum("qk,qk->q", rows, behind.astype(np.float64))
+        counted = slice(max(windows.first - first, 0), None)
+        total, n_counted = total + float(far_back[counted].sum()), n_counted + len(far_back[counted])
+        waad.append(np.einsum("qk,qk->q", rows, np.clip(behind, 0, windows.window)))
+        for offset in range(windows.nearest, min(windows.farthest, n_keys - 1) + 1):
+            queries = np.arange(max(first, windows.first, offset), first + n_queries)
+            sums[queries - offset] += rows[queries - first, queries - offset]
+            count[queries - offset] += 1
+    if not n_counted:
+        raise UserError(_none_counts(windows.first, sum(map(len, waad))))
+    influence_on = np.where(count > 0, sums / np.maximum(count, 1), np.nan)
+    return total / n_counted, np.concatenate(waad), influence_on
+
+
+NOT_CAUSAL = "This attention looks at later tokens: distance back, WAAD and FAI are defined for causal attention only."
+
+
+def _none_counts(first: int, n_queries: int) -> str:
+    return f"The first query that counts is {first}, and the text has tokens 0 to {n_queries - 1}."
+
+
 def backward_distance(attention: Float[np.ndarray, "head query key"], first: int = 0) -> Float[np.ndarray, " head"]:
     """How far back each head looks, in tokens: the mean over queries t of sum_s A_ts (t - s).
 
@@ -119,11 +175,9 @@ def backward_distance(attention: Float[np.ndarray, "head query key"], first: int
     """
     n_queries, n_keys = attention.shape[1:]
     if first >= n_queries:
-        raise UserError(f"The first query that counts is {first}, and the text has tokens 0 to {n_queries - 1}.")
+        raise UserError(_none_counts(first, n_queries))
     if np.triu(attention, 1).any():
-        raise UserError(
-            "This attention looks at later tokens: distance back, WAAD and FAI are defined for causal attention only."
-        )
+        raise UserError(NOT_CAUSAL)
     # sum_s A_ts (t - s) = t sum_s A_ts - sum_s A_ts s: two products with a vector instead of a second matrix.
     both = attention @ np.stack([np.ones(n_keys), np.arange(n_keys)], axis=1).astype(attention.dtype)
     behind = np.arange(n_queries) * both[..., 0].astype(np.float64) - both[..., 1]

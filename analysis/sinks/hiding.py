@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +14,29 @@ LEAST_LEFT = 1e-6
 """A row of which less than this is left is not scaled up: its digits would be rounding."""
 
 
+class _Shares:
+    """What both kinds of findings tell."""
+
+    __slots__ = ()
+
+    @property
+    def share(self) -> Float[np.ndarray, "*head"]:
+        """How much of each head's attention is hidden: the mean over queries that looked at anything, 0..1."""
+        return np.asarray(self.mass.sum(axis=-1, dtype=np.float64) / np.maximum(self.n_looking, 1))
+
+    @property
+    def learned_share(self) -> Float[np.ndarray, "*head"]:
+        """How much of each head's attention the model's own sink took, in the same mean; 0 where there is none."""
+        return np.asarray(self.learned.sum(axis=-1, dtype=np.float64) / np.maximum(self.n_looking, 1))
+
+    @property
+    def n_columns(self) -> Int[np.ndarray, "*head"]:
+        """How many keys of each head are hidden."""
+        return np.asarray(self.columns.sum(axis=-1))
+
+
 @dataclass(frozen=True, slots=True)
-class Hidden:
+class Hidden(_Shares):
     """Attention of some heads on one input with the sinks of each head hidden.
 
     Attributes:
@@ -34,19 +56,32 @@ class Hidden:
     n_looking: Int[np.ndarray, "*head"]
 
     @property
-    def share(self) -> Float[np.ndarray, "*head"]:
-        """How much of each head's attention is hidden: the mean over queries that looked at anything, 0..1."""
-        return np.asarray(self.mass.sum(axis=-1, dtype=np.float64) / np.maximum(self.n_looking, 1))
+    def left(self) -> Bool[np.ndarray, "*head query"]:
+        """True where anything is left of a row."""
+        return self.weights.any(axis=-1)
 
-    @property
-    def learned_share(self) -> Float[np.ndarray, "*head"]:
-        """How much of each head's attention the model's own sink took, in the same mean; 0 where there is none."""
-        return np.asarray(self.learned.sum(axis=-1, dtype=np.float64) / np.maximum(self.n_looking, 1))
 
-    @property
-    def n_columns(self) -> Int[np.ndarray, "*head"]:
-        """How many keys of each head are hidden."""
-        return np.asarray(self.columns.sum(axis=-1))
+@dataclass(frozen=True, slots=True)
+class HiddenFigures(_Shares):
+    """What was hidden on an input whose weights are not held: `Hidden` of its windows, joined. Attributes as there."""
+
+    columns: Bool[np.ndarray, "*head key"]
+    mass: Float[np.ndarray, "*head query"]
+    learned: Float[np.ndarray, "*head query"]
+    n_emptied: Int[np.ndarray, "*head"]
+    n_looking: Int[np.ndarray, "*head"]
+    left: Bool[np.ndarray, "*head query"]
+
+
+def joined(windows: Sequence[Hidden | HiddenFigures]) -> HiddenFigures:
+    """The figures of all rows, from windows of them in order, whose `columns` are the same."""
+    mass, learned, left = (
+        np.concatenate([getattr(each, name) for each in windows], axis=-1) for name in ("mass", "learned", "left")
+    )
+    n_emptied, n_looking = (
+        np.sum([getattr(each, name) for each in windows], axis=0) for name in ("n_emptied", "n_looking")
+    )
+    return HiddenFigures(windows[0].columns, mass, learned, np.asarray(n_emptied), np.asarray(n_looking), left)
 
 
 def hide_sinks(
@@ -68,7 +103,11 @@ def hide_sinks(
     Source: that models keep working on what is left is the reason to look at it, Xiao et al. (2023), "Efficient
         Streaming Language Models with Attention Sinks"; hiding and scaling are ours.
     """
-    columns = sink_columns(weights, allowed, rule)
+    return hide_columns(weights, sink_columns(weights, allowed, rule))
+
+
+def hide_columns(weights: Float[np.ndarray, "*head query key"], columns: Bool[np.ndarray, "*head key"]) -> Hidden:
+    """What `hide_sinks` does, of some rows, with the keys that are hidden given."""
     total = weights.sum(axis=-1, dtype=np.float64)
     rest = weights * ~columns[..., None, :]
     left = rest.sum(axis=-1, dtype=np.float64)

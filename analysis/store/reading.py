@@ -11,11 +11,11 @@ from jaxtyping import Bool, Float
 from analysis.attention import recompute, score_parts, shares_of
 from analysis.errors import RunError
 from analysis.store.packing import unpack_attention, unpack_rows
-from analysis.store.sink_tables import SinkTables
+from analysis.store.windows import WindowedAttention
 from analysis.types import Site
 
 
-class Reader(SinkTables):
+class Reader(WindowedAttention):
     """Reads a run. Safe to use from many threads.
 
     Args:
@@ -96,50 +96,6 @@ class Reader(SinkTables):
         else:
             (q,), (k,) = self._one(query.format("q"), where), self._one(query.format("k"), [*where[:2], first])
         return self._recompute(found, [q], [k], allowed, [head])[0]
-
-    def attention_among(
-        self, site: Site | str, head: int, input_id: int, queries: np.ndarray, keys: np.ndarray | None = None
-    ) -> tuple[Float[np.ndarray, "chosen_query chosen_key"], Bool[np.ndarray, "chosen_query chosen_key"]]:
-        """`shares` of some queries of a head on one input, without the others: a window of a long text.
-
-        Args:
-            site: Where.
-            head: Which head.
-            input_id: Which input.
-            queries: Rows of `attention`.
-            keys: Columns of it; every row is then brought to its old share over these alone, summing to 1. None for
-                all, as `attention` gives them.
-
-        Returns:
-            Weights, and who may attend to whom.
-
-        Raises:
-            UnknownName: No such site, head or input.
-        """
-        found = self._head(site, head)
-        allowed = self._allowed_among(found, input_id, queries, keys)
-        where = [input_id, found.index, head]
-        if self._rows("SELECT 1 FROM attention WHERE input_id = ? AND site = ? AND head = ?", where):
-            some = self.shares(found, head, input_id)[queries]
-            if keys is None:
-                return some, allowed
-            some = some[:, keys]
-            total = some.sum(axis=1, keepdims=True)
-            return some / np.where(total > 0, total, np.float32(1)), allowed
-        q, k = self.queries(found, head, [input_id])[queries], self.centred_keys(found, head, [input_id])
-        return self._weights(found, q[None], (k if keys is None else k[keys])[None], allowed, [head])[0], allowed
-
-    def _allowed_among(
-        self, site: Site, input_id: int, queries: np.ndarray, keys: np.ndarray | None
-    ) -> Bool[np.ndarray, "chosen_query chosen_key"]:
-        self._n_tokens(input_id)
-        has_mask = site.index in self._where("masks") and self._rows(
-            "SELECT 1 FROM masks WHERE input_id = ? AND site = ?", [input_id, site.index]
-        )
-        keys = np.arange(self._length(site.key_sequence, input_id)) if keys is None else keys
-        if has_mask or site.band is None:
-            return self.allowed(site, input_id)[np.ix_(queries, keys)]
-        return site.band.among(queries, keys)
 
     def shares(self, site: Site | str, head: int, input_id: int) -> Float[np.ndarray, "query key"]:
         """`attention` as measures take it, in 0..1; see `analysis.attention.shares_of`."""

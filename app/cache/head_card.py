@@ -8,8 +8,10 @@ import streamlit as st
 
 from analysis.store.run import runs_dir
 from app import cache
-from app.cache import pictures
+from app.cache import long_inputs, pictures
 from app.charts.head_card_tiles import make_image_tile, make_text_tile, received
+from app.charts.head_maps import TILE_PIXELS, make_sprite
+from app.charts.long_shown import Rows, blocks_of
 
 
 def input_scores(run_id: str, site: str, head: int) -> pd.DataFrame:
@@ -30,6 +32,10 @@ def tile(run_id: str, site: str, head: int, input_id: int) -> bytes:
 
 @st.cache_data(max_entries=512, show_spinner=False)
 def _tile(run_id: str, folder: str, stamp: str, site: str, head: int, input_id: int) -> bytes:
+    n = cache.facts(run_id).n_tokens[input_id]
+    if long_inputs.is_long(run_id, input_id, cache.run(run_id).site(site)):
+        parts = (Rows(*part) for part in long_inputs.drawn(run_id, site, head, input_id, hides=False))
+        return make_sprite([[blocks_of(parts, n, TILE_PIXELS)]])
     attention = cache.attention(run_id, site, head, input_id)
     allowed = pictures.allowed(run_id, site, input_id)
     if cache.input_texts(run_id):

@@ -12,7 +12,7 @@ from analysis.pipeline.without_sinks import heads_without_sinks
 from analysis.sinks import Hidden, hide_sinks
 from analysis.store.run import runs_dir
 from app import cache
-from app.cache import attended, pictures
+from app.cache import attended, long_inputs, pictures
 
 
 def attention(run_id: str, site: str, head: int, input_id: int) -> Hidden:
@@ -28,10 +28,24 @@ def weights(run_id: str, site: str, head: int, input_id: int, hides: bool) -> np
     return cache.attention(run_id, site, head, input_id)
 
 
-def by_input(run_id: str, site: str, head: int, hides: bool) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-    """As `app.cache.attended.by_input`, with sinks hidden if `hides`."""
-    for rows, drawn, allowed in attended.by_input(run_id, site, head):
-        yield rows, hide_sinks(drawn, allowed).weights if hides else drawn, allowed
+def by_input(run_id: str, site: str, head: int, hides: bool) -> Iterator[tuple]:
+    """As `app.cache.attended.by_input`, with sinks hidden if `hides`; of long inputs one window of queries after the
+    other, with the rows of these before those of the input."""
+    found = cache.run(run_id).site(site)
+    lengths = cache.facts(run_id).n_tokens
+    if not any(long_inputs.is_long(run_id, each, found) for each in lengths):
+        for rows, drawn, allowed in attended.by_input(run_id, site, head):
+            yield rows, hide_sinks(drawn, allowed).weights if hides else drawn, allowed
+        return
+    start = 0
+    for each, n in lengths.items():
+        rows, start = slice(start, start + n), start + n
+        if long_inputs.is_long(run_id, each, found):
+            for first, drawn, allowed in long_inputs.drawn(run_id, site, head, each, hides):
+                begin = rows.start + first
+                yield slice(begin, begin + len(drawn)), rows, drawn, allowed
+        else:
+            yield rows, weights(run_id, site, head, each, hides), pictures.allowed(run_id, site, each)
 
 
 def heads(run_id: str, metrics: tuple[str, ...] = ()) -> tuple[pd.DataFrame, int]:

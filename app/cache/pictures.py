@@ -13,7 +13,7 @@ from analysis.sinks import USUAL, hide_sinks
 from analysis.store.run import runs_dir
 from analysis.types import KEY, Site
 from app import cache
-from app.cache import whole
+from app.cache import long_inputs, whole
 
 TOGETHER_TOKENS = 512
 """Longest input of which all heads are held in memory at once; of longer ones one head at a time."""
@@ -105,6 +105,9 @@ def _averages(run_id: str, folder: str, stamp: str, site: str, head: int, n_posi
     lengths = cache.facts(run_id).n_tokens
     ids = np.array(list(lengths))
     chosen = ids[sample_inputs(np.array(list(lengths.values())))].tolist()
+    if any(long_inputs.is_long(run_id, each, run.site(site)) for each in chosen):
+        maps = (_one_map(run_id, site, head, each, hides) for each in chosen)
+        return tuple(average_attention(maps, n_positions))
     if len(chosen) == len(ids):
         maps = zip(run.shares_by_input(site, head), run.allowed_by_input(site))
     else:
@@ -113,3 +116,12 @@ def _averages(run_id: str, folder: str, stamp: str, site: str, head: int, n_posi
         rule = USUAL.at(run.site(site))
         maps = ((hide_sinks(weights, mask, rule).weights, mask) for weights, mask in maps)
     return tuple(average_attention(maps, n_positions))
+
+
+def _one_map(run_id: str, site: str, head: int, input_id: int, hides: bool) -> tuple | Iterator[tuple]:
+    """Weights and mask of one input, or of a long one its windows."""
+    run = cache.run(run_id)
+    if long_inputs.is_long(run_id, input_id, run.site(site)):
+        return long_inputs.drawn(run_id, site, head, input_id, hides)
+    weights, mask = run.shares(site, head, input_id), run.allowed(site, input_id)
+    return (hide_sinks(weights, mask, USUAL.at(run.site(site))).weights if hides else weights), mask

@@ -8,14 +8,14 @@ import streamlit as st
 
 from analysis.store.run import runs_dir
 from app import cache
-from app.cache import pictures
+from app.cache import long_inputs, pictures
 from app.components.tour.steps import PREVIOUS, Example, Step, make_steps, pick_example, pick_head
 
 LOOKED_AT = 8
 """Inputs in which the example of the tour is looked for."""
 
 LONGEST_TOKENS = 300
-"""Longer inputs are not looked at, unless all are longer."""
+"""Longer inputs are not looked at, unless all are longer; of one that is read in windows the beginning is."""
 
 
 def steps(run_id: str, map_name: str | None) -> list[Step]:
@@ -43,15 +43,26 @@ def _example(run_id: str, site: str, head: int, score: str | None) -> Example | 
     tokens = cache.tokens(run_id)
     for input_id in short[:LOOKED_AT]:
         rows = tokens[tokens["input_id"] == input_id].sort_values("position")
-        attention = cache.attention(run_id, site, head, input_id)
+        if long_inputs.is_long(run_id, input_id, cache.run(run_id).site(site)):
+            rows = rows.iloc[:LONGEST_TOKENS]
+            attention, allowed = _beginning(run_id, site, head, input_id)
+        else:
+            attention = cache.attention(run_id, site, head, input_id)
+            allowed = pictures.allowed(run_id, site, input_id)
         if attention.shape != (len(rows), len(rows)):
             return None
-        worth = _worth_showing(rows, score) & pictures.allowed(run_id, site, input_id)
+        worth = _worth_showing(rows, score) & allowed
         place = pick_example(attention, worth, score)
         if place is not None and (best is None or attention[place] > best.weight):
             texts = rows["text"].astype(str).str.strip().to_list()
             best = Example(input_id, *place, float(attention[place]), texts[place[0]], texts[place[1]])
     return best
+
+
+def _beginning(run_id: str, site: str, head: int, input_id: int) -> tuple[np.ndarray, np.ndarray]:
+    """Attention among the first tokens of a long input, and who may attend to whom."""
+    weights, allowed = cache.run(run_id).attention_among(site, head, input_id, np.arange(LONGEST_TOKENS))
+    return weights[:, :LONGEST_TOKENS], allowed[:, :LONGEST_TOKENS]
 
 
 def _worth_showing(rows: pd.DataFrame, score: str | None) -> np.ndarray:

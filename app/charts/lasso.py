@@ -131,7 +131,7 @@ def compare_numbers(
 
 
 def mean_attention(
-    inputs: Sequence[tuple[slice, Float[np.ndarray, "query key"], Bool[np.ndarray, "query key"]]],
+    inputs: Sequence[tuple],
     queries: Bool[np.ndarray, " token"],
     keys: Bool[np.ndarray, " token"],
     groups: pd.Series,
@@ -139,7 +139,8 @@ def mean_attention(
     """Mean attention between selected queries and selected keys of the same input, in all and by group.
 
     Args:
-        inputs: For each input its rows in the token table, the attention and where it is allowed.
+        inputs: For each input its rows in the token table, the attention and where it is allowed; of a long one for
+            each window of its queries, with the rows of these first of all.
         queries, keys: The selected ones, in token-table order.
         groups: What the rows and columns of the matrix are, one value a token.
 
@@ -153,15 +154,16 @@ def mean_attention(
     sides = [_commonest(codes[chosen]) for chosen in (queries, keys)]
     sums, pairs = np.zeros((2, len(sides[0][0]), len(sides[1][0])))
     total = n_pairs = everywhere = n_everywhere = 0.0
-    for rows, attention, allowed in inputs:
-        q, k = np.flatnonzero(queries[rows]), np.flatnonzero(keys[rows])
+    for *own, rows, attention, allowed in inputs:
+        of_queries = own[0] if own else rows
+        q, k = np.flatnonzero(queries[of_queries]), np.flatnonzero(keys[rows])
         if not len(q):
             continue
         open_ = allowed[q]
         everywhere, n_everywhere = everywhere + float(attention[q][open_].sum(dtype=float)), n_everywhere + open_.sum()
         block, open_ = attention[np.ix_(q, k)] * allowed[np.ix_(q, k)], open_[:, k].astype(float)
         total, n_pairs = total + float(block.sum(dtype=float)), n_pairs + open_.sum()
-        of_rows = codes[rows][q][:, None] == sides[0][0]
+        of_rows = codes[of_queries][q][:, None] == sides[0][0]
         of_columns = codes[rows][k][:, None] == sides[1][0]
         sums += of_rows.T.astype(float) @ block.astype(float) @ of_columns
         pairs += of_rows.T.astype(float) @ open_ @ of_columns

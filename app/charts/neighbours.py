@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -25,8 +25,15 @@ MOST_LINES = 200
 _AROUND = 160
 
 
+class Ends(NamedTuple):
+    """The attention from one token and to it, where no more of an input is held."""
+
+    row: Float[np.ndarray, " key"]
+    column: Float[np.ndarray, " query"]
+
+
 def describe_pick(
-    attention: Float[np.ndarray, "query key"],
+    attention: Float[np.ndarray, "query key"] | Ends,
     tokens: pd.DataFrame,
     input_id: int,
     position: int,
@@ -38,7 +45,7 @@ def describe_pick(
     """The panel's content for one picked point.
 
     Args:
-        attention: Of the head on the picked token's input, as it is drawn.
+        attention: Of the head on the picked token's input, as it is drawn, or that of the token.
         tokens: The run's whole token table.
         input_id, position: The picked token.
         kind: Whether its query or its key was picked.
@@ -55,7 +62,7 @@ def describe_pick(
     mine = np.flatnonzero(tokens["input_id"].to_numpy() == input_id)
     patches = _patches(tokens.iloc[mine])
     token, n_all = tokens.iloc[mine[position]], len(tokens)
-    row, column = attention[position], attention[:, position]
+    row, column = _ends(attention, position)
     sees = _ranked(row, mine, tokens, n_all, KEY, patches, rule)
     seen = _ranked(column, mine, tokens, 0, QUERY, patches, rule)
     return {
@@ -94,7 +101,7 @@ def strongest(weights: Float[np.ndarray, " other"], rule: str) -> Int[np.ndarray
 
 
 def further_links(
-    attention: Float[np.ndarray, "query key"],
+    attention: Float[np.ndarray, "query key"] | Ends,
     mine: Int[np.ndarray, " token"],
     n_all: int,
     position: int,
@@ -107,10 +114,15 @@ def further_links(
         mine: Rows of the point's input in the token table, which has `n_all` rows.
         position, kind, rule: As in `describe_pick`.
     """
-    weights = attention[position] if kind == QUERY else attention[:, position]
+    row, column = _ends(attention, position)
+    weights = row if kind == QUERY else column
     start, ends = (0, n_all) if kind == QUERY else (n_all, 0)
     rows = [{"point": int(mine[at]) + ends, "weight": float(weights[at])} for at in strongest(weights, rule).tolist()]
     return {"start": int(mine[position]) + start, "rows": rows}
+
+
+def _ends(attention: np.ndarray | Ends, position: int) -> Ends:
+    return attention if isinstance(attention, Ends) else Ends(attention[position], attention[:, position])
 
 
 def _says_of_query(sees: list[dict[str, Any]], hides_sinks: bool) -> str:

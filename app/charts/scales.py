@@ -16,7 +16,8 @@ DECADES = 4
 """A logarithmic scale reaches so many powers of ten below the largest weight."""
 
 _KNOTS = 97
-_SORTED = 400_000
+RANKED = 400_000
+"""About so many evenly spaced weights are ranked for all of them."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,15 @@ def _both_ways(sizes: ColourScale) -> ColourScale:
 
 
 def _by_rank(known: np.ndarray, top: float) -> ColourScale:
-    step = -(-known.size // _SORTED)
-    shares = np.linspace(0, 1, _KNOTS)
+    step = -(-known.size // RANKED)
     # Evenly spaced ones stand for millions: their ranks differ by less than a colour does.
-    quantiles = np.quantile(known[::step], shares)
+    return scale_by_rank(known[::step], top)
+
+
+def scale_by_rank(sample: Float[np.ndarray, " weight"], top: float) -> ColourScale:
+    """The scale ``rank`` from a fair sample of the weights, the largest of which is `top`."""
+    shares = np.linspace(0, 1, _KNOTS)
+    quantiles = np.quantile(np.asarray(sample, dtype=np.float64), shares)
     quantiles[-1] = top
     ascending, last = np.unique(quantiles[::-1], return_index=True)
     shares = shares[::-1][last]

@@ -51,6 +51,31 @@ class Shown:
         """The weights with NaN where a query may not attend."""
         return self.weights if self.allowed.all() else np.where(self.allowed, self.weights, np.nan)
 
+    def part(self, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Weights of some queries on some keys, and which of them may attend."""
+        return self.weights[rows, columns], self.allowed[rows, columns]
+
+    def row(self, unit: int) -> Float[np.ndarray, " key"]:
+        """Weights of one query, NaN where it may not attend."""
+        return np.where(self.allowed[unit], self.weights[unit], np.nan)
+
+    def column(self, unit: int) -> Float[np.ndarray, " query"]:
+        """Weights on one key, NaN where a query may not attend."""
+        return np.where(self.allowed[:, unit], self.weights[:, unit], np.nan)
+
+    def mean(self, queries: range) -> Float[np.ndarray, " key"]:
+        """The mean of consecutive queries."""
+        return self.weights[queries.start : queries.stop].mean(axis=0)
+
+    @property
+    def largest(self) -> float:
+        """The largest weight of all."""
+        return float(self.weights.max())
+
+    def strongest_queries(self, keys: slice) -> tuple[np.ndarray, np.ndarray]:
+        """The queries that weigh each of some keys most, and how much; as `strongest`."""
+        return strongest(self.weights[:, keys].T, self.allowed[:, keys].T)
+
 
 class Strongest(NamedTuple):
     """The strongest keys of every query unit and the strongest queries of every key unit, largest first.
@@ -90,34 +115,92 @@ def show_attention(
     Raises:
         UserError: Nothing would be left.
     """
+    units = units_of(hidden, group)
+    sinks = np.zeros(len(hidden), dtype=bool) if sinks is None else sinks
+    rows = show_rows(attention, allowed & ~sinks if sinks.any() else allowed, 0, units, scales)
+    return Shown(
+        rows.weights, rows.allowed, units.unit_of, units.first, units.last, rows.hidden_mass, rows.n_emptied,
+        units.of_sinks(sinks),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Units:
+    """Which tokens are shown, and which of them as one.
+
+    Attributes:
+        kept: Positions of the tokens that are not hidden.
+        starts: Where in `kept` each unit begins.
+        unit_of, first, last: As in `Shown`.
+    """
+
+    kept: Int[np.ndarray, " kept"]
+    starts: Int[np.ndarray, " unit"]
+    unit_of: Int[np.ndarray, " token"]
+    first: Int[np.ndarray, " unit"]
+    last: Int[np.ndarray, " unit"]
+
+    def of_sinks(self, sinks: Bool[np.ndarray, " token"]) -> Bool[np.ndarray, " unit"]:
+        """Units that are sinks in all of their tokens."""
+        kept = sinks[self.kept]
+        return kept if len(self.starts) == len(kept) else np.logical_and.reduceat(kept, self.starts)
+
+
+class ShownRows(NamedTuple):
+    """Some rows of `Shown`: weights, allowed, hidden mass and queries that are emptied."""
+
+    weights: Float[np.ndarray, "query key"]
+    allowed: Bool[np.ndarray, "query key"]
+    hidden_mass: Float[np.ndarray, " query"]
+    n_emptied: int
+
+
+def units_of(hidden: Bool[np.ndarray, " token"], group: Int[np.ndarray, " token"]) -> Units:
+    """The units, as `show_attention` makes them.
+
+    Raises:
+        UserError: Nothing would be left.
+    """
     if hidden.all():
         raise UserError("Every token of this input is hidden: take some out of the list under Show.")
-    weights, mass, n_emptied = attention, np.zeros(len(attention)), 0
     kept = np.flatnonzero(~hidden)
-    sinks = np.zeros(len(hidden), dtype=bool) if sinks is None else sinks
-    allowed = allowed & ~sinks if sinks.any() else allowed
-    sinks = sinks[kept]
-    if len(kept) < len(hidden):
-        total = attention[kept].sum(axis=1, dtype=np.float64)
-        weights, allowed = attention[np.ix_(kept, kept)], allowed[np.ix_(kept, kept)]
+    starts = np.flatnonzero(np.diff(group[kept], prepend=-1))
+    ends = np.append(starts[1:], len(kept)) - 1
+    unit_of = np.full(len(hidden), -1)
+    unit_of[kept] = np.cumsum(np.isin(np.arange(len(kept)), starts)) - 1
+    return Units(kept, starts, unit_of, kept[starts], kept[ends])
+
+
+def show_rows(
+    attention: Float[np.ndarray, "query key"],
+    allowed: Bool[np.ndarray, "query key"],
+    begin: int,
+    units: Units,
+    scales: bool = True,
+) -> ShownRows:
+    """What `show_attention` does, of some rows: the tokens of whole units, the first of them at `begin`."""
+    n_keys = len(units.unit_of)
+    weights, kept = attention, units.kept
+    own = slice(*np.searchsorted(kept, [begin, begin + len(attention)]).tolist())
+    mass, n_emptied = np.zeros(len(attention)), 0
+    if len(kept) < n_keys:
+        rows = kept[own] - begin
+        total = attention[rows].sum(axis=1, dtype=np.float64)
+        weights, allowed = attention[np.ix_(rows, kept)], allowed[np.ix_(rows, kept)]
         left = weights.sum(axis=1, dtype=np.float64)
         is_left = left > LEAST_LEFT * total
         n_emptied = int((~is_left & (total > 0)).sum())
         mass = np.clip(1 - left / np.where(total > 0, total, 1), 0, 1) * (total > 0)
-        factor = np.where(is_left, total / np.where(is_left, left, 1), 0) if scales else np.ones(len(kept))
+        factor = np.where(is_left, total / np.where(is_left, left, 1), 0) if scales else np.ones(len(rows))
         weights = (weights * factor[:, None]).astype(np.float32)
-    starts = np.flatnonzero(np.diff(group[kept], prepend=-1))
-    unit = np.cumsum(np.isin(np.arange(len(kept)), starts)) - 1
-    ends = np.append(starts[1:], len(kept)) - 1
+    starts = units.starts
     if len(starts) < len(kept):
-        size = (ends - starts + 1)[:, None]
-        weights = np.add.reduceat(np.add.reduceat(weights, starts, axis=1), starts, axis=0) / size.astype(np.float32)
-        allowed = np.logical_or.reduceat(np.logical_or.reduceat(allowed, starts, axis=1), starts, axis=0)
-        mass = np.add.reduceat(mass, starts) / size[:, 0]
-        sinks = np.logical_and.reduceat(sinks, starts)
-    unit_of = np.full(len(hidden), -1)
-    unit_of[kept] = unit
-    return Shown(weights, allowed, unit_of, kept[starts], kept[ends], mass, n_emptied, sinks)
+        at = starts[slice(*np.searchsorted(starts, [own.start, own.stop]).tolist())] - own.start
+        size = np.diff(at, append=len(weights))[:, None]
+        weights = np.add.reduceat(np.add.reduceat(weights, starts, axis=1), at, axis=0) / size.astype(np.float32)
+        allowed = np.logical_or.reduceat(np.logical_or.reduceat(allowed, starts, axis=1), at, axis=0)
+        mass = np.add.reduceat(mass, at) / size[:, 0]
+    return ShownRows(weights, allowed, mass, n_emptied)
 
 
 def block_in(n_tokens: int, queries: np.ndarray, keys: np.ndarray, block: np.ndarray) -> np.ndarray:

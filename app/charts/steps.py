@@ -54,13 +54,20 @@ def lookback_at(
     attention: Float[np.ndarray, "head query key"],
     allowed: Bool[np.ndarray, "query key"],
     written: Bool[np.ndarray, " token"],
+    first: int = 0,
 ) -> float | None:
     """The lookback ratio of the step's row, mean over heads: weight on the tokens given against those written by then.
+
+    Args:
+        attention, allowed: Of all queries, or of some, the step's row among them.
+        first: Position of the first of these.
 
     Returns:
         0..1, 0.5 for even attention; None at the first step, when nothing was written yet.
     """
-    found = METRICS[LOOKBACK].compute(AttentionMap.of_one(attention, allowed, Tokens(written=written[None])))
-    if not found.counts[0, step.row]:
+    weights, tokens = np.asarray(attention, np.float32)[None], Tokens(written=written[None])
+    attended = AttentionMap(weights, allowed[None], tokens, first=first)
+    found, row = METRICS[LOOKBACK].compute(attended), step.row - first
+    if not found.counts[0, row]:
         return None
-    return float(found.value[0, :, step.row].mean())
+    return float(found.value[0, :, row].mean())

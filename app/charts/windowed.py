@@ -13,6 +13,9 @@ from app.palette import KEY, QUERY, QUIET, SELECTED
 NAMED_TOKENS = 64
 """Of longer texts only some positions stand under the bars; the pointer tells every token."""
 
+WHOLE_TOKENS, MOST_BARS = 4096, 900
+"""Longer texts are drawn in so many bars at most: more have less than a pixel each."""
+
 LETTER_PIXELS = 7.5
 """Room for a letter of a peak's token; where two would meet, only the higher bar is named."""
 
@@ -40,6 +43,17 @@ def rhythm_table(found: Influence, texts: list[str]) -> pd.DataFrame:
             f"{FAI}_peak": peaks(fai),
         }
     )
+
+
+def highest_of_blocks(table: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """Of a long text the token with the highest bar of each block, so that there are `MOST_BARS` at most; a short one
+    whole. The first token, whose FAI is not drawn, stands for no other."""
+    if len(table) <= WHOLE_TOKENS:
+        return table
+    block = np.arange(len(table)) // -(-len(table) // MOST_BARS)
+    values = table[measure].fillna(-1.0)
+    values.iloc[:1] = -1.0
+    return table.loc[values.groupby(block).idxmax()]
 
 
 def make_rhythm(
@@ -85,7 +99,8 @@ def make_rhythm(
         )
         .add_params(alt.selection_point(name="pick", fields=["position"], on="click", toggle=False))
     )  # fmt: skip
-    named = _apart(shown[shown["peak"]].assign(label=lambda t: t["token"].map(short_token)), width / len(table))
+    n_tokens = int(table["position"].iloc[-1]) + 1
+    named = _apart(shown[shown["peak"]].assign(label=lambda t: t["token"].map(short_token)), width / n_tokens)
     names = (
         alt.Chart(named)
         .mark_text(dy=-8, fontSize=12, color=_COLOURS[measure])

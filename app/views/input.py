@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import streamlit as st
 
 from analysis.errors import UserError
@@ -17,6 +16,7 @@ from app.views.input_parts import image_pictures, text_pictures
 from app.views.input_parts.clicks import choose
 from app.views.input_parts.details import details
 from app.views.input_parts.input_picker import averaged_with, pick_row
+from app.views.input_parts.long_input import is_long, read_long
 from app.views.input_parts.looks import looks_popover
 from app.views.input_parts.one_input import OneInput, read_one
 from app.views.input_parts.over_all import over_all
@@ -66,7 +66,8 @@ def _view(run_id: str) -> None:
     stack = [each for each in facts.sites if each.stack_label == site.stack_label]
     pick_row(selection, inputs, site, stack, facts)
     source = shown_part(source_of(selection), site)
-    one = read_one(at_step(selection, source), source, _averaged(selection, stack))
+    heads = _averaged(selection, stack)
+    one = (read_long if is_long(source, heads) else read_one)(at_step(selection, source), source, heads)
     with st.container(key="input_said"):
         widgets.say(_summary(one) + _hidden(one), quiet=True)
     steps(one)
@@ -111,14 +112,14 @@ def _summary(one: OneInput) -> str:
     """What the head does here, in one sentence, of the attention itself."""
     if one.is_cross:
         return _summary_of_cross(one)
-    attention, n = one.block, len(one.block)
+    n, (on_first, on_own, on_previous) = len(one.source.query_positions(one.site)), one.means
     first = "CLS" if one.is_image and bool(one.tokens["is_special"].iloc[0]) else "the first token"
     parts = [
-        f"{percent(attention[:, 0].mean())} of its weight on {first}",
-        f"{percent(np.trace(attention) / n)} on the token itself",
+        f"{percent(on_first)} of its weight on {first}",
+        f"{percent(on_own)} on the token itself",
     ]
     if not one.is_image:
-        parts.append(f"{percent(np.trace(attention, offset=-1) / max(n - 1, 1))} on the previous token")
+        parts.append(f"{percent(on_previous)} on the previous token")
     what = one.what
     new = "new " if asked_for(one.selection) is not None else ""
     means = "means" if one.sinks is None else "means, sinks counted in"

@@ -9,6 +9,7 @@ import numpy as np
 import streamlit as st
 from jaxtyping import Float
 
+from app.charts.long_shown import LongShown
 from app.charts.shown import Shown, Strongest
 from app.components import pack, register
 from app.palette import KEY, QUERY
@@ -46,7 +47,7 @@ class Piece:
 
 def sentence(
     pieces: list[Piece],
-    shown: Shown,
+    shown: Shown | LongShown,
     top: Strongest,
     resting: Float[np.ndarray, " unit"],
     picked: int | None,
@@ -85,7 +86,7 @@ def sentence(
         "n": len(shown),
         "sinks": shown.sinks.tolist(),
     }
-    matrix = shown.seen() if is_whole else shown.weights[:0]
+    matrix = shown.seen() if is_whole else np.zeros((0, len(shown)))
     sections = {
         "resting": resting.astype(np.float32),
         "matrix": matrix.astype(np.float32),

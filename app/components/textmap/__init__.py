@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import streamlit as st
 
+from app.charts.long_shown import LongShown
 from app.charts.scales import ColourScale
 from app.charts.shown import Shown, strongest
 from app.components import pack, register
@@ -30,7 +31,7 @@ def window_of(spans: tuple[range, range]) -> tuple[int, int]:
 
 def textmap(
     labels: list[str],
-    shown: Shown,
+    shown: Shown | LongShown,
     spans: tuple[range, range],
     first: tuple[int, int],
     scale: ColourScale,
@@ -60,7 +61,7 @@ def textmap(
     """
     rows, columns = window_of(spans)
     part = (slice(first[0], first[0] + rows), slice(first[1], first[1] + columns))
-    weights, allowed = shown.weights[part], shown.allowed[part]
+    weights, allowed = shown.part(*part)
     header = {
         "begin": [span.start for span in spans],
         "n": [len(span) for span in spans],
@@ -78,9 +79,10 @@ def textmap(
         "kind": kind,
     }
     tops = {}
-    for name, matrix, may in (("keys", shown.weights[part[0]], shown.allowed[part[0]]),
-                              ("queries", shown.weights[:, part[1]].T, shown.allowed[:, part[1]].T)):  # fmt: skip
-        header[name], tops[f"{name}_weights"] = _named(labels, *strongest(matrix, may))
+    for name, found in (
+        ("keys", strongest(*shown.part(part[0], slice(None)))), ("queries", shown.strongest_queries(part[1]))
+    ):  # fmt: skip
+        header[name], tops[f"{name}_weights"] = _named(labels, *found)
     window = np.where(allowed, weights, np.nan).astype(np.float32)
     data = pack(header, {"window": window, "overview": overview, **tops}, again=True)
 
@@ -103,5 +105,5 @@ def _named(labels: list[str], others: np.ndarray, weights: np.ndarray) -> tuple[
     return [[labels[other] for other in row if other >= 0] for row in others], weights.astype(np.float32)
 
 
-def _places(shown: Shown, part: slice) -> list[str]:
+def _places(shown: Shown | LongShown, part: slice) -> list[str]:
     return [str(a) if a == b else f"{a}–{b}" for a, b in zip(shown.first[part].tolist(), shown.last[part].tolist())]

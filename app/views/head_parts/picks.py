@@ -10,9 +10,9 @@ import numpy as np
 from analysis.pipeline.new_input import NEW_INPUT
 from analysis.types import KEY, QUERY
 from app import cache, widgets
-from app.cache import hidden
+from app.cache import hidden, long_inputs
 from app.cache.new_input import SPOT
-from app.charts.neighbours import LINES, LINES_WORD, describe_pick, further_links
+from app.charts.neighbours import LINES, LINES_WORD, Ends, describe_pick, further_links
 from app.marks import LASSO
 from app.state import Selection
 from app.views.head_parts.new_points import picked_new
@@ -30,7 +30,7 @@ def picked(selection: Selection) -> dict[str, Any] | None:
         return new
     if selection.input is None or selection.token is None:
         return None
-    attention, sinks = _drawn(selection, selection.input)
+    attention, sinks = _drawn(selection, selection.input, selection.token)
     text = cache.input_texts(selection.run).get(selection.input)
     tokens, rule = cache.tokens(selection.run), selection.option(LINES_WORD, LINES)
     found = describe_pick(attention, tokens, selection.input, selection.token, selection.kind, text, rule, sinks)
@@ -49,7 +49,7 @@ def further(selection: Selection) -> dict[str, list[dict[str, Any]]]:
         if position >= n_tokens.get(input_id, 0):
             continue
         mine = np.flatnonzero(ids == input_id)
-        attention, _ = _drawn(selection, input_id)
+        attention, _ = _drawn(selection, input_id, position)
         fans.append(further_links(attention, mine, len(tokens), position, kind, rule))
         text = str(tokens["text"].iloc[mine[position]])
         word = _word(input_id, position, kind)
@@ -57,9 +57,13 @@ def further(selection: Selection) -> dict[str, list[dict[str, Any]]]:
     return {"also": fans, "further": names}
 
 
-def _drawn(selection: Selection, input_id: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """The head's attention on an input as it is drawn, and the keys that are hidden; None where nothing is."""
+def _drawn(selection: Selection, input_id: int, position: int) -> tuple[np.ndarray | Ends, np.ndarray | None]:
+    """The head's attention on an input as it is drawn, of a long one that from and to the token, and the keys that are
+    hidden; None where nothing is."""
     where = (selection.run, selection.site, selection.head, input_id)
+    if long_inputs.is_long(selection.run, input_id, cache.run(selection.run).site(selection.site)):
+        ends = Ends(*long_inputs.row_and_column(*where, position, selection.hides_sinks))
+        return ends, long_inputs.head_sums(*where).sinks if selection.hides_sinks else None
     if not selection.hides_sinks:
         return cache.attention(*where), None
     found = hidden.attention(*where)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from analysis.sinks import Hidden
+from analysis.sinks import Hidden, HiddenFigures
 from analysis.types import Site
 from app.charts.hidden_words import emptied_words, hidden_words
 from app.charts.words import percent
@@ -22,7 +22,7 @@ _NAMED = 3
 class HiddenHere:
     """What is hidden of each of the shown heads."""
 
-    heads: Sequence[Hidden]
+    heads: Sequence[Hidden | HiddenFigures]
 
     @property
     def columns(self) -> Bool[np.ndarray, " key"]:
@@ -36,7 +36,7 @@ class HiddenHere:
 
     @property
     def _left(self) -> Bool[np.ndarray, "head query"]:
-        return np.stack([each.weights.any(axis=1) for each in self.heads])
+        return np.stack([each.left for each in self.heads])
 
     def mean(self, weights: Sequence[Float[np.ndarray, "query key"]]) -> Float[np.ndarray, "query key"]:
         """The mean of the heads, for each query over those of which something is left, so that a row still sums to 1.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -11,8 +13,10 @@ import pandas as pd
 from analysis.errors import UserError
 from analysis.types import DECODER, QUERY, Site, head_name
 from app import cache, widgets
+from app.cache import long_inputs
 from app.cache.new_input import SPOT, asked_for
 from app.cache.two_texts import BETWEEN
+from app.charts.long_shown import LongShown, Rows, long_scale
 from app.charts.scales import SCALES, ColourScale, make_scale
 from app.charts.shown import (
     Shown,
@@ -41,33 +45,48 @@ PARTS = {"whole": "whole", "content": "content alone", "position": "position alo
 """What of a score with a position bias is shown."""
 
 
+class Windowed(Protocol):
+    """What gives what is shown some rows at a time."""
+
+    def windows(self) -> Iterator[Rows]:
+        """All rows, window after window."""
+        ...
+
+
 @dataclass(frozen=True)
 class OneInput:
     """What the view draws.
 
     Attributes:
         heads: The shown head first, then those averaged with it.
-        attention: Mean over `heads` of attention, [query, key], as the model has it.
+        attention: Mean over `heads` of attention, [query, key], as the model has it; None where no matrix is held.
         shown: The same as it is shown: without sinks, weighed, without what is hidden, words merged.
         is_weighed: Weights are multiplied by the length of the key's value vector.
         sinks: What is hidden with the sinks of each head; None while sinks are shown.
         notes: Sentences for the reader.
         signed: Of a state-space layer, whose implicit attention has both signs: what heat map and tables draw, while
             `shown` has its absolute weights with rows of sum 1.
+        reader: Of an input that is read some queries at a time, what gives its windows.
     """
 
     selection: Selection
     heads: list[tuple[Site, int]]
     source: Source
-    attention: np.ndarray
-    shown: Shown
+    attention: np.ndarray | None
+    shown: Shown | LongShown
     is_weighed: bool
     sinks: HiddenHere | None
     notes: tuple[str, ...]
     signed: Shown | None = None
+    reader: Windowed | None = None
 
     @property
-    def drawn(self) -> Shown:
+    def is_long(self) -> bool:
+        """No matrix of the input is held: it is read some queries at a time."""
+        return self.reader is not None
+
+    @property
+    def drawn(self) -> Shown | LongShown:
         """What heat map and tables draw."""
         return self.shown if self.signed is None else self.signed
 
@@ -169,6 +188,17 @@ class OneInput:
         """`attention` of the head's own queries on its own keys, as `Run.attention` gives it."""
         return self.attention[np.ix_(self.source.query_positions(self.site), self.source.key_positions(self.site))]
 
+    @cached_property
+    def means(self) -> tuple[float, float, float]:
+        """Mean weight of a query on the first token, on its own and on the one before, as the model has it."""
+        if self.is_long:
+            id_, sums = self.source.input_id, long_inputs.head_sums
+            found = [sums(self.run_id, site.label, head, id_) for site, head in self.heads]
+            return tuple(np.mean([(each.on_first, each.on_own, each.on_previous) for each in found], axis=0).tolist())
+        attention, n = self.block, len(self.block)
+        before = np.trace(attention, offset=-1) / max(n - 1, 1)
+        return attention[:, 0].mean(), np.trace(attention) / n, before
+
     @property
     def token(self) -> int | None:
         """Position of the picked token, whether it is shown or hidden."""
@@ -247,16 +277,13 @@ class OneInput:
         """`weights` of what heat map and tables draw."""
         return self._weights_in(self.drawn)
 
-    def _weights_in(self, shown: Shown) -> np.ndarray:
+    def _weights_in(self, shown: Shown | LongShown) -> np.ndarray:
         unit = self.picked
         if unit is None:
             queries, keys = self.spans
             is_key = np.isin(np.arange(len(shown)), keys)
-            mean = shown.weights[queries.start : queries.stop].mean(axis=0)
-            return np.where(shown.sinks | ~is_key, np.nan, mean)
-        if self.selection.kind == QUERY:
-            return np.where(shown.allowed[unit], shown.weights[unit], np.nan)
-        return np.where(shown.allowed[:, unit], shown.weights[:, unit], np.nan)
+            return np.where(shown.sinks | ~is_key, np.nan, shown.mean(queries))
+        return shown.row(unit) if self.selection.kind == QUERY else shown.column(unit)
 
     def by_token(self, weights: np.ndarray) -> np.ndarray:
         """Weights of units as weights of tokens, NaN where hidden; along every axis."""
@@ -277,7 +304,11 @@ class OneInput:
         name = self.selection.option(SCALE, SCALES)
 
         def make() -> bytes:
-            made = make_scale(self.drawn.seen(), name)
+            made = (
+                long_scale(self.reader.windows, self.shown.facts, name)
+                if self.is_long
+                else make_scale(self.drawn.seen(), name)
+            )
             return np.stack([made.weights, made.shares]).astype(np.float64).tobytes()
 
         knots = np.frombuffer(cache.message(f"scale {name} {self.view_key}", self.run_id, make)).reshape(2, -1)
@@ -286,6 +317,8 @@ class OneInput:
     @cached_property
     def strongest(self) -> Strongest:
         """Of every row and column; kept like `scale`."""
+        if self.is_long:
+            return self.shown.facts.strongest
 
         def make() -> bytes:
             return b"".join(part.tobytes() for part in strongest_both_ways(self.shown))
@@ -379,7 +412,17 @@ def read_one(selection: Selection, source: Source, heads: list[tuple[Site, int]]
             raw = np.mean([source.signed(site.label, head) for site, head in heads], axis=0)
             signed = show_attention(raw, allowed, hidden | ahead, groups(selection, source), scales=False)
     one = OneInput(selection, heads, source, attention, shown, is_weighed, sinks, (), signed)
-    if step is not None and one.token is not None and ahead[one.token]:
+    return told(one, notes, hidden, ahead)
+
+
+def told(one: OneInput, notes: list[str], hidden: np.ndarray, ahead: np.ndarray) -> OneInput:
+    """The same with its sentences: `notes`, and how what is shown differs from the attention.
+
+    Args:
+        hidden: Tokens that the link hides.
+        ahead: Tokens that are not written yet at the step shown.
+    """
+    if one.step is not None and one.token is not None and ahead[one.token]:
         notes.append("The picked token is not written yet at this step.")
     return replace(one, notes=(*notes, *_says(one, hidden & ~ahead)))
 

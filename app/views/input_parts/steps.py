@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 
 from analysis.types import QUERY
-from app import widgets
+from app import cache, widgets
 from app.cache.new_input import asked_for
 from app.charts.steps import Step, lookback_at, step_of, written_places
 from app.charts.text_attention import short_token
@@ -59,8 +59,13 @@ def _words(one: OneInput, n_steps: int) -> str:
 
 
 def _lookback(one: OneInput, step: Step) -> str:
-    attention = np.stack([one.source.attention(site.label, head) for site, head in one.heads])
-    ratio = lookback_at(step, attention, one.source.allowed(one.site.label), one.written)
+    if one.is_long:
+        run, at = cache.run(one.run_id), (one.source.input_id, np.array([step.row]))
+        rows, allowed = zip(*(run.attention_among(site, head, *at) for site, head in one.heads))
+        ratio = lookback_at(step, np.stack(rows), allowed[0], one.written, first=step.row)
+    else:
+        attention = np.stack([one.source.attention(site.label, head) for site, head in one.heads])
+        ratio = lookback_at(step, attention, one.source.allowed(one.site.label), one.written)
     if ratio is None:
         return "Nothing of its own was there yet, so there is no lookback ratio."
     return f"Lookback ratio of {one.names} here: {ratio:.2f} (1 = looks at what it was given alone, 0.5 = evenly)."

@@ -10,11 +10,13 @@ from analysis.sinks import hide_sinks
 from analysis.types import KEY, QUERY, Site, head_name
 from app import cache, widgets
 from app.charts.head_maps import TILE_PIXELS, make_sprite, reduce_to, tile_shape
+from app.charts.long_shown import blocks_of
 from app.charts.scales import weight_words
 from app.charts.shown import Shown, hidden_tokens, show_attention
 from app.charts.words import within
 from app.components.headstrip import headstrip
 from app.state import RunFacts
+from app.views.input_parts.long_input import through_look
 from app.views.input_parts.one_input import HIDE, OneInput, groups, look_key
 from app.views.input_parts.tables import save_csv, show_table
 
@@ -122,6 +124,8 @@ def _key(one: OneInput, stack: list[Site]) -> str:
 
 def _sprite(one: OneInput, stack: list[Site]) -> bytes:
     hidden = hidden_tokens(one.selection.options.get(HIDE, ""), one.tokens["is_special"].to_numpy(dtype=bool))
+    if one.is_long:
+        return make_sprite([[_long_tile(one, site, head, hidden) for head in range(site.n_heads)] for site in stack])
     group = groups(one.selection, one.source)
     masks = {site.label: one.source.allowed(site.label) for site in stack}
     rows: dict[str, list[np.ndarray]] = {site.label: [] for site in stack}
@@ -135,6 +139,11 @@ def _sprite(one: OneInput, stack: list[Site]) -> bytes:
         shown = show_attention(attention, masks[site.label], hidden, group, sinks)
         rows[site.label].append(_patches(one, shown) if one.is_image else reduce_to(one.cut(shown.seen()), TILE_PIXELS))
     return make_sprite(list(rows.values()))
+
+
+def _long_tile(one: OneInput, site: Site, head: int, hidden: np.ndarray) -> np.ndarray:
+    shown, _ = through_look(one.selection, one.source, [(site, head)], hidden)
+    return blocks_of(shown.windows(), len(shown.units.first), TILE_PIXELS)
 
 
 def _patches(one: OneInput, shown: Shown) -> np.ndarray:

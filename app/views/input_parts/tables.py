@@ -7,6 +7,8 @@ import pandas as pd
 import streamlit as st
 
 from analysis.types import head_name
+from app.cache import long_inputs
+from app.charts.long_shown import strongest_pairs
 from app.charts.text_attention import attention_table
 from app.views.input_parts.one_input import OneInput
 
@@ -17,6 +19,9 @@ LISTED_PAIRS = 20_000
 def pair_table(one: OneInput, labels: list[str] | None = None) -> None:
     """All pairs, or of a long input the strongest ones: millions of rows would only stop the browser."""
     labels = labels or one.labels
+    if one.is_long:
+        _long_table(one, labels)
+        return
     weights, allowed = one.drawn.weights, one.drawn.allowed
     n_pairs = int(allowed.sum())
     said = f"All {n_pairs:,} pairs."
@@ -35,6 +40,20 @@ def pair_table(one: OneInput, labels: list[str] | None = None) -> None:
         return _named(attention_table(weights, labels, one.places, allowed)).to_csv(index=False)
 
     save_csv(said, everything, one, "pairs")
+
+
+def _long_table(one: OneInput, labels: list[str]) -> None:
+    """The strongest pairs of a text whose matrix is not held."""
+    n_pairs, key = one.shown.facts.n_allowed, f"pairs {one.view_key}"
+    query, at, weight = long_inputs.kept(
+        key, one.run_id, lambda: strongest_pairs(one.reader.windows(), LISTED_PAIRS)
+    )  # fmt: skip
+    names, places = np.array(labels, dtype=object), np.array(one.places, dtype=object)
+    columns = {"query_at": places[query], "query_token": names[query], "key_at": places[at], "key_token": names[at]}
+    table = _named(pd.DataFrame({**columns, "weight": weight.astype(float)}))
+    show_table(table.sort_values("weight", ascending=False))
+    said = f"The {len(table):,} strongest of {n_pairs:,} pairs, in the file too: all of them would be gigabytes."
+    save_csv(said, lambda: table.to_csv(index=False), one, "pairs")
 
 
 def _named(table: pd.DataFrame) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 
 from analysis.types import KEY, QUERY
@@ -61,7 +62,9 @@ def heat_map(one: OneInput) -> None:
     if max(map(len, spans)) > WHOLE_UNITS:
         overview = cache.message(
             f"overview {one.scale.name} {one.view_key}", one.run_id,
-            lambda: make_overview(one.cut(one.drawn.seen()), one.scale),
+            lambda: make_overview(
+                one.shown.facts.blocks if one.is_long else one.cut(one.drawn.seen()), one.scale
+            ),
         )  # fmt: skip
     textmap(
         one.labels, one.drawn, spans, first, one.scale, one.title, overview, one.picked, kind, one.marked(),
@@ -77,8 +80,8 @@ def lines(one: OneInput) -> None:
     if not one.is_cross:
         first = (first[0], first[0])
     sides = tuple(range(at, min(span.stop, at + LINE_TOKENS)) for at, span in zip(first, one.spans))
-    table = attention_table(one.shown.weights, one.labels, one.places, one.shown.allowed, sides)
-    most = float(one.shown.weights.max())
+    table = _pairs_within(one, sides)
+    most = one.shown.largest
     faintest = FAINTEST_LINE * most if one.is_weighed else FAINTEST_LINE
     sinks = one.shown.sinks.tolist()
     chart = make_lines(
@@ -109,6 +112,16 @@ def lines(one: OneInput) -> None:
         f"Left the queries{queries}, right the keys{keys}; weights under {weight_words(faintest)} have no line."
         f"{hidden}{part}"
     )
+
+
+def _pairs_within(one: OneInput, sides: tuple[range, range]) -> pd.DataFrame:
+    """The table of the pairs of some queries and some keys."""
+    if not one.is_long:
+        return attention_table(one.shown.weights, one.labels, one.places, one.shown.allowed, sides)
+    rows, columns = (slice(side.start, side.stop) for side in sides)
+    weights, allowed = one.shown.part(rows, columns)  # of one text: both sides are the same tokens
+    table = attention_table(weights, one.labels[rows], one.places[rows], allowed)
+    return table.assign(query=table["query"] + rows.start, key=table["key"] + columns.start)
 
 
 def first_shown(

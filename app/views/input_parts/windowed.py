@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import fields
 from functools import partial
 
@@ -10,12 +11,13 @@ import numpy as np
 import streamlit as st
 
 from analysis.errors import UserError
-from analysis.metrics.windowed import PUBLISHED, Influence, Windows
+from analysis.metrics.windowed import PUBLISHED, Influence, Windows, influence_in_windows
 from analysis.types import KEY, QUERY, Site, head_name
 from app import cache, widgets
+from app.cache import long_inputs
 from app.cache.windowed import token_rhythm
 from app.charts.scales import weight_exactly
-from app.charts.windowed import FAI, WAAD, make_rhythm, rhythm_table
+from app.charts.windowed import FAI, MOST_BARS, WAAD, highest_of_blocks, make_rhythm, rhythm_table
 from app.state import Selection
 from app.views.input_parts.clicks import clickable
 from app.views.input_parts.one_input import HIDE, WEIGH, WORDS, OneInput
@@ -81,6 +83,12 @@ def is_causal(one: OneInput, stack: list[Site]) -> bool:
 
 
 def _found(one: OneInput, stack: list[Site], windows: Windows) -> Influence:
+    if one.is_long:
+        where = one.run_id, one.source.input_id
+        return long_inputs.kept(
+            f"rhythm {where[1]} {stack[0].stack_label} {windows}", one.run_id,
+            lambda: influence_in_windows((_windows_of(*where, *each) for each in heads_of(stack)), windows),
+        )  # fmt: skip
     own = one.source.query_positions(one.site)
     at = np.ix_(own, own)
     return token_rhythm(
@@ -89,13 +97,23 @@ def _found(one: OneInput, stack: list[Site], windows: Windows) -> Influence:
     )  # fmt: skip
 
 
+def heads_of(stack: list[Site]) -> list[tuple[str, int]]:
+    """Label of the site and number of every head of a tower."""
+    return [(site.label, head) for site in stack for head in range(site.n_heads)]
+
+
+def _windows_of(run_id: str, input_id: int, site: str, head: int) -> Iterator[tuple[int, np.ndarray]]:
+    return ((first, weights) for first, weights, _ in long_inputs.drawn(run_id, site, head, input_id, hides=False))
+
+
 def _draw(one: OneInput, found: Influence, windows: Windows, names: list[str]) -> None:
     own = one.source.query_positions(one.site)
     table = rhythm_table(found, one.tokens["text"].astype(str).iloc[own].tolist())
     first = table[FAI].iloc[0]
     has_fai = bool(table[FAI].iloc[1:].notna().any())
+    drawn = {measure: highest_of_blocks(table, measure) for measure in (WAAD, FAI)}
     clickable(
-        make_rhythm(table, WAAD, one.token, is_lowest=not has_fai),
+        make_rhythm(drawn[WAAD], WAAD, one.token, is_lowest=not has_fai),
         {"pick": lambda mark: one.pick(int(mark["position"]), kind=QUERY)},
         "input_waad",
     )  # fmt: skip
@@ -104,7 +122,7 @@ def _draw(one: OneInput, found: Influence, windows: Windows, names: list[str]) -
     st.caption(f"WAAD: how many tokens back, in the mean of the local heads {local}; {beyond}.")
     if has_fai:
         clickable(
-            make_rhythm(table, FAI, one.token), {"pick": lambda mark: one.pick(int(mark["position"]), kind=KEY)},
+            make_rhythm(drawn[FAI], FAI, one.token), {"pick": lambda mark: one.pick(int(mark["position"]), kind=KEY)},
             "input_fai",
         )  # fmt: skip
         reach = f"{windows.nearest} to {windows.farthest} later"
@@ -115,6 +133,9 @@ def _draw(one: OneInput, found: Influence, windows: Windows, names: list[str]) -
             f"No FAI: it needs tokens {windows.nearest} or more after a token, beyond the first one, and this text has "
             f"{len(table):,} in all."
         )
+    if len(drawn[WAAD]) < len(table):
+        together = -(-len(table) // MOST_BARS)
+        st.caption(f"Each bar stands for {together} tokens and is that of the highest of them; the table has all.")
     if one.sinks is not None or any(one.selection.options.get(name) for name in (WORDS, HIDE, WEIGH)):
         st.caption(
             "Both are of the attention as the model has it: every token, sinks counted in, nothing merged, hidden or "
