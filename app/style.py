@@ -68,6 +68,16 @@ html {
 [data-testid="stBaseButton-primary"]:not(:disabled), [data-testid="stMultiSelect"] [data-tag] {
   &, & * { color: light-dark(#FFFFFF, #101316); }
 }
+/* What opens lies outside the page and tells its theme by the colour of its words alone: this is the opposite. */
+[data-testid="stPopoverBody"] [data-testid="stBaseButton-primary"]:not(:disabled) {
+  color: oklch(from currentColor calc((0.6 - l) * 100) 0 0);
+  & * { color: inherit; }
+}
+
+/* A button that shows its icon alone has its name for those who hear it. */
+[class*="st-key-icon_only"] [data-testid="stPopoverButton"] [data-testid="stMarkdownContainer"] {
+  position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap;
+}
 
 /* Words in charts: Streamlit's grey, and the colours of marks, are too pale for words on a white ground. */
 [data-testid="stVegaLiteChart"] svg.marks {

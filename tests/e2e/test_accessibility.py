@@ -37,6 +37,9 @@ PATHS = {
 }
 """Of every view: where it is, and its main control."""
 
+OPENED = {"atlas": 0, "head": 3, "text": 3, "image": 3, "heads": 2, "sinks": 2, "models": 0, "runs": 2}
+"""Boxes that its buttons open, at least."""
+
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -163,15 +166,37 @@ def chart_words_are_read(page: Page) -> None:
         assert contrast(mixed, below) >= TEXT, f"{said} on {ground}"
 
 
-def findings(page: Page, rules: list[str] | None = None) -> list[str]:
-    """What axe-core calls serious or critical; nothing is left out."""
+def findings(page: Page, rules: list[str] | None = None, part: str = "body") -> list[str]:
+    """What axe-core calls serious or critical in a part of the page; nothing is left out."""
     if page.evaluate("typeof axe") == "undefined":
         page.evaluate(AXE_SCRIPT)
     only = {} if rules is None else {"runOnly": rules}
     options = {"resultTypes": ["violations"], "preload": False, **only}
-    found = page.evaluate("options => axe.run(options).then((results) => results.violations)", options)
+    found = page.evaluate(
+        "([part, options]) => axe.run(part, options).then((done) => done.violations)", [part, options]
+    )
     return [f"{each['id']}: {node['target']} {node['failureSummary']}"
             for each in found if each["impact"] in SERIOUS for node in each["nodes"]]  # fmt: skip
+
+
+POPOVERS = "[data-testid=stMain] [data-testid=stPopoverButton]"
+POPOVER = "[data-testid=stPopoverBody]"
+
+
+def what_opens_is_read(page: Page, themed: Callable[[str], None]) -> int:
+    """Every box that a button of the view opens, in both themes, and that Escape closes it; gives their number."""
+    buttons = [each for each in page.locator(POPOVERS).all() if each.is_visible() and each.is_enabled()]
+    for button in buttons:
+        button.focus()
+        page.keyboard.press("Enter")
+        page.locator(POPOVER).wait_for()
+        assert not page.evaluate(UNNAMED)
+        for theme, rules in (("dark", OF_COLOURS), ("light", None)):
+            themed(theme)
+            assert not findings(page, rules, POPOVER)
+        page.keyboard.press("Escape")
+        page.locator(POPOVER).wait_for(state="detached")
+    return len(buttons)
 
 
 def pick_a_patch_and_read_the_heads(page: Page, runs: Path) -> None:
@@ -249,3 +274,16 @@ def test_a_view_can_be_reached_read_and_used_without_pointer_in_both_themes(go, 
         themed(theme)
         assert not findings(page, rules)
         chart_words_are_read(page)
+    assert what_opens_is_read(page, themed) >= OPENED[view]
+
+
+def test_the_tour_can_be_read_in_both_themes(go, themed):
+    page = go("/?tour=1")
+    card = page.get_by_role("dialog")
+    card.wait_for()
+    card.get_by_role("button", name="Next").focus()
+    page.keyboard.press("Enter")
+    assert not page.evaluate(UNSEEN_FOCUS)
+    for theme, rules in (("light", None), ("dark", OF_COLOURS)):
+        themed(theme)
+        assert not findings(page, rules)

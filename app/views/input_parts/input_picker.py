@@ -111,7 +111,8 @@ def _pick_order(selection: Selection, facts: RunFacts) -> None:
     for metric in facts.scores:
         title = within(metrics.get(metric, {}).get("title", metric.replace("_", " ")))
         words |= {metric: f"{title}, highest first", f"-{metric}": f"{title}, lowest first"}
-    with st.popover("", icon=":material/sort:", help="Order and choice of the inputs"):
+    what = "Order and choice of the inputs"
+    with st.popover(what, key="icon_only_order", icon=":material/sort:", help=what):
         said = selection.options.get(ORDER, "")
         widgets.pick(
             "Inputs by", list(words), said if said in words else "", lambda name: {ORDER: name or None},
@@ -134,7 +135,8 @@ def _try_own(selection: Selection) -> None:
         return
     is_text = modality == "text"
     what = "text" if is_text else "image"
-    with st.popover("", icon=":material/edit:", help=f"Try {'a text' if is_text else 'an image'} of your own"):
+    offer = f"Try {'a text' if is_text else 'an image'} of your own"
+    with st.popover(offer, key="icon_only_own", icon=":material/edit:", help=offer):
         if new_input.lacks_model(selection.run):
             folder = st.text_input("Folder of the run's model", key="input_own_model")
             if not folder:
