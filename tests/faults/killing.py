@@ -51,9 +51,10 @@ class Workshop:
         folder: For everything.
         n_texts: Inputs of the run.
         layers: Of the bundled language model.
+        with_map: Also the map, for kills while it is made.
     """
 
-    def __init__(self, nursery: Nursery, folder: Path, n_texts: int, layers: str) -> None:
+    def __init__(self, nursery: Nursery, folder: Path, n_texts: int, layers: str, with_map: bool = True) -> None:
         self._begin(nursery, folder)
         self.data = folder / "texts.txt"
         words = "the boat and the net and the lamp were old".split()
@@ -61,7 +62,7 @@ class Workshop:
         texts = [f"Story {n}: {' '.join(picked.choices(words, k=10 + n % 30))}." for n in range(n_texts)]
         self.data.write_text("\n".join(texts) + "\n")
         self._layers = layers
-        self._make_reference()
+        self._make_reference(with_map)
 
     def extract_arguments(self, runs: Path) -> list[str]:
         """Of the command that makes the run."""
@@ -107,11 +108,12 @@ class Workshop:
         self.runs, self.reference = folder / "runs", folder / "reference"
         self.swaps = 0
 
-    def _make_reference(self) -> None:
+    def _make_reference(self, with_map: bool = True) -> None:
         self._finish(self.extract_arguments(self.reference))
         self.extract_s = self._seconds()
-        self._finish(self.project_arguments(self.reference))
-        self.project_s = self._seconds()
+        if with_map:
+            self._finish(self.project_arguments(self.reference))
+            self.project_s = self._seconds()
 
     def _finish(self, arguments: list[str]) -> None:
         assert self.nursery.run(arguments, self.notes) == 0, self.said()

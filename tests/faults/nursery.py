@@ -1,5 +1,5 @@
 """Commands of `analysis` that are killed: each in a process group of its own, forked from a parent that has imported
-torch and transformers already, so that a kill lands in work and not in imports.
+torch and transformers already and has made a map, so that a kill lands in work and not in imports and compiling.
 
 Run as a program it is that parent: it reads one JSON request a line and answers with one line a request. What a command
 does is noted line by line in a file, which outlives it: ``acknowledged`` (ids of a batch once it is stored),
@@ -118,6 +118,8 @@ def _serve() -> None:
         for module in pkgutil.walk_packages(analysis.__path__, "analysis."):
             if not module.name.startswith(("analysis.engines.ray", "analysis.__main__")):
                 importlib.import_module(module.name)
+        analysis.models.load_model("demo-language")
+    _make_maps()
 
     for line in sys.stdin:
         request = json.loads(line)
@@ -126,6 +128,17 @@ def _serve() -> None:
         elif not (answer := os.fork()):
             _be_command(**request)
         print(answer, flush=True)
+
+
+def _make_maps() -> None:
+    """What every map imports and has compiled is there before the first command is forked."""
+    import analysis.cli
+    import analysis.pipeline  # noqa: F401
+    from analysis.projection.fit import fit_heads
+    from tests.projection.heads import random_head
+
+    for method in ("pca", "linear"):
+        list(fit_heads([("", 0, random_head)], method, n_jobs=1))
 
 
 def _be_command(

@@ -26,7 +26,7 @@ def light():
 def test_an_extraction_killed_and_then_without_room_goes_on_and_ends_as_if_nothing_had_been(tmp_path):
     """No file may grow longer: the same error, from the same call of the system, as of a disk that is full."""
     with Nursery() as nursery:
-        shop = Workshop(nursery, tmp_path, n_texts=24, layers="0")
+        shop = Workshop(nursery, tmp_path, n_texts=24, layers="0", with_map=False)
         found = kill_extraction(shop, 1, seed=0)
         full = Fullness(shop)
         full.stop(shop.extract_arguments(shop.runs), limit_bytes=400_000)
