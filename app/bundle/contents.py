@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from analysis.provenance import certificate_sentences, made_by
 from analysis.types import Site
 from app import cache
-from app.cache import atlas, head_figures, whole
+from app.bundle.of_heads import exactly, pixels_message, sinks_message
+from app.bundle.of_inputs import input_messages
+from app.bundle.of_tokens import tokens_message
+from app.cache import head_figures
 from app.charts.fidelity import fidelity_note, fidelity_rows, fidelity_short, sample_note
 from app.charts.head_measures import in_families
 from app.charts.head_table import summary
-from app.charts.image_attention import patch_table
 from app.components import pack, unpack
 from app.components.scatter import spread
-from app.palette import VIRIDIS
+from app.palette import TWILIGHT, VIRIDIS
 from app.sentences import stack_title
 from app.state import EXPLAINED, KIND_COLOUR, Selection, resolve
 from app.views.atlas import HINT
-from app.views.atlas_parts import limits, matrix_message, score_words
+from app.views.atlas_parts import matrix_message, score_words
 from app.views.head import head_sentence, hint
-from app.views.head_parts.picture import LINE_NAMES, SIZES, extra_message, map_message, patches_message, words_of
-from app.views.input_parts.one_input import read_one
-from app.views.input_parts.sources import StoredInput
+from app.views.head_parts.map_choice import sinks_in_map
+from app.views.head_parts.picture import LINE_NAMES, extra_message, patches_message, size_choices, words_of
 
-FORMAT = 1
+FORMAT = 2
 """Of the data, as the viewer beside it reads them."""
-
-OF_ONE_HEAD = ("name", "low", "high", "caution", "walk", "alt", "dims")
-"""What the header of a head's map says of this head alone; the rest is said once, with the tokens."""
 
 
 class Contents:
@@ -58,20 +54,23 @@ class Contents:
         n_heads = sum(site.n_heads for site in self.mapped)
         n_maps = len(self.facts.maps)
         n_atlases = max(n_maps, 1) * (len(self.colours) if n_maps else 1)
-        return 2 + n_atlases + n_maps * n_heads + len(self.held) + self._has_patches
+        return 3 + n_atlases + n_maps * (n_heads + 1) + len(self.held) + self._has_patches
 
     def messages(self) -> Iterator[tuple[str, bytes]]:
         """Name and message of each file."""
         yield "about", self._about()
-        yield "tokens", self._tokens()
+        yield "tokens", tokens_message(self.selection, self.facts, self.colours, self.mapped)
+        yield "sinks", sinks_message(self.selection, self.facts)
         for place, name in enumerate(self.facts.maps or [None]):
             for colour in self.colours if name else [KIND_COLOUR]:
                 yield f"atlas/{place}-{self.colours.index(colour)}", self._atlas(name, colour)
+            if name:
+                yield f"pixels/{place}", pixels_message(self.facts, name)
             for site in self.mapped if name else []:
                 for head in range(site.n_heads):
                     yield f"head/{place}/{site.index}-{head}", self._head(name, site, head)
-        for input_id in self.held:
-            yield f"input/{input_id}", self._input(input_id)
+        for input_id, message in input_messages(self.selection, self.facts, self.held):
+            yield f"input/{input_id}", message
         if self._has_patches:
             yield "patches", patches_message(self.selection)
 
@@ -90,8 +89,10 @@ class Contents:
             "summary": summary(table), "maps": [self._of_map(name) for name in facts.maps],
             "sites": [self._of_site(site) for site in facts.sites],
             "colours": [[name, name.replace("_", " ")] for name in self.colours],
-            "scores": [self._of_score(name, table) for name in self._scores(table)],
+            "scores": [self._of_score(name) for name in self._scores(table)],
             "heads": self._heads(table), "hint": HINT, "hints": hint(facts.sites[0]), "ramp": VIRIDIS,
+            "circle": TWILIGHT, "head_scores": [self._of_score(name) for name in facts.scores],
+            "sizes": list(size_choices(self.selection)), "has_written": "written" in cache.tokens(facts.run),
             "lines": list(LINE_NAMES.items()), "is_text": bool(texts),
             "inputs": [
                 {"id": each, "n_tokens": n, "held": each in self.held, "text": str(texts.get(each, ""))[:120]}
@@ -101,8 +102,14 @@ class Contents:
         return pack(header, {})
 
     def _of_map(self, name: str) -> dict[str, Any]:
-        known = cache.projection(self.facts.run, name)
-        return {"name": name, **{word: known[word] for word in ("method", "target", "dims")}}
+        """What a map is, and how much of each head's attention it explains, in the order of ``heads``."""
+        known, table = cache.projection(self.facts.run, name), cache.heads(self.facts.run, name)
+        return {
+            "name": name, **{word: known[word] for word in ("method", "target", "dims")},
+            "without_sinks": self.facts.without_sinks.get(name),
+            "sinks": sinks_in_map(self.selection.having(map=name)),
+            "explains": exactly(table[EXPLAINED]) if EXPLAINED in table else None, "summary": summary(table),
+        }  # fmt: skip
 
     def _of_site(self, site: Site) -> dict[str, Any]:
         return {
@@ -114,11 +121,14 @@ class Contents:
     def _scores(self, table: pd.DataFrame) -> list[str]:
         return [*([EXPLAINED] if EXPLAINED in table else []), *in_families(self.facts.scores)]
 
-    def _of_score(self, name: str, table: pd.DataFrame) -> dict[str, Any]:
+    def _of_score(self, name: str) -> dict[str, Any]:
         words = score_words(name)
-        low, high = limits(table[name])
-        title = words["title"].replace("_", " ")
-        return {"name": name, "title": title, "unit": words["unit"], "meaning": words["high"], "low": low, "high": high}
+        return {
+            "name": name,
+            "title": words["title"].replace("_", " "),
+            "unit": words["unit"],
+            "meaning": words["high"],
+        }
 
     def _heads(self, table: pd.DataFrame) -> list[dict[str, Any]]:
         """One row a head: where it is, what it does in words, its names, its scores in the order of ``scores``."""
@@ -127,7 +137,7 @@ class Contents:
         for row in table.to_dict("records"):
             mine = labels[(labels["site"] == row["site"]) & (labels["head"] == row["head"])]
             names = [[each.label, round(each.strength, 2), each.because] for each in mine.itertuples()]
-            values = [_figure(row[name]) for name in scores]
+            values = exactly(row[name] for name in scores)
             rows.append(
                 {"site": row["site"], "head": row["head"], "name": row["name"], "says": head_sentence(row),
                  "names": sorted(names, key=lambda each: -each[1]), "scores": values}
@@ -135,36 +145,6 @@ class Contents:
         return rows
 
     # ---- what is drawn
-
-    def _tokens(self) -> bytes:
-        """What all heads share: tokens, texts, and the colours of all points."""
-        run_id, tokens = self.facts.run, cache.tokens(self.facts.run)
-        header, sections = {"n": len(tokens)}, {}
-        if self.mapped:
-            header, sections = self._first_map()
-        columns = {name: tokens[name] for name in ("input_id", "position", "row", "column") if name in tokens}
-        sections |= {f"at_{name}": values.fillna(-1).to_numpy(np.int32) for name, values in columns.items()}
-        sections["special"] = tokens["is_special"].to_numpy(np.uint8)
-        header["colours"] = []
-        for place, name in enumerate(self.colours):
-            colouring = atlas.colouring(run_id, name)
-            header["colours"].append(colouring.as_dict())
-            both = [colouring.queries, colouring.keys]
-            sections[f"values{place}"] = np.concatenate(both if name == KIND_COLOUR else both[:1]).astype(np.float32)
-        header["sizes"] = list(SIZES.items())
-        if not self.mapped:
-            words, texts = pd.factorize(tokens["text"].astype(str))
-            header |= {"texts": list(texts), "input_texts": {str(i): t for i, t in cache.input_texts(run_id).items()}}
-            sections["words"] = words.astype(np.uint32)
-        return pack(header, sections)
-
-    def _first_map(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        site, name = self.mapped[0], self.facts.maps[0]
-        selection = self.selection.having(map=name, site=site.label, head=0, colour=KIND_COLOUR)
-        header, sections = unpack(map_message(selection, self.facts, site, self._figures(name, site, 0)))
-        left = {*OF_ONE_HEAD, "sections", "digest", "view", "frame", "site", "head", "colour", "size", "size_choices"}
-        kept = {name: values for name, values in sections.items() if name not in ("places", "values")}
-        return {name: value for name, value in header.items() if name not in left}, kept
 
     def _atlas(self, map_name: str | None, colour: str) -> bytes:
         selection = self.selection.having(map=map_name, colour=colour)
@@ -186,37 +166,3 @@ class Contents:
     def _figures(self, map_name: str, site: Site, head: int) -> dict[str, Any]:
         heads = cache.heads(self.facts.run, map_name)
         return heads[(heads["site"] == site.label) & (heads["head"] == head)].iloc[0].to_dict()
-
-    # ---- one input
-
-    def _input(self, input_id: int) -> bytes:
-        """One input with the attention of all heads: float32 [head, query, key] a site, and where it is allowed."""
-        run, source, site = self.run, StoredInput(self.facts.run, input_id), self.facts.sites[0]
-        header: dict[str, Any] = {"id": input_id, "n": len(source.tokens), "spans": {}}
-        sections: dict[str, np.ndarray | bytes] = {}
-        weights = run.shares_all(input_id)
-        for each in self.facts.sites:
-            places = run.query_positions(each, input_id), run.key_positions(each, input_id)
-            header["spans"][str(each.index)] = [[int(of.min()), int(of.max()) + 1] for of in places]
-            sections[f"weights{each.index}"] = whole.matrix(run, each, input_id, weights[each.key]).astype(np.float32)
-            allowed = whole.matrix(run, each, input_id, run.allowed(each, input_id))
-            sections[f"allowed{each.index}"] = allowed.astype(np.uint8)
-        one = read_one(self.selection.having(input=input_id, site=site.label, head=0), source, [(site, 0)])
-        if one.is_image:
-            table = patch_table(np.zeros(len(source.tokens)), source.tokens)
-            picture = base64.b64encode(source.image()).decode()
-            image = f"data:image/png;base64,{picture}"
-            header |= {"image": image, "boxes": _boxes(table), "names": list(table["name"])}
-        else:
-            header |= {"labels": one.labels, "pieces": [list(vars(piece).values()) for piece in one.pieces()]}
-        return pack(header, sections)
-
-
-def _boxes(table: pd.DataFrame) -> list[list[float]]:
-    """Left, top, right and bottom of every token, in patches, and 1 where it is a patch of the picture."""
-    columns = ["left", "top", "right", "bottom", "is_patch"]
-    return table[columns].astype(float).round(4).to_numpy().tolist()
-
-
-def _figure(value: Any) -> float | None:
-    return None if value is None or not np.isfinite(value) else float(f"{value:.4g}")

@@ -14,7 +14,10 @@ _VIEWER = Path(__file__).with_name("viewer")
 MOUNTED = ("matrix", "card", "scatter", "panel", "sentence", "textmap", "headstrip")
 """Components of the app that the viewer mounts; the modules imported above register them."""
 
-SCRIPTS = ("data", "link", "place", "attention", "frame", "atlas", "head", "input", "about", "main")
+SCRIPTS = (
+    *"data link unheard place search colours attention lasso marks order thumbnails shown shown_words".split(),
+    *"frame atlas head text picture strip input about main".split(),
+)
 """Of the viewer, in the order in which they are read."""
 
 

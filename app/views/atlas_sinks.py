@@ -71,8 +71,14 @@ def sinks_of_heads(
 
 def say_counted_in(tint: str | None) -> None:
     """Under the choice of the score: why the frames count sinks in, where they do."""
+    if said := counted_in_words(tint):
+        st.caption(said)
+
+
+def counted_in_words(tint: str | None) -> str:
+    """Why a score counts sinks in, as said under its choice; empty where it does not."""
     if tint is None or tint == EXPLAINED or is_measurable(tint):
-        return
+        return ""
     title = within(cache.metrics().get(tint, {"title": tint})["title"])
     where = _WHERE.get(METRICS[tint].measured) if tint in METRICS else "by ablation or gradient"
-    st.caption(f"Sinks counted in: {title} is measured {where}.")
+    return f"Sinks counted in: {title} is measured {where}."

@@ -10,7 +10,7 @@ function makeAbout(about, {main}, go) {
     element("h2", {}, "What is here"), list([
       `All ${about.heads.length} heads, ${count(about.maps.length, "one map of each", "maps of each")}: ${about.maps.map((each) => each.name).join(", ") || "none"}.`,
       `The attention of ${held.length} of ${about.inputs.length} inputs: ${listed(held.map((each) => each.id)) || "none"}.`,
-      "Pages that compute — Heads, Sinks, Runs, new texts, averages — are in QK Atlas itself."]),
+      "Pages that compute — Heads, Sinks, Runs, new texts — are in QK Atlas itself."]),
     element("h2", {}, "Into another QK Atlas"), element("p", {}, "The run is in this folder as it is; ", element("code", {}, "python -m analysis import FOLDER"), " brings it in and checks every byte."),
     element("h2", {}, "Whose it is"), element("p", {}, "The model and the data have licences of their own, and this folder holds the texts or images themselves: before you pass it on, see that both licences allow it and that nothing in the data is private."),
     element("h2", {}, "Scores of all heads"), element("div", {class: "scroll", tabindex: 0, role: "region", "aria-label": "Scores of all heads"}, heads));

@@ -8,7 +8,7 @@ function matrixOf({header, sections}, site, head) {
 }
 
 const rowOf = ({n, weights}, query) => weights.subarray(query * n, (query + 1) * n);
-const columnOf = ({n, weights}, key) => Float32Array.from({length: n}, (_, query) => weights[query * n + key]);
+const columnOfMatrix = ({n, weights}, key) => Float32Array.from({length: n}, (_, query) => weights[query * n + key]);
 
 // Places of the weights that get a line, the strongest first, equals in order: `strongest` of app/charts/neighbours.py.
 function strongestOf(weights, rule) {
@@ -21,39 +21,39 @@ function strongestOf(weights, rule) {
   return order.slice(0, Math.min(count, MOST_LINES));
 }
 
-// The rows of the token table that are of an input: they stand together.
-function rowsOf(tokens, id) {
-  const {at_input_id: ids} = tokens.sections, first = ids.indexOf(id);
-  return [first, ids.lastIndexOf(id) + 1];
-}
-
-const textAtRow = (tokens, row) => tokens.header.texts[tokens.sections.words[row]];
-
 // What the panel says of a picked point: `describe_pick` of app/charts/neighbours.py, or of an input whose attention is
-// not here its strongest ties, which every head has.
-function describePick(tokens, about, state, matrix, ties, rule, image) {
+// not here its strongest ties, which every head has. `columns`: keys that are hidden as sinks; null where none are.
+function describePick(tokens, about, state, matrix, columns, ties, rule, image) {
   const {input, token, kind} = state, [first] = rowsOf(tokens, input.id), n = tokens.header.n, row = first + token;
   const line = (at, offset, of, weight) => ({point: first + at + offset, weight, text: textAtRow(tokens, first + at), at: String(at), patch: patchOf(tokens, first + at, input),
     place: `${of} at position ${at}`, pick: {input: input.id, token: at, kind: of}});
   let sees, seen, notes;
   if (matrix) {
-    const weights = rowOf(matrix, token), received = columnOf(matrix, token);
+    const weights = rowOf(matrix, token), received = columnOfMatrix(matrix, token);
     sees = strongestOf(weights, rule).map((at) => line(at, n, "key", weights[at]));
     seen = strongestOf(received, rule).map((at) => line(at, 0, "query", received[at]));
-    const gets = received.reduce((sum, each) => sum + each, 0), even = received.filter((each) => each > 1 / received.length).length;
-    notes = [`The ${count(sees.length, "key", "keys")} its query weighs most: ${share(total(sees))} of its attention.`,
-      `${even} of ${received.length} queries give its key more than an even share. The ${count(seen.length, "query", "queries")} that weigh it most give ${share(gets ? total(seen) / gets : 0)} of what it gets.`];
+    notes = [saysOfQuery(sees, columns !== null), columns?.[token] ? "Its key is a sink of this head in this input, and hidden." : saysOfKey(seen, received)];
   } else {
-    const held = about.inputs.filter((each) => each.held), where = held.length ? ` Whole rows are here of ${count(held.length, "input", "inputs")}: ${listed(held.map((each) => each.id))}.` : "";
+    const held = about.inputs.filter((each) => each.held), sinks = state.hides ? ", sinks counted in" : "", where = held.length ? ` Whole rows are here of ${count(held.length, "input", "inputs")}: ${listed(held.map((each) => each.id))}.` : "";
     const told = (at, weight, offset, of) => (ties.key_at ? [0, 1, 2] : []).filter((rank) => weight[3 * row + rank] > 0).map((rank) => line(at[3 * row + rank], offset, of, weight[3 * row + rank]));
     sees = told(ties.key_at, ties.key_weight, n, "key");
     seen = told(ties.query_at, ties.query_weight, 0, "query");
-    notes = [`The ${count(sees.length, "key", "keys")} its query weighs most.${where}`, `The ${count(seen.length, "query", "queries")} that weigh its key most.${where}`];
+    notes = [`The ${count(sees.length, "key", "keys")} its query weighs most${sinks}.${where}`, `The ${count(seen.length, "query", "queries")} that weigh its key most${sinks}.${where}`];
   }
   return {
     patch: patchOf(tokens, row, input), text: textAtRow(tokens, row), kind, point: row + (kind === "query" ? 0 : n), place: placeWords(tokens, row, input), ...contextOf(tokens, row, input), ...image,
     sees: {start: row, rows: sees, colour: KEY_COLOUR, note: notes[0]}, seen: {start: row + n, rows: seen, colour: QUERY_COLOUR, note: notes[1]},
   };
+}
+
+function saysOfQuery(sees, hides) {
+  if (!sees.length && hides) return "Its query looks at hidden sinks only.";
+  return `The ${count(sees.length, "key", "keys")} its query weighs most: ${share(total(sees))} of its attention${hides ? " without sinks" : ""}.`;
+}
+
+function saysOfKey(seen, received) {
+  const gets = received.reduce((sum, each) => sum + each, 0), even = received.filter((each) => each > 1 / received.length).length;
+  return `${even} of ${received.length} queries give its key more than an even share. The ${count(seen.length, "query", "queries")} that weigh it most give ${share(gets ? total(seen) / gets : 0)} of what it gets.`;
 }
 
 const share = (part) => percent(part).replace(" ", "\u00a0");
@@ -89,32 +89,6 @@ function contextOf(tokens, row, input) {
   if (!text || !starts || ends[row] <= starts[row]) return {before: "", after: ""};
   const letters = [...text], [start, end] = [starts[row], ends[row]];
   return {before: (start > AROUND ? "…" : "") + letters.slice(Math.max(start - AROUND, 0), start).join(""), after: letters.slice(end, end + AROUND).join("") + (end + AROUND < letters.length ? "…" : ""), text: letters.slice(start, end).join("")};
-}
-
-// Which tokens a search finds: `find_tokens` of app/search.py.
-function findTokens(tokens, words) {
-  const {n, texts, input_texts: whole} = tokens.header, {words: codes, at_input_id: ids, starts, ends} = tokens.sections, found = new Uint8Array(n);
-  const equation = words.match(/^([^=]+)=(.*)$/s), place = equation ? tokens.header.colours.findIndex((each) => each.name === equation[1]) : -1;
-  if (place > 0) return columnEquals(tokens, place, equation[2]);
-  const isRegex = words.length > 2 && words.startsWith("/") && words.endsWith("/"), source = isRegex ? words.slice(1, -1) : words.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
-  const pattern = new RegExp(source, "giu"), hits = texts.map((text) => { pattern.lastIndex = 0; return pattern.test(text); });
-  for (let row = 0; row < n; row++) found[row] = hits[codes[row]];
-  for (const [id, text] of Object.entries(whole ?? {})) {
-    const [first, end] = rowsOf(tokens, Number(id));
-    if (first < 0 || !starts) continue;
-    for (const match of text.matchAll(pattern)) {
-      const from = [...text.slice(0, match.index)].length, to = from + [...match[0]].length;
-      for (let row = first; row < end; row++) if (starts[row] < to && ends[row] > from && ends[row] > starts[row]) found[row] = 1;
-      if (match[0] === "") break;
-    }
-  }
-  return found;
-}
-
-function columnEquals(tokens, place, value) {
-  const values = tokens.sections[`values${place}`], {categories} = tokens.header.colours[place];
-  const code = categories ? categories.findIndex((each) => each.name.toLowerCase() === value.toLowerCase()) : Number(value);
-  return Uint8Array.from(values.subarray(0, tokens.header.n), (each) => Number(each === code));
 }
 
 // From weights to places on the ramp: `make_scale` of app/charts/scales.py; straight lines between knots.

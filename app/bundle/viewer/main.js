@@ -29,6 +29,8 @@ async function start() {
         frame.main.replaceChildren();
         shown = {name: state.view, view: MAKERS[state.view](about, frame, go)};
       }
+      state.marks = state.view === "about" ? null : await marksOf(state, about);
+      if (isStale()) return;
       frame.show(state);
       await shown.view.show(state, isStale);
     } catch (error) {

@@ -17,6 +17,10 @@ function menu(title, choices, chosen, then, help) {
   return element("label", {class: "menu"}, element("span", {class: "quiet"}, title), select);
 }
 
+function check(title, isOn, then) {
+  return element("label", {class: "check"}, element("input", {type: "checkbox", checked: isOn, onchange: (event) => then(event.target.checked)}), title);
+}
+
 // A number that no message before it had: components draw only what they have not drawn yet.
 let messages = 0;
 const another = () => `bundle ${++messages}`;

@@ -37,17 +37,22 @@ def render_top(sentence: str, selection: Selection, right: Selection | None, fac
 def hidden_sentence(selection: Selection, right: Selection | None, facts: RunFacts) -> str:
     """How much of the head's attention is hidden with its sinks, and of that beside it."""
     table, n_read = hidden.heads(selection.run)
+    said = hidden_of_head(selection, facts, table, n_read)
+    if right is None or (right.site, right.head) == (selection.site, selection.head):
+        return said
+    name, other = _of_head(right, table, facts)
+    return f"{said} Of {name}’s: {percent(other['hidden'])}, on {counted(other['n_hidden'], 'token', 'tokens')}."
+
+
+def hidden_of_head(selection: Selection, facts: RunFacts, table: pd.DataFrame, n_read: int) -> str:
+    """The same of one head alone; `table` and `n_read` are those of `app.cache.hidden.heads`."""
     name, mine = _of_head(selection, table, facts)
     n_all = len(facts.n_tokens)
     said = hidden_words(
         mine["hidden"], mine["n_hidden"], "an input", whose=f"{name}’s attention", learned=mine["learned"],
         rests_on="" if n_read == n_all else f"mean over {inputs_words(n_read, n_all)}",
     )  # fmt: skip
-    said += emptied_words(mine["n_emptied"], "an input")
-    if right is None or (right.site, right.head) == (selection.site, selection.head):
-        return said
-    name, other = _of_head(right, table, facts)
-    return f"{said} Of {name}’s: {percent(other['hidden'])}, on {counted(other['n_hidden'], 'token', 'tokens')}."
+    return said + emptied_words(mine["n_emptied"], "an input")
 
 
 def _of_head(selection: Selection, table: pd.DataFrame, facts: RunFacts) -> tuple[str, pd.Series]:

@@ -20,6 +20,8 @@ from app.views import one_job
 WANT = "want"
 """The word of the link for a map that was chosen but is not there yet."""
 
+_WHOLE_MAP = "The map itself is of the whole attention."
+
 TARGETS = {WHOLE: "whole attention", WITHOUT_SINKS: "without sinks"}
 
 
@@ -55,24 +57,29 @@ def say_map(selection: Selection, facts: RunFacts) -> None:
 
 def say_hidden(sentence: str, selection: Selection, facts: RunFacts) -> None:
     """How much is hidden with the sinks, whether the map shown counts them in, and the way to the one without."""
-    shown = None if selection.map is None else _shown(selection)
-    if shown is None or shown.target == WITHOUT_SINKS or _wanted(selection) is not None:
-        widgets.say(sentence, quiet=True)
-        return
-    if not cache.methods().get(shown.method, {}).get("has_targets", True):
-        widgets.say(
-            f"{sentence} The map is of neighbours, whatever they attend to: sinks make no difference.", quiet=True
-        )
+    told = "" if selection.map is None or _wanted(selection) is not None else sinks_in_map(selection)
+    if told != _WHOLE_MAP:
+        widgets.say(f"{sentence} {told}".rstrip(), quiet=True)
         return
     words, button = st.columns([1, 0.24], vertical_alignment="center", gap="small")
     with words:
-        widgets.say(f"{sentence} The map itself is of the whole attention.", quiet=True)
+        widgets.say(f"{sentence} {told}", quiet=True)
     twin, look = facts.without_sinks.get(selection.map), {"key": "map_without_sinks", "width": "stretch"}
     if twin is not None:
         button.button("Show it without sinks", on_click=show_map, args=(twin,), kwargs={BEFORE: selection.map}, **look)
     elif runs_models():
-        want = {WANT: replace(shown, target=WITHOUT_SINKS).name, BEFORE: selection.map}
+        want = {WANT: replace(_shown(selection), target=WITHOUT_SINKS).name, BEFORE: selection.map}
         button.button("Make it without sinks", on_click=widgets.select, kwargs=want, **look)
+
+
+def sinks_in_map(selection: Selection) -> str:
+    """Whether the map shown counts sinks in, for a reader who hides them; empty where it does not."""
+    shown = _shown(selection)
+    if shown.target == WITHOUT_SINKS:
+        return ""
+    if not cache.methods().get(shown.method, {}).get("has_targets", True):
+        return "The map is of neighbours, whatever they attend to: sinks make no difference."
+    return _WHOLE_MAP
 
 
 def say_no_map(selection: Selection, facts: RunFacts) -> None:
