@@ -89,13 +89,16 @@ class AttentionMap:
         """Each row's weights, the smallest first."""
         return np.sort(self.attention, axis=-1)
 
-    @cached_property
+    @property
     def of_patches(self) -> AttentionMap:
         """Images: attention among patches alone, CLS and registers left out and every row scaled to sum to 1 (0 where
         it puts nothing on patches). Texts: as it is."""
+        # A map that kept itself would only be freed when Python next looks for cycles, gigabytes later.
+        return self if self.tokens.row is None or self.tokens.column is None else self._among_patches
+
+    @cached_property
+    def _among_patches(self) -> AttentionMap:
         row, column = self.tokens.row, self.tokens.column
-        if row is None or column is None:
-            return self
         first = int(np.argmax((row >= 0).any(axis=0)))
         patch = row[:, first:] >= 0
         if self.is_cross:  # the tokens known are the keys; queries are tokens of another sequence

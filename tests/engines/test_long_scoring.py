@@ -1,5 +1,7 @@
 """A long text is scored window of queries by window: the figures are those of the whole attention."""
 
+import gc
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -101,3 +103,22 @@ def test_a_band_knows_its_own_mask_over_many_windows():
         assert band.describes(mask)
         mask[2999, 2400] ^= True
         assert not band.describes(mask)
+
+
+def test_a_window_is_given_back_as_soon_as_the_next_one_is_read(monkeypatch):
+    monkeypatch.setattr(long_scoring, "WINDOW_CELLS", 4 * N)
+    capture, windows, alive = _capture(BANDS["causal"]), [], []
+
+    def weights_of(rows):
+        alive.append(sum(window() is not None for window in windows))
+        weights = capture.attention[0, rows].copy()
+        windows.append(weakref.ref(weights))
+        return weights
+
+    gc.disable()
+    try:
+        long_scoring.score_long(weights_of, capture.allowed, _facts().batch([0], N, ""), metric_names())
+    finally:
+        gc.enable()
+    assert len(windows) > 10
+    assert max(alive) <= 1
