@@ -39,6 +39,13 @@ def test_no_page_imports_anything_heavy():
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_the_process_that_guards_a_job_draws_nothing():
+    drawing = (*HEAVY, "streamlit", "altair")
+    code = f"import sys, app.hosted.limited; print([name for name in {drawing} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 def test_the_first_look_is_the_language_demo_until_there_is_a_run_of_ones_own():
     runs = pd.DataFrame({
         "run_id": ["v", "l", "old-l"], "status": ["complete"] * 3, "model": ["demo-vision", *["demo-language"] * 2],

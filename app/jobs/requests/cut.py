@@ -11,7 +11,6 @@ from analysis.errors import UserError
 from analysis.pipeline.sink_cuts.variant import FOUND, IMAGE_CENTRIC, KEEP, POSITION, SPECIAL, TOKEN, CutVariant
 from analysis.sinks import USUAL, SinkRule
 from app.charts.hidden_words import counted
-from app.charts.text_attention import visible_token
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][\w.-]*")
 
@@ -28,6 +27,8 @@ def sinks_words(sinks: str) -> str:
     if kind == POSITION:
         return f"the token at position {value}"
     if kind == TOKEN:
+        from app.charts.text_attention import visible_token  # with altair, which no process that guards a job needs
+
         return f"the token {visible_token(value)}"
     return {FOUND: "the sinks of each head", SPECIAL: "all special tokens"}[kind]
 
