@@ -1,4 +1,5 @@
-"""Language models that see, from a table of pictures and texts to runs: tiny LLaVA, Qwen2.5-VL, SmolVLM and Gemma 3."""
+"""Language models that see, from a table of pictures and texts to runs: tiny LLaVA, Qwen2.5-VL, SmolVLM, Idefics3 and
+Gemma 3."""
 
 from __future__ import annotations
 
@@ -25,9 +26,10 @@ MAKERS = {
     "qwen": folders.save_tiny_qwen,
     "qwen25": partial(folders.save_tiny_qwen, version="2.5"),
     "smolvlm": folders.save_tiny_smolvlm,
+    "idefics3": partial(folders.save_tiny_smolvlm, kind="Idefics3"),
     "gemma": folders.save_tiny_gemma,
 }
-SIZES = {"qwen": (64, 32), "qwen25": (64, 32), "smolvlm": (64, 64)}
+SIZES = {"qwen": (64, 32), "qwen25": (64, 32), "smolvlm": (64, 64), "idefics3": (64, 64)}
 """Pictures that the processors do not scale, so that a pixel stays where it is."""
 
 

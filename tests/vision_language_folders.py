@@ -98,14 +98,15 @@ def save_tiny_qwen(folder: Path, version: str = "2") -> Path:
     return _save(model, processor, folder)
 
 
-def save_tiny_smolvlm(folder: Path, splits: bool = True) -> Path:
-    """SmolVLM: crops of 32 pixels and the whole picture behind them, each 2 x 2 image tokens of 4 x 4 patches."""
+def save_tiny_smolvlm(folder: Path, splits: bool = True, kind: str = "SmolVLM") -> Path:
+    """SmolVLM, or Idefics3: crops of 32 pixels and the whole picture behind them, each 2 x 2 image tokens of 4 x 4
+    patches."""
     import transformers as hf
 
     special = ["<fake_token_around_image>", "<image>", "<end_of_utterance>", "<global-img>"]
     special += [f"<row_{row}_col_{column}>" for row in range(1, 7) for column in range(1, 7)]
     tokenizer = _tokenizer(special)
-    config = hf.Idefics3Config(
+    config = getattr(hf, f"{kind}Config")(
         vision_config=dict(
             hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=37, image_size=SIDE,
             patch_size=8,
@@ -113,12 +114,15 @@ def save_tiny_smolvlm(folder: Path, splits: bool = True) -> Path:
         text_config=_llama(tokenizer), image_token_id=tokenizer.convert_tokens_to_ids("<image>"), scale_factor=2,
         pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
-    images = hf.Idefics3ImageProcessorPil(
+    images = getattr(hf, f"{kind}ImageProcessorPil")(
         size={"longest_edge": 2 * SIDE}, max_image_size={"longest_edge": SIDE}, do_image_splitting=splits
     )
     chat = LLAVA_CHAT.replace("<image>\n", "<image>").replace("ASSISTANT:", "Assistant:")
-    processor = hf.Idefics3Processor(images, tokenizer, image_seq_len=4, chat_template=chat)
-    return _save(hf.Idefics3ForConditionalGeneration(config), processor, folder)
+    videos = [None] if kind == "SmolVLM" else []
+    processor = without_videos(getattr(hf, f"{kind}Processor"))(
+        images, tokenizer, *videos, image_seq_len=4, chat_template=chat
+    )
+    return _save(getattr(hf, f"{kind}ForConditionalGeneration")(config), processor, folder)
 
 
 def save_tiny_gemma(folder: Path) -> Path:
