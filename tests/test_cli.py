@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,10 +17,15 @@ from tests.store.synthetic import make_synthetic_run
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> Path:
+    return make_synthetic_run(tmp_path_factory.mktemp("made"), "small")
+
+
 @pytest.fixture
-def runs(tmp_path, monkeypatch) -> Path:
+def runs(small, tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("QK_ATLAS_RUNS", str(tmp_path / "runs"))
-    make_synthetic_run(tmp_path / "runs", "small")
+    shutil.copytree(small, tmp_path / "runs" / "small")
     return tmp_path / "runs"
 
 

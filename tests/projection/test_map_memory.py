@@ -1,49 +1,46 @@
 """The map stage reads block by block: four times the inputs take no more memory but for the places themselves."""
 
-import subprocess
-import sys
+import tracemalloc
 
 import numpy as np
 import pytest
 
 import analysis
 from analysis.pipeline.maps import StoredHead
+from analysis.projection.fit import fit_heads
 from tests.store.synthetic import make_synthetic_run
 
-MEASURE = """
-import sys, tracemalloc
-import numpy as np
-import analysis
-from analysis.pipeline.maps import StoredHead
-from analysis.projection.fit import fit_heads
+MAX_TOKENS = 700
+
 
 def fitted(path, max_tokens):
+    """Tokens, and blocks in which they were placed."""
     with analysis.open_run(path) as run:
         starts = np.concatenate([[0], np.cumsum(run.inputs()["n_tokens"])])
         head = StoredHead(run, run.sites[0], 0, starts, np.zeros(starts[-1], dtype=bool))
-        tracemalloc.start()
-        (*_, layout, figures), = fit_heads([("site", 0, lambda: head)], "linear", max_tokens=max_tokens, n_jobs=1)
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        return peak, starts[-1], layout.parameters.get("n_blocks", 1)
+        ((*_, layout, _),) = fit_heads([("site", 0, lambda: head)], "linear", max_tokens=max_tokens, n_jobs=1)
+        return starts[-1], layout.parameters.get("n_blocks", 1)
 
-fitted(sys.argv[1], 1500)  # imports and compiling
-for path, max_tokens in ((sys.argv[1], 1500), (sys.argv[2], 1500), (sys.argv[2], 100_000)):
-    print(*fitted(path, max_tokens))
-"""
+
+def traced(path, max_tokens):
+    """Peak of memory in bytes, and the same."""
+    tracemalloc.start()
+    try:
+        found = fitted(path, max_tokens)
+        return tracemalloc.get_traced_memory()[1], *found
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("stored", [True, False], ids=["stored", "recomputed"])
 def test_memory_is_bounded_by_the_sample(tmp_path, stored):
     sizes = {"n_tokens": 72, "n_layers": 1, "n_heads": 1, "with_projection": False, "store_attention": stored}
-    few, many = (make_synthetic_run(tmp_path, f"run{n}", n_inputs=n, **sizes) for n in (50, 200))
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE, few, many], capture_output=True, text=True, check=True, timeout=600
-    )
+    few, many = (make_synthetic_run(tmp_path, f"run{n}", n_inputs=n, **sizes) for n in (20, 120))
+    fitted(few, MAX_TOKENS)  # imports and compiling
     (small, n_few, _), (large, n_many, n_blocks), (unbounded, *_) = (
-        map(int, line.split()) for line in done.stdout.splitlines()
+        traced(*given) for given in ((few, MAX_TOKENS), (many, MAX_TOKENS), (many, 100_000))
     )
-    assert n_blocks == -(-n_many // 1500) >= 8
+    assert n_blocks == -(-n_many // MAX_TOKENS) >= 8
     result = (n_many - n_few) * 64  # two float32 places of a query and a key, row numbers, lengths
     assert large < small + result
     assert unbounded > 2 * large

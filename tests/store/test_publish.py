@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -19,13 +20,19 @@ from tests.store import batches
 from tests.store.synthetic import add_map, make_synthetic_run
 
 
-@pytest.fixture
-def path(tmp_path):
-    made = make_synthetic_run(tmp_path, "run")
-    with add_to_run(made, "late") as addition:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    path = make_synthetic_run(tmp_path_factory.mktemp("made"), "run")
+    with add_to_run(path, "late") as addition:
         add_map(addition, "umap", 2, addition.sites, len(addition.run.tokens()))
         addition.publish()
-    return made
+    return path
+
+
+@pytest.fixture
+def path(made, tmp_path):
+    """A copy of it for each test, to be damaged."""
+    return shutil.copytree(made, tmp_path / "run")
 
 
 def _flip(file, bit):

@@ -30,7 +30,7 @@ def test_twenty_threads_get_their_own_answers(path):
 
         def ask(number):
             rng = np.random.default_rng(number)
-            for _ in range(15):
+            for _ in range(6):
                 site, head = places[rng.integers(len(places))]
                 reader, input_id = (run, same)[rng.integers(2)], int(rng.integers(12))
                 np.testing.assert_array_equal(reader.queries(site, head), expected[site.key, head][0])

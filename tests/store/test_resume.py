@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -96,6 +97,14 @@ def test_two_writers_of_one_run(tmp_path):
     RunWriter.open(tmp_path, "run", batches.SPEC).close()
 
 
+@pytest.fixture(scope="module")
+def nearly_whole(tmp_path_factory):
+    """All batches but the last."""
+    folder = tmp_path_factory.mktemp("nearly")
+    batches.write(str(folder), stop=batches.N_INPUTS - 4)
+    return folder
+
+
 class Stopped(BaseException):
     """Stands for the end of the process: nothing catches it."""
 
@@ -120,8 +129,8 @@ def _stop_at(monkeypatch, target, name, call):
     ],
     ids="checkpoint flush checksum manifest manifest-rename manifest-flush spec run-rename".split(),
 )  # fmt: skip
-def test_publishing_interrupted_at_each_step_is_gone_on_with(tmp_path, monkeypatch, target, name, call):
-    batches.write(str(tmp_path), stop=batches.N_INPUTS - 4)
+def test_publishing_interrupted_at_each_step_is_gone_on_with(nearly_whole, tmp_path, monkeypatch, target, name, call):
+    shutil.copytree(nearly_whole, tmp_path, dirs_exist_ok=True)
     writer = RunWriter.open(tmp_path, "run", batches.SPEC)
     ids = sorted(set(range(batches.N_INPUTS)) - writer.done_inputs())
     writer.put_batch([[batches.capture(i)] for i in ids], batches.scores(ids), lambda capture: False)
@@ -160,8 +169,8 @@ def test_a_full_disk_while_writing_a_batch_leaves_the_batch_out(tmp_path, monkey
         assert writer.database.execute("SELECT max(input_id) FROM vectors") == [(3,)]
 
 
-def test_a_full_disk_while_publishing_leaves_the_partial_run(tmp_path, monkeypatch):
-    batches.write(str(tmp_path), stop=batches.N_INPUTS - 4)
+def test_a_full_disk_while_publishing_leaves_the_partial_run(nearly_whole, tmp_path, monkeypatch):
+    shutil.copytree(nearly_whole, tmp_path, dirs_exist_ok=True)
     ids = list(range(batches.N_INPUTS - 4, batches.N_INPUTS))
 
     def full(path):
