@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from functools import cache, lru_cache
 from pathlib import Path
 
 from analysis.models import BUNDLED_MODELS
@@ -31,16 +32,23 @@ def save_tiny_llama(folder: Path, n_layers: int = 2, max_tokens: int = 4096) -> 
     return folder
 
 
+@cache
 def own_attention(folder: Path, text: str) -> list:
-    """The model's own attention of one text, one ``[head, query, key]`` array a layer."""
+    """The model's own attention of one text, one ``[head, query, key]`` array a layer; computed once."""
     import torch
-    from transformers import AutoModel, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
+    tokenizer, model = _eager_model(folder)
     with torch.inference_mode():
         encoded = tokenizer(text, return_tensors="pt", truncation=True)
         return [layer[0].numpy() for layer in model(**encoded, output_attentions=True).attentions]
+
+
+@lru_cache(maxsize=1)
+def _eager_model(folder: Path) -> tuple:
+    from transformers import AutoModel, AutoTokenizer
+
+    model = AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
+    return AutoTokenizer.from_pretrained(folder), model
 
 
 def save_tiny_bert_mlm(folder: Path) -> Path:

@@ -39,6 +39,7 @@ def image_run(folder):
         out_dir=folder / "runs",
         projection=["linear"],
         run_id="images",
+        layers="2",
     ) as run:
         yield run
 
@@ -85,7 +86,7 @@ def test_an_input_of_the_run_lands_on_its_stored_places(text_run, input_id):
 def test_an_image_of_the_run_lands_on_its_stored_places(image_run):
     path = BUNDLED_MODELS["demo-vision"].parent / "scenes" / "000.png"
     from_file, from_bytes = capture_new(image_run, image=path), capture_new(image_run, image=path.read_bytes())
-    site = image_run.sites[2]
+    (site,) = image_run.sites
     assert (from_file.attention(site, 1) == from_bytes.attention(site, 1)).all()
     assert np.abs(from_file.attention(site, 1) - image_run.attention(site, 1, 0)).max() < 2e-3
     assert from_file.image == image_run.image(0)

@@ -70,7 +70,8 @@ def test_a_folder_of_photographs_through_the_bundled_vit(tmp_path):
         pixels = np.random.default_rng(number).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
         Image.fromarray(pixels).save(photos / f"{number}.png")
     (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff not an image")
-    with analysis.extract(model="demo-vision", data=photos, out_dir=tmp_path / "runs", projection=["linear"]) as run:
+    settings = {"out_dir": tmp_path / "runs", "projection": ["linear"], "layers": "0,5"}
+    with analysis.extract(model="demo-vision", data=photos, **settings) as run:
         assert run.manifest["n_inputs"] == 3
         assert [name for name, _ in run.manifest["skipped"]] == ["broken.jpg"]
         assert len(run.coordinates("linear")) == 2 * run.manifest["n_heads"] * run.manifest["n_tokens"]
@@ -100,9 +101,9 @@ def test_scores_have_an_interval_and_a_null(texts, tmp_path):
 def test_three_thousand_tokens_in_one_input(tiny_llama, tmp_path):
     data = tmp_path / "long.txt"
     data.write_text("The old sailor watched the lamp. " * 220)
-    with analysis.extract(model=tiny_llama, data=data, out_dir=tmp_path, projection=[], limit=1) as run:
+    with analysis.extract(model=tiny_llama, data=data, out_dir=tmp_path, projection=[], limit=1, layers="1") as run:
         assert run.manifest["n_tokens"] >= 3000
-        attention = run.attention(run.sites[1], 5, 0)
+        attention = run.attention(run.sites[0], 5, 0)
         assert attention.sum(axis=1) == pytest.approx(1, abs=1e-3)
         assert not run.head_scores().empty
 
@@ -142,7 +143,8 @@ def test_unreadable_layers_are_told(text):
 
 
 def test_a_map_is_added_to_a_finished_run_that_stays_as_it_was(texts, tmp_path):
-    with analysis.extract(model="demo-language", data=texts, out_dir=tmp_path, projection=["linear"]) as run:
+    settings = {"out_dir": tmp_path, "projection": ["linear"], "layers": "0"}
+    with analysis.extract(model="demo-language", data=texts, **settings) as run:
         before = {path.name: path.read_bytes() for path in run.path.iterdir()}
         project(run.path, method="pca", dims=3, target="without_sinks")
         assert {"x", "y", "z"} <= set(run.coordinates("pca").columns)
@@ -213,15 +215,19 @@ def _extract_command(model: Path, data: Path, runs: Path, *more: str) -> list[st
     ]  # fmt: skip
 
 
+N_KILLED = 160
+
+
 def test_killed_in_mid_extraction_the_same_command_goes_on(tiny_llama, tmp_path):
     data, runs = tmp_path / "many.txt", tmp_path / "runs"
-    data.write_text("\n".join(f"Story {i}: the boat and the net and the lamp number {i * 7}. " * 8 for i in range(320)))
+    texts = [f"Story {i}: the boat and the net and the lamp number {i * 7}. " * 8 for i in range(N_KILLED)]
+    data.write_text("\n".join(texts))
     command = _extract_command(tiny_llama, data, runs)
     job = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     partial = runs / "killed.partial" / "run.duckdb"
     deadline = time.monotonic() + 120
     while job.poll() is None and time.monotonic() < deadline:
-        if partial.exists() and sum(path.stat().st_size for path in partial.parent.iterdir()) > 6_000_000:
+        if partial.exists() and sum(path.stat().st_size for path in partial.parent.iterdir()) > 3_000_000:
             break
         time.sleep(0.02)
     os.kill(job.pid, signal.SIGKILL)
@@ -233,11 +239,11 @@ def test_killed_in_mid_extraction_the_same_command_goes_on(tiny_llama, tmp_path)
     request = {"model": tiny_llama, "data": data, "out_dir": runs, "run_id": "killed", "projection": ["none"]}
     analysis.extract(**request, report=heard.append).close()
     done = [progress.done for progress in heard if progress.stage == "capture"]
-    assert 0 < done[0] < done[1] < done[-1] == 320, "it goes on from what was stored, batch by batch"
+    assert 0 < done[0] < done[1] < done[-1] == N_KILLED, "it goes on from what was stored, batch by batch"
     with analysis.open_run(runs / "killed") as run:
-        assert run.manifest["n_inputs"] == 320
+        assert run.manifest["n_inputs"] == N_KILLED
         counts = run.sql(
             "SELECT count(*) AS rows, count(DISTINCT (input_id, site, head)) AS distinct_rows FROM vectors"
         )
-        assert counts.iloc[0].tolist() == [320 * 2 * 8, 320 * 2 * 8]
-        assert np.abs(run.attention_all(319)[run.sites[0].key].sum(axis=-1) - 1).max() < 1e-3
+        assert counts.iloc[0].tolist() == [N_KILLED * 2 * 8] * 2
+        assert np.abs(run.attention_all(N_KILLED - 1)[run.sites[0].key].sum(axis=-1) - 1).max() < 1e-3

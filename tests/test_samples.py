@@ -22,7 +22,7 @@ from tests.model_folders import minilm
 
 def prepared(model, data, modality):
     loaded = load_model(model, modality=modality)
-    inputs = encode(read_data(data, limit=60), loaded)
+    inputs = encode(read_data(data, limit=40), loaded)
     return loaded, make_plan(loaded, inputs.tensors(int(np.argmax(inputs.inputs["n_tokens"])))), inputs
 
 
@@ -133,7 +133,7 @@ def test_images_of_the_commonest_size_are_drawn(vision):
 def test_maps_taken_while_capturing_are_those_of_another_run_of_the_model(fixture, request):
     loaded, plan, inputs = request.getfixturevalue(fixture)
     again = score_samples(loaded, plan, inputs, seed=0)
-    for n_captured in (30, len(inputs)):
+    for n_captured in (20, len(inputs)):
         maps = MapsOfSample(plan, inputs, seed=0)
         for batch in local.batches(range(n_captured), inputs.n_tokens, sum(site.n_heads for site in plan.sites)):
             maps.take(run_batch(loaded, plan, [(i, inputs.tensors(i)) for i in batch], rounded=True))
