@@ -88,14 +88,17 @@ class Shown(NamedTuple):
     def _put_through(self, first: int, windows: Sequence[Window]) -> tuple[Rows, HiddenHere | None, np.ndarray, int]:
         n = len(self.units.unit_of)
         weights, masks = zip(*(widened(window, n) for window in windows))
-        allowed, sinks = np.any(masks, axis=0), None
+        allowed, sinks = masks[0] if len(masks) == 1 else np.any(masks, axis=0), None
         if self.sinks is not None:
             sinks = HiddenHere([hide_columns(each, columns) for each, columns in zip(weights, self.sinks, strict=True)])
             weights = [each.weights for each in sinks.heads]
             allowed = allowed & ~sinks.columns
         if self.norms is not None:
             weights = [each * norms for each, norms in zip(weights, self.norms, strict=True)]
-        drawn = np.mean(weights, axis=0) if sinks is None else sinks.mean(weights)
+        if sinks is not None:
+            drawn = sinks.mean(weights)
+        else:
+            drawn = weights[0] if len(weights) == 1 else np.mean(weights, axis=0)
         shown = show_rows(drawn, allowed, windows[0].rows.start, self.units)
         return Rows(first, shown.weights, shown.allowed), sinks, shown.hidden_mass, shown.n_emptied
 
