@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -204,6 +205,8 @@ def _in_bits(load_in: str) -> Any:
             "Loading in 8 bits needs the package bitsandbytes, which is not installed: pip install bitsandbytes, or "
             "leave --load-in out (--dtype float16 or bfloat16 halves the memory without it)."
         )
+    # At every layer of every batch it would tell anew that fp32 is rounded to fp16 on the way.
+    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
     from transformers import BitsAndBytesConfig
 
     return BitsAndBytesConfig(load_in_8bit=True)

@@ -108,6 +108,31 @@ def test_what_is_not_installed_is_named(folders: dict, monkeypatch: pytest.Monke
         load_model(folders["llama"], device_map="auto")
 
 
+def test_in_8_bits_the_run_has_the_attention_of_the_model_in_8_bits(tmp_path: Path) -> None:
+    text = "The cat sat on the mat and looked at the dog."
+    (tmp_path / "texts.txt").write_text(text, encoding="utf-8")
+    asked = ["extract", "--model", "demo-language", "--data", str(tmp_path / "texts.txt"), "--out", str(tmp_path)]
+    assert main([*asked, "--projection", "none", "--run-id", "bits", "--load-in", "8bit"]) == 0
+    model, whole = (load_model("demo-language", load_in=bits, device="cpu").module for bits in ("8bit", None))
+    kinds = {str(weight.dtype) for weight in model.parameters()}
+    assert "torch.int8" in kinds
+    own, exact = (attention_of(each, text) for each in (model, whole))
+    with analysis.open_run(tmp_path / "bits") as run:
+        assert run.manifest["spec"]["load_in"] == "8bit"
+        assert run.manifest["certificate"]["outputs_max_abs_diff"] == 0
+        stored = np.stack([[run.attention(site, head, 0) for head in range(site.n_heads)] for site in run.sites])
+    np.testing.assert_allclose(stored, own, atol=2e-3)
+    assert np.abs(own - exact).max() > 1e-3, "8 bits must show, or nothing is tested here"
+
+
+def attention_of(model: torch.nn.Module, text: str) -> np.ndarray:
+    """``[layer, head, query, key]`` by the model itself."""
+    model.set_attn_implementation("eager")
+    ids = torch.tensor([load_model("demo-language", device="cpu").processor(text)["input_ids"]])
+    with torch.no_grad():
+        return torch.cat(model(ids, output_attentions=True).attentions).float().numpy()
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision_reaches_the_run_and_its_certificate(dtype: str, tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("The cat sat on the mat.", encoding="utf-8")
