@@ -146,7 +146,7 @@ def named(vision, processor, images: list) -> list[str]:
 
 def test_vision_names_fresh_scenes(vision, processor, generators):
     rng = np.random.default_rng(FRESH_SEED)
-    scenes = [generators[1].make_scene(rng) for _ in range(500)]
+    scenes = [generators[1].make_scene(rng) for _ in range(200)]
     names = named(vision, processor, [scene.pixels for scene in scenes])
     assert np.mean([name == scene.label for name, scene in zip(names, scenes, strict=True)]) >= 0.9
 
