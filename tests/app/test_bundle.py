@@ -5,18 +5,27 @@ import gzip
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from analysis.cli import main
 from analysis.errors import UserError
+from analysis.pipeline.without_sinks import heads_without_sinks
+from analysis.projection.thumbnails import pixel_indices
 from analysis.store import import_run, open_run
 from app.bundle import chosen
 from app.bundle.__main__ import make_parser
 from app.bundle.chosen import chosen_inputs
 from app.bundle.making import make_bundle
+from app.bundle.of_tokens import _beyond_colours
+from app.charts.colouring import by_column
 from app.components import unpack
+from tests.sinks.made import make_run_with_sinks
 from tests.store.synthetic import make_synthetic_run
 from tests.store.synthetic_pairs import make_pair_run
+
+PX = 16
+"""Width of the thumbnails of synthetic runs."""
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +79,59 @@ def test_attention_and_places_are_those_of_the_run(runs, tmp_path, name):
             np.testing.assert_allclose(sections["query_norm"], norms, rtol=1e-6)
             _, tokens = message(folder, "tokens")
             np.testing.assert_array_equal(tokens["at_position"], run.tokens()["position"])
+
+
+def test_what_the_pages_compute_of_heads_and_inputs_goes_along_as_the_run_has_it(runs, tmp_path):
+    with open_run(runs / "text") as run:
+        folder = make_bundle(run, tmp_path / "out", [1, 4])
+        tokens, site = run.tokens(), run.sites[-1]
+        table = run.coordinates("atlas-2d", site=site, head=1)
+        table = table.sort_values(["kind", "input_id", "position"], ascending=[False, True, True])
+        _, pixels = message(folder, "pixels/0")
+        wanted = pixel_indices(table[["x", "y"]].to_numpy(), PX)
+        np.testing.assert_array_equal(pixels[f"site{site.index}"].reshape(site.n_heads, -1)[1], wanted)
+        header, sections = message(folder, "input/4")
+        mine = (tokens["input_id"] == 4).to_numpy()
+        norms = sections[f"norms{site.index}"].reshape(site.n_heads, -1)
+        np.testing.assert_allclose(norms[1], run.value_norms(site, 1)[mine], rtol=1e-6)
+        np.testing.assert_array_equal(sections["special"], tokens.loc[mine, "is_special"])
+        np.testing.assert_array_equal(sections["word_of"], np.arange(mine.sum()))  # every token is a word of its own
+        scores = run.head_input_scores("first_token").query("input_id == 4").set_index(["site", "head"])["value"]
+        places = [(each.key, head) for each in run.sites for head in range(each.n_heads)]
+        np.testing.assert_array_equal(header["scores"]["first_token"], scores.loc[places])
+        about, _ = message(folder, "about")
+        fidelity = run.fidelity("atlas-2d").set_index(["site", "head"])["kl_explained"]
+        np.testing.assert_array_equal(about["maps"][0]["explains"], fidelity.loc[places])
+
+
+def test_values_that_have_no_colour_of_their_own_are_named(runs, tmp_path):
+    """Of a column of more values than colours every value can be searched for, and numbers on a circle as they are."""
+    rare = by_column(pd.Series([f"value {at % 12}" for at in range(40)]), "categorical", "rare")
+    names, found = _beyond_colours(pd.Series([f"value {at % 12}" for at in range(40)]), rare)
+    assert names == [f"value {at}" for at in range(12)]
+    assert found["codes"].tolist() == [at % 12 for at in range(40)]
+    turned = pd.Series([10.0, 370.0, np.nan])
+    names, found = _beyond_colours(turned, by_column(turned, "cyclic", "hue", "degrees"))
+    np.testing.assert_array_equal(found["numbers"], np.array([10, 370, np.nan], dtype=np.float32))
+    plain = pd.Series(["a", "b", "a"])
+    assert _beyond_colours(plain, by_column(plain, "categorical", "few")) == ([], {})
+
+
+def test_heads_without_their_sinks_go_along(runs, tmp_path):
+    make_run_with_sinks(runs, "sinks", n_inputs=4, n_tokens=20, n_heads=4, causal=True)
+    with open_run(runs / "sinks") as run:
+        folder = make_bundle(run, tmp_path / "out", [0])
+        found = heads_without_sinks(run, ["previous_token"]).heads.set_index(["site", "head"])
+        places = [(each.key, head) for each in run.sites for head in range(each.n_heads)]
+    told, _ = message(folder, "sinks")
+    np.testing.assert_array_equal(told["hidden"], found.loc[places, "hidden"])
+    np.testing.assert_array_equal(told["scores"]["previous_token"], found.loc[places, "previous_token"])
+    assert any("is hidden; rows are scaled to sum to 1." in each for each in told["of_heads"])
+    about, _ = message(folder, "about")
+    maps = {each["name"]: each for each in about["maps"]}
+    assert maps["atlas-2d"]["without_sinks"] == "atlas-2d-without-sinks"
+    assert maps["atlas-2d"]["sinks"] == "The map itself is of the whole attention."
+    assert maps["atlas-2d-without-sinks"]["sinks"] == ""
 
 
 @pytest.mark.parametrize("target", ["out", "out.zip"])

@@ -47,6 +47,10 @@ TOKENS = """all => all.map((token) => [token.textContent, token.dataset.position
   token.classList.contains("marked"), token.classList.contains("sink"), token.style.backgroundColor,
   Number(token.dataset.weight || "nan").toPrecision(5)])"""
 
+CELLS = (
+    """all => all.map((each) => [each.textContent, each.dataset.mean && Number(each.dataset.mean).toPrecision(5)])"""
+)
+
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -191,10 +195,10 @@ def test_heads_stand_in_the_order_of_the_link_with_its_score_in_their_frames(bot
     assert all(cell[2] for row in found["rows"] for cell in row[2])
 
 
-def drawn(runs: Path, map_name: str, **more: Any) -> str:
-    """A lasso over the middle of L1H2 of ``text``, as the link says it."""
-    with open_run("text", runs) as run:
-        places = run.coordinates(map_name, site="text.dec.self.1", head=2)[["x", "y"]].to_numpy()
+def drawn(runs: Path, map_name: str, run: str = "text", **more: Any) -> str:
+    """A lasso over the middle of L1H2, as the link says it."""
+    with open_run(run, runs) as opened:
+        places = opened.coordinates(map_name, site="text.dec.self.1", head=2)[["x", "y"]].to_numpy()
     low, high = np.quantile(places, [0.1, 0.9], axis=0)
     return write_lasso(drawn_lasso("text.dec.self.1", 2, map_name, low + CORNERS * (high - low), **more))
 
@@ -209,12 +213,24 @@ def test_a_lasso_holds_the_same_points_in_every_view(both, runs):
         n_held[lasso] = held.reshape(2, -1).sum(axis=1).tolist()
         same(pages, lambda page: page.locator(".panel .counts, .panel .share").all_inner_texts())
         assert "lasso in L1H2" in same(pages, lambda page: page.locator(".legend .said").inner_text())
+    expect(pages[1].locator(".panel .note").first).to_contain_text("There are no keys inside")
     assert all(10 < n < 150 for n in (*n_held[plain], *n_held[turned], n_held[filtered][0]))
     assert n_held[filtered][0] < n_held[plain][0]
     assert n_held[filtered][1] == 0
+    page = both(f"/head?run=text&{HEAD}&lasso={plain}")[1]
+    expect(page.locator(".panel .note").first).to_contain_text("not all in this bundle")
     assert same(both(f"/?run=text&lasso={plain}"), grid)["lit"]["title"] == "lasso in L1H2"
     shades = same(both(f"/input?run=text&input=3&lasso={plain}"), sentence)
     assert {each[2] for each in shades} == {True, False}
+
+
+def test_the_attention_within_a_lasso_is_told_where_its_inputs_are_there(both, runs):
+    for words in ("", "&sinks=hidden&colour=is_special"):
+        pages = both(f"/head?run=pieces&{HEAD}{words}&map=atlas-2d&lasso={drawn(runs, 'atlas-2d', run='pieces')}")
+        table = same(pages, lambda page: page.locator(".between td, .between th").evaluate_all(CELLS))
+        assert sum(each[1] not in ("", None) for each in table) > (0 if words else 3)
+        told = same(pages, lambda page: page.locator(".panel .note").all_inner_texts())
+        assert any("pairs of the same input" in each for each in told)
 
 
 @pytest.mark.parametrize(
@@ -282,6 +298,10 @@ def test_patches_of_an_image_without_sinks(both, runs):
         (f"/head?run=text&{HEAD}&input=3&token=5&near=5&size=weight", "like the picked one and sizes by “weight”"),
         ("/input?run=text&input=3&show=lines&new=cats", "a text that is not in the run and the weights as lines"),
         ("/input?run=images&input=1&show=flows&smooth=1", "the strong flows and smooth shading"),
+        (
+            f"/head?run=text&{HEAD}&input=3&token=5&also=5.1q,4.2k,7.0q",
+            "lines of points of inputs 5, 7, whose attention",
+        ),
         ("/?run=text&order=first_token&lines=top3&show=lines", None),
         ("/input?run=text&input=3&show=map&order=layers&beside=text.dec.self.0.1", None),
     ],
@@ -298,4 +318,5 @@ def test_what_a_bundle_cannot_show_is_said_in_one_sentence(browser, bundles, lin
     else:
         assert len(notes) == 1
         assert notes[0].startswith("This link also asked for ")
-        assert notes[0].endswith(f"{asked}: open it in the app.")
+        assert asked in notes[0]
+        assert notes[0].endswith(": open it in the app.")

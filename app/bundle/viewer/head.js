@@ -32,7 +32,7 @@ function makeHead(about, {main}, go) {
     if (words.draw === "patches" && header.has_patches) load("patches").then((sheet) => board().post("head.patches", sheet));
     const image = state.input?.held && !about.is_text ? {image: (await load(`input/${state.input.id}`)).header.image, image_alt: `Image ${state.input.id}`} : {};
     const picked = state.token === null ? null : describePick(tokens, about, state, found?.matrix, found?.columns ?? null, own.sections, ruleOf(about, words), image);
-    panel.show({picked, hint: about.hints.filter((hint) => !hint.includes("lasso")), view, marks: marks && asBits(marks.flags), ramp: about.ramp, said: marks ? saidOf(marks) : "", lasso: marks?.half ? findingsOf(tokens, marks, view) : null, half: marks?.half ? asBits(marks.half) : null, ...fans,
+    panel.show({picked, hint: about.hints.filter((hint) => !hint.includes("lasso")), view, marks: marks && asBits(marks.flags), ramp: about.ramp, said: marks ? saidOf(marks) : "", lasso: marks?.half ? await findingsOf(tokens, marks, state, about, view) : null, half: marks?.half ? asBits(marks.half) : null, ...fans,
       options: {...Object.fromEntries(CHOICES.map((word) => [word, words[word]])), lines: ruleOf(about, words), draw: words.draw === "patches" ? "patches" : "points", labels: words.labels ?? (about.is_text ? "on" : "off")}});
     say(own.header);
   }
@@ -45,15 +45,17 @@ function makeHead(about, {main}, go) {
 
   // Lines and names of further picked points, of inputs whose attention is here.
   async function lines(tokens, state) {
-    const also = [], further_points = [], {n} = tokens.header;
+    const also = [], further_points = [], {n} = tokens.header, lacking = new Set();
     for (const word of state.token === null ? [] : (state.words.also ?? "").split(",").filter(Boolean).slice(0, MOST_FURTHER)) {
       const [, id, position, letter] = word.match(/^(\d{1,9})\.(\d{1,9})([qk])$/) ?? [], input = about.inputs.find((each) => each.id === Number(id));
-      if (!input?.held || Number(position) >= input.n_tokens) continue;
+      if (!input || Number(position) >= input.n_tokens) continue;
+      if (!input.held) { lacking.add(input.id); continue; }
       const other = drawnHere(await load(`input/${id}`), state).matrix, [first] = rowsOf(tokens, input.id), isQuery = letter === "q", at = Number(position);
       const weights = isQuery ? rowOf(other, at) : columnOfMatrix(other, at);
       also.push({start: first + at + (isQuery ? 0 : n), rows: strongestOf(weights, ruleOf(about, state.words)).map((end) => ({point: first + end + (isQuery ? n : 0), weight: weights[end]}))});
       further_points.push({word, input: input.id, token: at, kind: isQuery ? "query" : "key", text: textAtRow(tokens, first + at)});
     }
+    if (lacking.size) state.notes.push(`This link also asked for lines of points of ${lacking.size === 1 ? "input" : "inputs"} ${listed([...lacking].sort((a, b) => a - b))}, whose attention is not in this bundle: open it in the app.`);
     return {also, further: further_points};
   }
 

@@ -1,5 +1,5 @@
 // A lasso that came with a link: which points it holds, and what sets them apart. As in app/charts/lasso_word.py and lasso.py.
-const LASSO_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", LASSO_GRID = 4096, LASSO_CORNERS = 120, LASSO_LONGEST = 880, MOST_VALUES = 60, PRIOR_POINTS = 20;
+const LASSO_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", LASSO_GRID = 4096, LASSO_CORNERS = 120, LASSO_LONGEST = 880, MOST_VALUES = 60, PRIOR_POINTS = 20, MOST_GROUPS = 12, MOST_INPUTS = 64;
 
 // {site, head, map, polygon, turn, kinds, hide, range, colour}; null where it cannot be read.
 function readLasso(word) {
@@ -56,16 +56,48 @@ function filterOf(tokens, {kinds, hide, range, colour}, about) {
   };
 }
 
-// What the panel tells of the points a lasso holds; the attention between them rests on every input, most of which a bundle has not.
-function findingsOf(tokens, marks, view) {
-  const {n, texts} = tokens.header, inside = Uint8Array.from({length: n}, (_, row) => marks.half[row] + marks.half[n + row]), missing = marks.queries ? "keys" : "queries";
-  const note = !marks.n ? "No point lies inside: draw round some points, or show what the legend hides." : marks.queries && marks.keys ? "The mean attention between them is told in the app." : `There are no ${missing} inside, so there is no attention between queries and keys to tell.`;
-  const columns = tokens.header.colours.slice(1).map(({name, kind}) => ({name, kind, ...columnOf(tokens, name)}));
+// What the panel tells of the points a lasso holds: `findings` of app/views/head_parts/lasso.py.
+async function findingsOf(tokens, marks, state, about, view) {
+  const {n, texts} = tokens.header, inside = Uint8Array.from({length: n}, (_, row) => marks.half[row] + marks.half[n + row]), missing = marks.queries ? "keys" : "queries", isBoth = marks.queries > 0 && marks.keys > 0;
+  const columns = tokens.header.colours.slice(1).map(({name, kind}) => ({name, kind, ...columnOf(tokens, name)})), attention = isBoth ? await attentionWithin(tokens, marks, state, about) : null;
+  const note = !marks.n ? "No point lies inside: draw round some points, or show what the legend hides." : isBoth ? (attention ? "" : "The mean attention between them rests on inputs that are not all in this bundle: the app tells it.") : `There are no ${missing} inside, so there is no attention between queries and keys to tell.`;
   const classes = columns.filter((each) => each.names && each.names.length <= MOST_VALUES).flatMap((each) => commonerInside(each.codes, each.names, inside, 3).map((found) => ({column: each.name, ...found})));
   const means = columns.filter((each) => each.numbers).map((each) => ({column: each.name, ...meansOf(each.numbers, inside)})).filter((each) => Math.abs(each.difference) >= 0.2);
   return {n_queries: marks.queries, n_keys: marks.keys, n_inputs: marks.n_inputs, note, tokens: commonerInside(tokens.sections.words, texts, inside, 8),
-    columns: classes.sort((a, b) => b.z - a.z).slice(0, 8), numbers: means.sort((a, b) => Math.abs(b.difference) - Math.abs(a.difference)).slice(0, 4), attention: null,
+    columns: classes.sort((a, b) => b.z - a.z).slice(0, 8), numbers: means.sort((a, b) => Math.abs(b.difference) - Math.abs(a.difference)).slice(0, 4), attention,
     key: `${marks.key} ${view}`, shape: marks.view === view ? {polygon: marks.lasso.polygon, turn: marks.lasso.turn} : null};
+}
+
+// Mean attention between selected queries and keys, in all and by group: `mean_attention` of app/charts/lasso.py. It rests
+// on all inputs with a selected query; null where one of them is not in the bundle, or they are too many to read.
+async function attentionWithin(tokens, {half}, state, about) {
+  const {n} = tokens.header, {at_input_id: ids} = tokens.sections, wanted = about.inputs.filter((each) => { const [first, end] = rowsOf(tokens, each.id); return half.subarray(first, end).includes(1); });
+  if (wanted.length > MOST_INPUTS || wanted.some((each) => !each.held)) return null;
+  const classes = tokens.header.colours.slice(1).filter((each) => each.kind === "categorical"), own = classes.find((each) => each.name === state.colour) ?? (about.is_text ? null : classes.find((each) => each.name !== "is_special"));
+  const {names, codes} = own ? columnOf(tokens, own.name) : {names: tokens.header.texts, codes: tokens.sections.words}, groupOf = (row) => (codes[row] >= 0 ? codes[row] : names.length);
+  const sides = [0, 1].map((kind) => commonest(ids, (row) => half[kind * n + row], groupOf)), sums = sides[0].map(() => sides[1].map(() => 0)), pairs = sums.map((row) => row.slice());
+  let total = 0, n_pairs = 0, everywhere = 0, n_everywhere = 0;
+  for (const input of wanted) {
+    const {matrix} = drawnHere(await load(`input/${input.id}`), state), [first] = rowsOf(tokens, input.id);
+    for (let query = 0; query < matrix.n; query++) if (half[first + query]) for (let key = 0; key < matrix.n; key++) {
+      const at = query * matrix.n + key, weight = matrix.weights[at];
+      if (!matrix.allowed[at]) continue;
+      everywhere += weight; n_everywhere += 1;
+      if (!half[n + first + key]) continue;
+      total += weight; n_pairs += 1;
+      const row = sides[0].indexOf(groupOf(first + query)), column = sides[1].indexOf(groupOf(first + key));
+      if (row >= 0 && column >= 0) { sums[row][column] += weight; pairs[row][column] += 1; }
+    }
+  }
+  const [rows, columns] = sides.map((side) => side.map((code) => names[code] ?? "no value"));
+  return {mean: n_pairs ? total / n_pairs : null, n_pairs, elsewhere: n_everywhere ? everywhere / n_everywhere : null, rows, columns, means: sums.map((line, row) => line.map((sum, column) => (pairs[row][column] ? sum / pairs[row][column] : null))), pairs, by: own ? own.name.replaceAll("_", " ") : "token"};
+}
+
+// The commonest groups of the selected rows, ties in the order in which they first appear.
+function commonest(rows, isSelected, groupOf) {
+  const counts = new Map();
+  for (let row = 0; row < rows.length; row++) if (isSelected(row)) counts.set(groupOf(row), (counts.get(groupOf(row)) ?? 0) + 1);
+  return [...counts].sort((a, b) => b[1] - a[1]).slice(0, MOST_GROUPS).map(([code]) => code);
 }
 
 // The values commoner inside than in the rest, the clearest first: `over_represented` of app/charts/lasso.py.

@@ -1,4 +1,5 @@
 // The token table, and which tokens a search finds.
+const LONGEST_SEARCH = 200;
 
 // The rows of the token table that are of an input: they stand together.
 function rowsOf(tokens, id) {
@@ -10,6 +11,7 @@ const textAtRow = (tokens, row) => tokens.header.texts[tokens.sections.words[row
 
 // The marked set that a search finds; of one that cannot be understood the note alone.
 function searched(tokens, words, notes) {
+  if (words.length > LONGEST_SEARCH) { notes.push(`The search has ${words.length} letters; at most ${LONGEST_SEARCH} are looked for: shorten it.`); return null; }
   try {
     return {flags: findTokens(tokens, words), title: `search “${words}”`};
   } catch (error) {
