@@ -135,12 +135,12 @@ def _of_head(
             sums, count = np.zeros(n_keys), np.zeros(n_keys)
         if np.triu(weights, first + 1).any():
             raise UserError(NOT_CAUSAL)
-        rows = weights.astype(np.float64)
-        behind = np.arange(first, first + n_queries)[:, None] - np.arange(n_keys)
-        far_back = np.einsum("qk,qk->q", rows, behind.astype(np.float64))
+        rows, places = weights.astype(np.float64), np.arange(first, first + n_queries)
+        mass, at = (rows @ np.stack([np.ones(n_keys), np.arange(n_keys, dtype=np.float64)], axis=1)).T
+        far_back = places * mass - at
         counted = slice(max(windows.first - first, 0), None)
         total, n_counted = total + float(far_back[counted].sum()), n_counted + len(far_back[counted])
-        waad.append(np.einsum("qk,qk->q", rows, np.clip(behind, 0, windows.window)))
+        waad.append(_windowed(rows, mass, places, windows.window))
         for offset in range(windows.nearest, min(windows.farthest, n_keys - 1) + 1):
             queries = np.arange(max(first, windows.first, offset), first + n_queries)
             sums[queries - offset] += rows[queries - first, queries - offset]
@@ -149,6 +149,15 @@ def _of_head(
         raise UserError(_none_counts(windows.first, sum(map(len, waad))))
     influence_on = np.where(count > 0, sums / np.maximum(count, 1), np.nan)
     return total / n_counted, np.concatenate(waad), influence_on
+
+
+def _windowed(rows: np.ndarray, mass: np.ndarray, places: np.ndarray, window: int) -> np.ndarray:
+    """`windowed_distance` of some rows: all counts as the window, less what nearer keys count less."""
+    found = window * mass
+    for back in range(min(window, int(places[-1]) + 1)):
+        has = places >= back
+        found[has] -= (window - back) * rows[np.flatnonzero(has), places[has] - back]
+    return found
 
 
 NOT_CAUSAL = "This attention looks at later tokens: distance back, WAAD and FAI are defined for causal attention only."

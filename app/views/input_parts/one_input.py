@@ -356,6 +356,11 @@ def look_key(selection: Selection) -> str:
     return "|".join(selection.options.get(name, "") for name in (WORDS, HIDE, WEIGH, PART, SINKS, STEP))
 
 
+def seconds_words(one: OneInput) -> str:
+    """How long it takes to read every head of a long text."""
+    return "some seconds a head" if one.is_long else "some seconds"
+
+
 def written_tokens(selection: Selection, source: Source) -> np.ndarray | None:
     """Tokens of this input that the model wrote; None where it wrote none, or the input is new."""
     if "written" not in source.tokens or asked_for(selection) is not None:

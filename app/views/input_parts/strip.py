@@ -17,7 +17,7 @@ from app.charts.words import within
 from app.components.headstrip import headstrip
 from app.state import RunFacts
 from app.views.input_parts.long_input import through_look
-from app.views.input_parts.one_input import HIDE, OneInput, groups, look_key
+from app.views.input_parts.one_input import HIDE, OneInput, groups, look_key, seconds_words
 from app.views.input_parts.tables import save_csv, show_table
 
 LONG_TOKENS = 1024
@@ -35,7 +35,7 @@ def strip(one: OneInput, stack: list[Site], facts: RunFacts) -> None:
         metric = _pick_order(one, facts)
     n = len(one.tokens)
     if n > LONG_TOKENS and not st.toggle(
-        f"Draw the small maps of all heads ({n:,} tokens: some seconds)", key="input_all"
+        f"Draw the small maps of all heads ({n:,} tokens: {seconds_words(one)})", key="input_all"
     ):
         return
     places = [(site, head) for site in stack for head in range(site.n_heads)]

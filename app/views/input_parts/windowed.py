@@ -20,7 +20,7 @@ from app.charts.scales import weight_exactly
 from app.charts.windowed import FAI, MOST_BARS, WAAD, highest_of_blocks, make_rhythm, rhythm_table
 from app.state import Selection
 from app.views.input_parts.clicks import clickable
-from app.views.input_parts.one_input import HIDE, WEIGH, WORDS, OneInput
+from app.views.input_parts.one_input import HIDE, WEIGH, WORDS, OneInput, seconds_words
 from app.views.input_parts.tables import save_csv, show_table
 
 RHYTHM = "rhythm"
@@ -49,7 +49,9 @@ def rhythm(one: OneInput, stack: list[Site]) -> None:
         return
     st.markdown("###### How far tokens look back, and which are returned to", help=_HELP)
     n = len(one.tokens)
-    if n > cache.LONG_TOKENS and not st.toggle(f"Read all heads ({n:,} tokens: some seconds)", key="input_rhythm"):
+    if n > cache.LONG_TOKENS and not st.toggle(
+        f"Read all heads ({n:,} tokens: {seconds_words(one)})", key="input_rhythm"
+    ):
         return
     try:
         windows = windows_of(one.selection.options.get(RHYTHM, ""))
