@@ -253,6 +253,20 @@ def test_words_hidden_tokens_means_and_value_norms_shade_the_same(both, words, i
     assert is_shown(shades, sentence(plain))
 
 
+def test_only_inputs_with_marked_tokens_are_offered_and_hiding_all_is_said(both, runs):
+    page = both("/input?run=text&input=3&token=5&find=cat&only=marked")[1]
+    with open_run("text", runs) as run:
+        found = set(run.tokens().query("text == 'cat'")["input_id"]) | {3}
+    offered = page.get_by_label("with marked tokens)").locator("option")
+    assert offered.evaluate_all("all => all.map((each) => Number(each.value))") == sorted(found)
+    assert len(found) < 12
+    every = ",".join(map(str, range(20)))
+    page.goto(f"{page.url.partition('#')[0]}#/input?input=3&hide={every}")
+    expect(page.locator(".notes p")).to_have_text("Every token of this input is hidden: take some out of the list.")
+    page.get_by_label("Hidden: 0–19").click()
+    expect(page.locator(".notes p")).to_have_count(0)
+
+
 def test_hidden_sinks_are_hidden_in_every_view(both):
     place = "site=text.dec.self.1&head=1&input=1&token=9"
     pages = both("/?run=sinks&sinks=hidden&score=previous_token&order=heads&map=atlas-2d")

@@ -9,6 +9,7 @@ function makeInput(about, {main}, go) {
   async function show(state, isStale) {
     const held = about.inputs.filter((each) => each.held), input = state.input ?? held[0] ?? about.inputs[0];
     choices(input, state);
+    looks.replaceChildren();
     if (!input.held) {
       clear();
       notes.textContent = "";
@@ -18,9 +19,10 @@ function makeInput(about, {main}, go) {
     const [tokens, one] = await Promise.all([load("tokens"), load(`input/${input.id}`)]);
     if (isStale()) return;
     if (drawn !== input.id) { clear(); drawn = input.id; }
-    const rows = rowsOf(tokens, input.id), heads = averagedHeads(about, state), found = drawnOf(one, heads, state.words, state.hides), unit = state.token === null || found.shown.unit_of[state.token] < 0 ? null : found.shown.unit_of[state.token];
+    const rows = rowsOf(tokens, input.id), heads = averagedHeads(about, state);
+    lookChoices(state.words, heads, one);
+    const found = drawnOf(one, heads, state.words, state.hides), unit = state.token === null || found.shown.unit_of[state.token] < 0 ? null : found.shown.unit_of[state.token];
     const view = {...state, input, heads, unit, marked: state.marks && [...state.marks.flags.slice(...rows)].map(Boolean)}, place = {about, tokens, one, view, parts, body, pick, go};
-    lookChoices(view, found, one);
     said.textContent = summaryOf(about, view, one, found.plain) + (found.hidden ? ` ${sinksSentence(heads, found.hidden, found.columns, one.header.labels ?? one.header.names, state.kind === "query" ? state.token : null)}` : "");
     notes.textContent = notesOf(found, unit, state.token !== null && unit === null).join(" ");
     if (one.header.image) {
@@ -31,16 +33,17 @@ function makeInput(about, {main}, go) {
   }
 
   function choices(input, state) {
-    top.replaceChildren(menu("Input", about.inputs.map((each) => [String(each.id), `${each.id} · ${each.text || `${each.n_tokens} tokens`}${each.held ? "" : " (not in this bundle)"}`]), String(input.id), (id) => go(null, {input: Number(id), token: null, at: null, hide: keptHidden(state.words)})),
+    const offered = state.words.only === "marked" && state.marks?.n ? about.inputs.filter((each) => each.id === input.id || state.marks.inputs.has(each.id)) : about.inputs;
+    top.replaceChildren(menu(offered.length < about.inputs.length ? `Input (${offered.length.toLocaleString("en")} with marked tokens)` : "Input", offered.map((each) => [String(each.id), `${each.id} · ${each.text || `${each.n_tokens} tokens`}${each.held ? "" : " (not in this bundle)"}`]), String(input.id), (id) => go(null, {input: Number(id), token: null, at: null, hide: keptHidden(state.words)})),
       menu("Picked is", [["query", "a query: where it looks"], ["key", "a key: who looks at it"]], state.kind, (kind) => go(null, {kind: kind === "key" ? "key" : null})),
       menu("Scale", [["linear", "linear"], ["log", "log"], ["rank", "rank"]], state.words.scale ?? "linear", (scale) => go(null, {scale: scale === "linear" ? null : scale})));
-    looks.replaceChildren();
   }
 
   // What the link changes of what is shown, each to be switched off and on.
-  function lookChoices({words, heads}, found, one) {
+  function lookChoices(words, heads, one) {
     const hidden = (words.hide ?? "").split(",").filter(Boolean), others = hidden.filter((word) => word !== "special"), plain = `with ${heads.slice(1).map(headName).join(", ")}`;
     looks.replaceChildren(
+      ...(words.only === "marked" ? [check("Only inputs with marked tokens", true, () => go(null, {only: null}))] : []),
       ...(one.sections.word_of ? [check("Sub-words merged into words", words.words === "1", (on) => go(null, {words: on ? "1" : null}))] : []),
       check("Special tokens hidden", hidden.includes("special"), (on) => go(null, {hide: [...(on ? ["special"] : []), ...others].join(",") || null})),
       ...(others.some((word) => /^\d+$/.test(word)) ? [check(`Hidden: ${listed(others.filter((word) => /^\d+$/.test(word)).map(Number))}`, true, () => go(null, {hide: keptHidden(words)}))] : []),

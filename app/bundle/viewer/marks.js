@@ -7,7 +7,7 @@ async function marksOf(state, about) {
   const {flags, half} = found, n = total_of(flags), {n: n_tokens} = tokens.header, inputs = new Set();
   flags.forEach((flag, row) => { if (flag) inputs.add(tokens.sections.at_input_id[row]); });
   const [queries, keys] = half ? [total_of(half.subarray(0, n_tokens)), total_of(half.subarray(n_tokens))] : [n, n];
-  return {...found, n, queries, keys, n_inputs: inputs.size, key: `${words.lasso ?? ""} ${asked}`};
+  return {...found, n, queries, keys, inputs, n_inputs: inputs.size, key: `${words.lasso ?? ""} ${asked}`};
 }
 
 const total_of = (flags) => flags.reduce((sum, flag) => sum + flag, 0);

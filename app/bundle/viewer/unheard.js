@@ -18,7 +18,6 @@ const UNHEARD = {
     step: (_, about) => (about.has_written ? "one step of what the model wrote" : null),
     smooth: (value, about) => (value === "1" && !about.is_text ? "smooth shading" : null),
     order: (value, about) => (about.head_scores.some((each) => each.name === value.replace(/^-/, "")) ? "the list of inputs ordered by a score" : null),
-    only: (value) => (value === "marked" ? "the list of inputs with marked tokens alone" : null),
     rhythm: () => "how far each token looks back",
   },
 };
