@@ -150,6 +150,25 @@ def save_tiny_gemma(folder: Path) -> Path:
     return _save(hf.Gemma3ForConditionalGeneration(config), processor, folder)
 
 
+def save_tiny_blip(folder: Path) -> Path:
+    """BLIP that writes captions: a ViT of 4 x 4 patches behind a CLS token, at which a text decoder looks by
+    cross-attention. Its weights are none of the class that AutoModel would take."""
+    import transformers as hf
+
+    tokenizer = _tokenizer([])
+    size = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=37)
+    config = hf.BlipConfig(
+        text_config=dict(
+            vocab_size=len(tokenizer), encoder_hidden_size=32, max_position_embeddings=64,
+            bos_token_id=tokenizer.bos_token_id, sep_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id, **size,
+        ),
+        vision_config=dict(image_size=SIDE, patch_size=8, **size),
+    )  # fmt: skip
+    images = hf.BlipImageProcessorPil(size={"height": SIDE, "width": SIDE})
+    return _save(hf.BlipForConditionalGeneration(config), hf.BlipProcessor(images, tokenizer), folder)
+
+
 def _llama(tokenizer) -> dict:
     return dict(
         model_type="llama", vocab_size=len(tokenizer), hidden_size=32, intermediate_size=48, num_hidden_layers=2,

@@ -53,9 +53,11 @@ def has_template(processor: Any) -> bool:
 
 
 def plain_prompt(processor: Any, said: Said) -> Prompt:
-    """Without a template: the picture, a line end, the words, and behind a space the answer."""
+    """Without a template: the picture and a line end, where the processor has a token for it, the words, and behind a
+    space the answer."""
     parts = [(SYSTEM, said.system), (USER, said.user), (ANSWER, said.answer)]
-    text, spans = f"{processor.image_token}\n", []
+    picture = getattr(processor, "image_token", None)
+    text, spans = f"{picture}\n" if picture else "", []
     for name, words in parts:
         if words:
             text += " " if spans else ""

@@ -161,13 +161,9 @@ def _read(source: ImageSource, said: Said, model: LoadedModel, order: Order | No
     processor = model.sees_with
     prompt = chat_prompt(processor, said) if has_template(processor) else plain_prompt(processor, said)
     image = open_image(read_bytes(source))
-    made = _processed(image, prompt, processor, return_text_replacement_offsets=True)
-    (replaced,) = made.pop("text_replacement_offsets", [None])
-    if not replaced or len(replaced) != 1:
-        raise Unreadable("the processor of the model does not tell where it puts the picture")
+    made, (old, new, picture) = _with_picture(image, prompt, model)
     arrays = _arrays(made)
-    old, new = replaced[0]["span"], replaced[0]["new_span"]
-    whole = prompt.text[: old[0]] + replaced[0]["replacement"] + prompt.text[old[1] :]
+    whole = prompt.text[: old[0]] + picture + prompt.text[old[1] :]
     ids, start, end, special = _tokenised(whole, prompt, model.processor)
     if not np.array_equal(ids, arrays["input_ids"]):
         raise Unreadable("the processor of the model makes other tokens of its text than its tokenizer does")
@@ -190,6 +186,24 @@ def _read(source: ImageSource, said: Said, model: LoadedModel, order: Order | No
         np.where(no_place, -1, end), special & ~is_image, names, is_image,
         tower, language_tokens(seen, int(is_image.sum())), seen.shown,
     )  # fmt: skip
+
+
+def _with_picture(
+    image: Image.Image, prompt: Prompt, model: LoadedModel
+) -> tuple[dict[str, Any], tuple[tuple[int, int], tuple[int, int], str]]:
+    """What the processor makes of it; where the picture stands in the prompt, where in the text that the model reads,
+    and the tokens that stand there: none where the model takes the picture beside its text.
+
+    Raises:
+        Unreadable: The processor does not say where.
+    """
+    if model.image_token < 0:
+        return _processed(image, prompt, model.sees_with), ((0, 0), (0, 0), "")
+    made = _processed(image, prompt, model.sees_with, return_text_replacement_offsets=True)
+    (replaced,) = made.pop("text_replacement_offsets", [None])
+    if not replaced or len(replaced) != 1:
+        raise Unreadable("the processor of the model does not tell where it puts the picture")
+    return made, (replaced[0]["span"], replaced[0]["new_span"], replaced[0]["replacement"])
 
 
 def _processed(image: Image.Image, prompt: Prompt, processor: Any, **more: Any) -> dict[str, Any]:
@@ -299,7 +313,10 @@ def _how(model: LoadedModel, columns: dict[str, str]) -> str:
     ]
     if has_template(model.sees_with):
         return f"The chat template of the model is filled in with the picture and the words of {', '.join(turns)}."
-    return f"The model has no chat template: its text is the picture, and behind it the words of {', '.join(turns)}."
+    words = f"the words of {', '.join(turns)}"
+    if model.image_token < 0:
+        return f"The model reads {words}, and takes the picture beside them."
+    return f"The model has no chat template: its text is the picture, and behind it {words}."
 
 
 def _no_places(rows: list[_Row]) -> list[str]:

@@ -13,7 +13,7 @@ from analysis.models.placing import DeviceMap, put_on
 from analysis.models.seeing import load_seeing, sees
 from analysis.models.towers import modalities, ready, tower
 from analysis.models.transcribing import hears_and_reads, load_transcribing
-from analysis.models.weights import ModelFiles, find_files, load_weights, writing_class
+from analysis.models.weights import ModelFiles, find_files, load_as_saved, load_weights, writing_class
 from analysis.types import DECODER, ENCODER, VISION_AND_TEXT, InputSequence
 
 PARTS = ("whole", "encoder")
@@ -57,7 +57,7 @@ def load_model(
     if writes and not getattr(files.config, "is_encoder_decoder", False):
         return _that_writes(files, device)
     writing = writing_class(files) if part == "whole" else None
-    whole, lacking = load_weights(files, writing or "AutoModel")
+    whole, lacking = load_weights(files, writing) if writing else (load_as_saved(files), [])
     if modality == VISION_AND_TEXT:
         if sees(whole, modalities(whole)):
             return load_seeing(files, whole, device)

@@ -147,7 +147,7 @@ def _fitted(given: DeviceMap, model_class: Any, config: Any) -> DeviceMap:
     import torch
 
     with torch.device("meta"):
-        model = model_class.from_config(config)
+        model = (getattr(model_class, "from_config", None) or model_class._from_config)(config)
     prefix = f"{model.base_model_prefix}."
     weights = list(model.state_dict())
     names = {"", *weights, *(name for name, _ in model.named_modules())}

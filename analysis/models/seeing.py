@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,7 +28,8 @@ class SeeingModel(LoadedModel):
     Attributes:
         processor: Its tokenizer.
         sees_with: What makes its inputs of a text and a picture together.
-        image_token: The number of the token whose places pictures take.
+        image_token: The number of the token whose places pictures take; -1 where the words look at the picture by
+            cross-attention, and it takes no places among them.
     """
 
     sees_with: Any = None
@@ -90,19 +92,24 @@ def load_seeing(files: ModelFiles, whole: Any, device: str | None) -> SeeingMode
 
 
 def sees(model: Any, reads: tuple[str, ...]) -> bool:
-    """True where pictures take the places of tokens in a text, as told by the config: it names the token's number.
+    """True where pictures take the places of tokens in a text, as told by the config, which names the token's number;
+    or where a model that writes takes a picture beside its text, as BLIP does.
 
-    Models of pairs that only compare a picture and a text, such as CLIP, have no such token.
+    Models of pairs that only compare a picture and a text, such as CLIP, do neither.
     """
-    numbers = (getattr(model.config, name, None) for name in ("image_token_id", "image_token_index"))
-    return {"vision", "text"} <= set(reads) and any(number is not None for number in numbers)
+    return {"vision", "text"} <= set(reads) and (image_token(model) >= 0 or _writes_beside(model))
+
+
+def _writes_beside(model: Any) -> bool:
+    takes = inspect.signature(model.forward).parameters
+    is_one = {"pixel_values", "input_ids"} <= set(takes) and "decoder_input_ids" not in takes
+    return is_one and model.can_generate() and not getattr(model.config, "is_encoder_decoder", False)
 
 
 def image_token(model: Any) -> int:
-    """The number of the token whose places pictures take."""
-    config = model.config
-    number = getattr(config, "image_token_id", None)
-    return int(config.image_token_index if number is None else number)
+    """The number of the token whose places pictures take; -1 where there is none."""
+    numbers = (getattr(model.config, name, None) for name in ("image_token_id", "image_token_index"))
+    return int(next((number for number in numbers if number is not None), -1))
 
 
 def load_processor(folder: Path, name: str) -> Any:

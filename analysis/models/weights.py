@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,10 @@ def _code_of_the_hub(settings: Any) -> str | None:
     return None
 
 
+class _LacksWeights(ModelError):
+    """What is missing would be random."""
+
+
 def load_weights(files: ModelFiles, auto: str = "AutoModel") -> tuple[Any, list[str]]:
     """A model from its safetensors, and the weights that its head lacks.
 
@@ -125,11 +129,40 @@ def load_weights(files: ModelFiles, auto: str = "AutoModel") -> tuple[Any, list[
     head = [] if auto == "AutoModel" else sorted(key for key in found["missing_keys"] if _is_of_head(model, key))
     missing = sorted(key for key in found["missing_keys"] if key not in head and not HARMLESS_KEY.search(key))
     if missing:
-        raise ModelError(
+        raise _LacksWeights(
             f"{files.name} lacks {len(missing)} weights of a {type(model).__name__}, as {', '.join(missing[:3])}: "
             "they would be random, and so would the attention; give a folder that holds the whole model."
         )
     return model, head
+
+
+def load_as_saved(files: ModelFiles) -> Any:
+    """A model as ``AutoModel`` takes it; where its weights are not those of that class, by the class that saved them.
+
+    Raises:
+        ModelError: It does not load, or lacks weights either way.
+    """
+    try:
+        return load_weights(files)[0]
+    except _LacksWeights:
+        named = _saved_class(files)
+        if named is None:
+            raise
+        with suppress(_LacksWeights):
+            model, lacking = load_weights(files, named)
+            if not lacking:
+                return model
+        raise
+
+
+def _saved_class(files: ModelFiles) -> str | None:
+    """The class of transformers that the config says it was saved by."""
+    import transformers
+
+    for name in getattr(files.config, "architectures", None) or []:
+        if getattr(getattr(transformers, name, None), "config_class", None) is type(files.config):
+            return name
+    return None
 
 
 def _is_of_head(model: Any, key: str) -> bool:

@@ -53,8 +53,8 @@ def test_a_server_killed_under_a_running_job_finds_it_again_and_serves_its_run(r
                 return page, reader.look(page, "run=text")
 
         alone = dict(map(read, range(3)))
-        with ThreadPoolExecutor(12) as pool:
-            looks = list(pool.map(read, range(12)))
+        with ThreadPoolExecutor(20) as pool:
+            looks = list(pool.map(read, range(20)))
         # A run that was published meanwhile stands in the list of runs, which is on every page; its job ends later.
         is_published = list_runs(runs)["status"].tolist() == ["complete"] * 2
         after = dict(map(read, range(3))) if is_published else alone
