@@ -23,6 +23,7 @@ from tests.e2e.test_input import told_at
 from tests.sinks.made import SINK, make_run_with_sinks
 from tests.store import synthetic
 from tests.store.synthetic import make_synthetic_run
+from tests.store.synthetic_pairs import make_pair_run
 
 HEAD = "site=text.dec.self.1&head=2"
 CORNERS = np.array([[0.15, 0.1], [0.7, 0.05], [0.95, 0.55], [0.5, 0.8], [0.05, 0.7]])
@@ -58,6 +59,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_run_with_sinks(folder, "images", modality="vision", n_inputs=3, n_tokens=37, n_heads=3)
     make_run_with_sinks(folder, "sinks", n_inputs=4, n_tokens=20, n_heads=4, causal=True)
     make_synthetic_run(folder, "text", n_inputs=12, n_tokens=20, n_layers=3, n_heads=4, causal=True)
+    make_pair_run(folder, "pairs")
     with mock.patch.object(synthetic, "make_tables", in_pieces):
         make_synthetic_run(folder, "pieces", n_inputs=4, n_tokens=20, n_layers=3, n_heads=4, causal=True)
     return folder
@@ -86,7 +88,7 @@ def bundles(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
     folder = tmp_path_factory.mktemp("bundles")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("QK_ATLAS_RUNS", str(runs))
-        for name, inputs in (("images", None), ("sinks", None), ("pieces", None), ("text", [0, 3, 4])):
+        for name, inputs in (("images", None), ("sinks", None), ("pieces", None), ("pairs", None), ("text", [0, 3, 4])):
             with open_run(runs / name) as run:
                 make_bundle(run, folder / name, inputs)
     return {path.name: path for path in folder.iterdir()}
@@ -251,6 +253,15 @@ def test_words_hidden_tokens_means_and_value_norms_shade_the_same(both, words, i
     assert pages[1].locator("p.sentence").inner_text() == told
     plain = both(f"/input?run=pieces&{HEAD}&input=3&token=5{'&kind=key' if 'kind' in words else ''}")[1]
     assert is_shown(shades, sentence(plain))
+
+
+@pytest.mark.parametrize("words", ["site=text.dec.cross.0&sinks=hidden", "site=text.dec.self.0&hide=special"])
+def test_a_text_of_two_sequences_is_shaded_the_same(both, words):
+    pages = both(f"/input?run=pairs&input=1&head=1&{words}")
+    assert len({each[4] for each in same(pages, sentence)}) > 3
+    told = pages[0].locator(".qk-sentence").first.inner_text()
+    assert "the decoder" in told
+    assert pages[1].locator("p.sentence").inner_text() == told
 
 
 def test_only_inputs_with_marked_tokens_are_offered_and_hiding_all_is_said(both, runs):

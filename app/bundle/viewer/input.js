@@ -70,9 +70,10 @@ function summaryOf(about, {site, heads, hides}, one, {n, weights, spans: [querie
   const what = about.is_text ? "text" : "image", first = about.is_text ? "the first token" : one.header.names[0], name = headNames(heads), counted_in = hides ? ", sinks counted in" : "";
   if (site.is_cross) {
     const received = Array.from({length: keys[1] - keys[0]}, (_, key) => mean((query) => weights[query * n + keys[0] + key])), top = received.indexOf(Math.max(...received));
-    return `From ${rows} tokens of the ${site.query_sequence} to ${received.length} of the ${site.key_sequence}, ${name} puts ${share(received[top])} of its weight on “${(one.header.labels ?? one.header.names)[keys[0] + top]}” at ${keys[0] + top}, the most on one token (means${counted_in}).`;
+    return `From ${rows} tokens of the ${site.query_sequence} to ${received.length} of the ${site.key_sequence}, ${name} puts ${share(received[top])} of its weight on “${(one.header.labels ?? one.header.names)[keys[0] + top]}” at ${keys[0] + top}, the most on one token, and ${share(received.reduce((sum, each, key) => sum + each * one.sections.special[keys[0] + key], 0))} on special tokens (means${counted_in}).`;
   }
   const parts = [`${share(mean((query) => weights[query * n + keys[0]]))} of its weight on ${first}`, `${share(mean((query) => weights[query * n + query]))} on the token itself`];
   if (about.is_text) parts.push(`${share(mean((query) => (query > queries[0] ? weights[query * n + query - 1] : 0)) * rows / Math.max(rows - 1, 1))} on the previous token`);
-  return `On this ${what} of ${n.toLocaleString("en")} tokens, ${name} puts ${parts.slice(0, -1).join(", ")}${parts.length > 1 ? ", " : ""}${parts.at(-1)} (means${counted_in}).`;
+  const side = ["encoder", "decoder"].includes(site.query_sequence) ? `the ${site.query_sequence}, ` : "";
+  return `On this ${what} of ${side}${rows.toLocaleString("en")} tokens, ${name} puts ${parts.slice(0, -1).join(", ")}${parts.length > 1 ? ", " : ""}${parts.at(-1)} (means${counted_in}).`;
 }
