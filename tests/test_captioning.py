@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import analysis
+from analysis.cli import main
 from analysis.errors import ModelError
 from analysis.inputs import encode, read_data
 from analysis.models import load_model
@@ -78,11 +79,14 @@ def test_words_and_patches_know_where_they_are(run):
 QUESTIONS = ["What does the fox see?", "Is the dog there?"]
 
 
-def test_of_pictures_alone_its_tower_is_captured(model, data, tmp_path):
-    pictures = tmp_path / "pictures"
+def test_of_pictures_alone_its_tower_is_captured_and_the_command_says_how_to_look_at_it(model, data, tmp_path, capsys):
+    pictures, runs = tmp_path / "pictures", tmp_path / "my runs"
     pictures.mkdir()
     (pictures / "0.png").write_bytes((data.parent / "0.png").read_bytes())
-    with analysis.extract(model=model, data=pictures, out_dir=tmp_path, projection=[]) as run:
+    asked = ["--model", str(model), "--data", str(pictures), "--out", str(runs), "--run-id", "tower"]
+    assert main(["extract", *asked, "--projection", "none"]) == 0
+    assert f"analysis serve --run tower --out '{runs}'" in capsys.readouterr().out
+    with analysis.open_run(runs / "tower") as run:
         assert [site.label for site in run.sites] == ["vision.enc.self.0", "vision.enc.self.1"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 
 from analysis.cli.arguments import add_loading, add_runs_dir, command, loading, positive, reporting
 
@@ -104,15 +105,16 @@ def _extract(options: argparse.Namespace) -> None:
         if options.json:
             print(json.dumps({"run_id": run.run_id, "manifest": run.manifest}, indent=2, default=str))
         else:
-            print(_closing_words(run))
+            print(_closing_words(run, options.out))
 
 
-def _closing_words(run) -> str:
-    manifest = run.manifest
+def _closing_words(run, out: str | None) -> str:
+    """What came out, and the command that opens it: with the folder of the runs where one was given."""
+    manifest, where = run.manifest, f" --out {shlex.quote(out)}" if out else ""
     lines = [
         f"{run.run_id}: {manifest['n_inputs']:,} inputs, {manifest['n_tokens']:,} tokens, "
         f"{manifest['n_heads']:,} heads.",
-        f"Look at it:   python -m analysis serve --run {run.run_id}",
+        f"Look at it:   python -m analysis serve --run {run.run_id}{where}",
     ]
     lines += [f"Note: {note}" for note in manifest.get("notes", [])]
     return "\n".join(lines)
