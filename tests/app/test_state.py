@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -36,6 +37,13 @@ def test_a_link_read_back_is_the_selection(selection):
 
 def test_an_untouched_page_has_an_empty_link():
     assert write_link(Selection()) == {}
+
+
+def test_a_run_opens_on_a_site_that_is_in_its_maps():
+    implicit = replace(site(0), d_head=0)
+    assert RunFacts(run="hybrid", sites=(implicit, site(1))).site(None).depth == 1
+    assert RunFacts(run="hybrid", sites=(implicit, site(1))).site(implicit.label).depth == 0
+    assert RunFacts(run="mamba", sites=(implicit,)).site(None).depth == 0
 
 
 def test_zero_is_a_choice_and_not_the_absence_of_one():
