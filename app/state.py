@@ -110,7 +110,7 @@ class RunFacts:
         return tuple(dict.fromkeys(site.stack_label for site in self.sites))
 
     def site(self, label: str | None) -> Site:
-        """The site of that label; where the label is None or unknown the first one that is in the maps, else the first."""
+        """The site of that label; where there is none the first one that is in the maps, else the first."""
         first = next((site for site in self.sites if site.has_vectors), self.sites[0])
         return next((site for site in self.sites if site.label == label), first)
 
