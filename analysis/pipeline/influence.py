@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from analysis.errors import UserError
-from analysis.metrics.windowed import PUBLISHED, Windows, influence
+from analysis.metrics.windowed import PUBLISHED, Windows, influence, influence_in_windows
+from analysis.pipeline.long_sums import is_read_in_windows, widened
 from analysis.types import Site, head_name
 
 if TYPE_CHECKING:
@@ -70,7 +71,16 @@ def token_influence(
             for site in sites:
                 yield from (run.shares(site, head, input_id) for head in range(site.n_heads))
 
-    found = influence(each_head, windows)
+    if is_read_in_windows(sites[0], len(of_input), has_text=True):
+        n = len(of_input)
+        each = ((site, head) for site in sites for head in range(site.n_heads))
+        rows = (
+            ((window.rows.start, widened(window, n)[0]) for window in run.attention_windows(*one, input_id))
+            for one in each
+        )
+        found = influence_in_windows(rows, windows)
+    else:
+        found = influence(each_head, windows)
     names = [head_name(site.depth, head) for site in sites for head in range(site.n_heads)]
     table = of_input[["position", "text"]].assign(waad_tokens=found.waad_tokens, fai=found.fai)
     return TokenInfluence(

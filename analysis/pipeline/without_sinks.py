@@ -12,6 +12,7 @@ from analysis.metrics.averages import sample_inputs
 from analysis.metrics.over_inputs import score_input
 from analysis.metrics.tokens import TokenFacts, Tokens
 from analysis.pipeline.attention_in_parts import attention_in_parts
+from analysis.pipeline.long_sums import hidden_in_windows, is_read_in_windows, scores_in_windows
 from analysis.pipeline.token_facts import facts_of_tables
 from analysis.sinks import USUAL, Hidden, SinkRule, hide_sinks
 
@@ -77,13 +78,30 @@ def heads_without_sinks(
     row = {(site.key, head): place for place, (site, head) in enumerate(heads)}
     found = np.full((len(chosen), len(heads), len(names)), np.nan)
     for place, (input_id, n_tokens) in enumerate(chosen.items()):
-        for site, first, weights in attention_in_parts(run, input_id, n_tokens):
+        tokens = Tokens() if facts is None else facts.batch([place], n_tokens, "")
+        for site, head in windowed_heads(run, n_tokens):
+            hidden = hidden_in_windows(run, site, head, input_id, n_tokens, rule)
+            again = scores_in_windows(run, site, head, input_id, tokens, metrics, hidden.columns) if metrics else {}
+            figures = [hidden.share, hidden.n_columns, hidden.learned_share, hidden.n_emptied]
+            found[place, row[site.key, head]] = [*figures, *(again.get(name, np.nan) for name in metrics)]
+        whole = [site for site in run.sites if not _is_windowed(site, n_tokens)]
+        for site, first, weights in attention_in_parts(run, input_id, n_tokens, whole) if whole else ():
             allowed = run.allowed(site, input_id)
             hidden = hide_sinks(weights, allowed, rule.at(site))
             tokens = Tokens() if facts is None else facts.batch([place], allowed.shape[1], site.key_sequence)
             rows = slice(row[site.key, first], row[site.key, first] + len(weights))
             found[place, rows] = np.stack(_figures(hidden, allowed, tokens, metrics, site.is_cross), axis=1)
     return WithoutSinks(_table(heads, names, found), len(chosen))
+
+
+def windowed_heads(run: Reader, n_tokens: int) -> list[tuple[Site, int]]:
+    """The heads whose attention on an input of so many tokens is read some queries at a time."""
+    sites = [site for site in run.sites if _is_windowed(site, n_tokens)]
+    return [(site, head) for site in sites for head in range(site.n_heads)]
+
+
+def _is_windowed(site: Site, n_tokens: int) -> bool:
+    return is_read_in_windows(site, n_tokens, has_text=site.modality == "text")
 
 
 def facts_of_run(run: Reader, inputs: Sequence[int]) -> TokenFacts:
@@ -144,11 +162,19 @@ def _special_name(run: Reader, tokens: pd.DataFrame, kind: str) -> str | None:
     own = tokens[tokens["input_id"] == input_id]
     measured = stored[stored["input_id"] == input_id].sort_values("head")
     heads = measured["head"].tolist()
-    weights, allowed = np.stack([run.shares(site, head, input_id) for head in heads]), run.allowed(site, input_id)
+
+    def scored(tokens: Tokens) -> np.ndarray:
+        if _is_windowed(site, len(own)):
+            parts = (scores_in_windows(run, site, head, input_id, tokens, [metric]) for head in heads)
+            return np.array([each.get(metric, np.nan) for each in parts])
+        return score_input(AttentionMap.of_one(weights, allowed, tokens), [metric])[metric][0]
+
+    if not _is_windowed(site, len(own)):
+        weights, allowed = np.stack([run.shares(site, head, input_id) for head in heads]), run.allowed(site, input_id)
     away = {}
     for text in texts:
         such = (own["is_special"].astype(bool) & (own["text"] == text)).to_numpy()[None]
-        again = score_input(AttentionMap.of_one(weights, allowed, Tokens(**{kind: such})), [metric])[metric][0]
+        again = scored(Tokens(**{kind: such}))
         away[text] = np.abs(np.nan_to_num(again, nan=np.inf) - measured["value"].to_numpy()).max()
     best = min(away, key=away.get)
     return best if away[best] <= NEAR else None

@@ -8,15 +8,12 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
+from analysis.pipeline.long_sums import HeadSums, is_read_in_windows, sum_up, widened
 from analysis.sinks import USUAL, hide_columns
 from analysis.store.run import runs_dir
 from analysis.store.windows import Window
 from analysis.types import Site
 from app import cache
-from app.charts.long_sums import HeadSums, sum_up, widened
-
-WINDOWED_TOKENS = 4096
-"""Of longer texts no matrix is held: it would take more than 64 MB, and what is drawn of it several times that."""
 
 
 def is_long(run_id: str, input_id: int, site: Site) -> bool:
@@ -24,9 +21,8 @@ def is_long(run_id: str, input_id: int, site: Site) -> bool:
 
     Not where the weights are signed, which are stored whole, nor of pictures and of inputs of several sequences.
     """
-    if cache.facts(run_id).n_tokens.get(input_id, 0) <= WINDOWED_TOKENS or site.is_signed or site.query_sequence:
-        return False
-    return input_id in cache.input_texts(run_id)
+    n_tokens = cache.facts(run_id).n_tokens.get(input_id, 0)
+    return is_read_in_windows(site, n_tokens, has_text=input_id in cache.input_texts(run_id))
 
 
 def windows(run_id: str, site: str, head: int, input_id: int, starts: list[int] | None = None) -> Iterator[Window]:

@@ -17,6 +17,9 @@ import pytest
 import analysis
 from analysis.attention import recompute
 from analysis.metrics.windowed import Windows, influence, influence_in_windows
+from analysis.pipeline import long_sums
+from analysis.pipeline.influence import token_influence
+from analysis.pipeline.without_sinks import heads_without_sinks
 from analysis.store import windows as windows_module
 from analysis.types import Band
 from app import cache
@@ -60,7 +63,7 @@ def run(request, folder, monkeypatch) -> Iterator[analysis.Run]:
     monkeypatch.setenv("QK_ATLAS_RUNS", str(folder))
     for module in (windows_module, long_input):
         monkeypatch.setattr(module, "WINDOW_CELLS", CELLS)
-    monkeypatch.setattr(long_inputs, "WINDOWED_TOKENS", 60)
+    monkeypatch.setattr(long_sums, "WINDOWED_TOKENS", 60)
     monkeypatch.setattr(long_input, "OVERVIEW_PIXELS", PIXELS)
     with analysis.open_run(folder / request.param) as opened:
         yield opened
@@ -212,7 +215,7 @@ def test_what_the_page_of_a_head_tells_of_a_long_text_is_that_of_the_whole_matri
     tile = head_card.tile(*where, 1)
     for cached in (pictures._averages, head_card._tile):
         cached.clear()
-    monkeypatch.setattr(long_inputs, "WINDOWED_TOKENS", 10_000)
+    monkeypatch.setattr(long_sums, "WINDOWED_TOKENS", 10_000)
     theirs = picks.picked(selection)
     for side in ("sees", "seen"):
         assert [row["point"] for row in ours[side]["rows"]] == [row["point"] for row in theirs[side]["rows"]]
@@ -277,5 +280,23 @@ def test_many_bars_are_those_of_the_highest_of_each_block_and_few_are_all():
 def test_a_text_that_is_no_longer_than_is_said_is_read_whole(run, monkeypatch):
     site = run.sites[0]
     assert long_inputs.is_long(run.run_id, 1, site)
-    monkeypatch.setattr(long_inputs, "WINDOWED_TOKENS", N_TOKENS)
+    monkeypatch.setattr(long_sums, "WINDOWED_TOKENS", N_TOKENS)
     assert not long_inputs.is_long(run.run_id, 1, site)
+
+
+def test_heads_without_sinks_and_the_influence_of_tokens_are_those_of_the_whole_matrix(run, monkeypatch):
+    names = ("entropy", "first_token", "special_share", "nmi", "same_token")
+    ours = heads_without_sinks(run, names)
+    causal = run.sites[0].band.is_causal
+    told = token_influence(run, 1) if causal else None
+    monkeypatch.setattr(long_sums, "WINDOWED_TOKENS", 10_000)
+    theirs = heads_without_sinks(run, names)
+    assert theirs.heads["n_hidden"].max() > 0
+    assert (ours.n_inputs, ours.heads.columns.tolist()) == (theirs.n_inputs, theirs.heads.columns.tolist())
+    numbers = [each.heads.drop(columns=["site", "head"]).to_numpy(float) for each in (ours, theirs)]
+    np.testing.assert_allclose(*numbers, rtol=1e-4, atol=1e-5)
+    if causal:
+        whole = token_influence(run, 1)
+        assert (told.local_heads, told.global_heads) == (whole.local_heads, whole.global_heads)
+        np.testing.assert_allclose(told.tokens["waad_tokens"], whole.tokens["waad_tokens"], atol=1e-5)
+        np.testing.assert_allclose(told.tokens["fai"], whole.tokens["fai"], atol=CLOSE)

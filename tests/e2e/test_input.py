@@ -12,8 +12,8 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from analysis.metrics.averages import average_attention
+from analysis.pipeline.long_sums import WINDOWED_TOKENS
 from analysis.store import open_run
-from app.cache.long_inputs import WINDOWED_TOKENS
 from app.palette import VIRIDIS
 from tests.e2e.serving import eventually
 from tests.store import synthetic

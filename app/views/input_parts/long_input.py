@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from analysis.pipeline.long_sums import WINDOWED_TOKENS, widened
 from analysis.sinks import HiddenFigures, hide_columns, joined
 from analysis.store.windows import WINDOW_CELLS, Window
 from analysis.types import Site
@@ -14,7 +15,6 @@ from app import cache
 from app.cache import long_inputs
 from app.charts.head_maps import OVERVIEW_PIXELS
 from app.charts.long_shown import LongFacts, LongShown, Rows, look_through
-from app.charts.long_sums import widened
 from app.charts.shown import Units, hidden_tokens, show_rows, units_of
 from app.charts.steps import not_yet, step_of
 from app.state import Selection
@@ -127,7 +127,7 @@ def read_long(selection: Selection, source: StoredInput, heads: list[tuple[Site,
     if part is not None:
         notes.append(
             f"The whole score is shown: by content or by position alone it is told of texts of up to "
-            f"{long_inputs.WINDOWED_TOKENS:,} tokens."
+            f"{WINDOWED_TOKENS:,} tokens."
         )
     hidden = hidden_tokens(selection.options.get(HIDE, ""), source.tokens["is_special"].to_numpy(dtype=bool))
     written = written_tokens(selection, source)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from analysis.sinks import USUAL, SinkRule, is_sink
-from analysis.store.windows import Window
+from analysis.sinks import USUAL, HiddenFigures, SinkRule, hide_columns, is_sink, joined
+
+if TYPE_CHECKING:
+    from analysis.metrics.tokens import Tokens
+    from analysis.store.reading import Reader
+    from analysis.store.windows import Window
+    from analysis.types import Site
+
+WINDOWED_TOKENS = 4096
+"""Of longer texts no matrix is held: it would take more than 64 MB, and what is made of it several times that."""
 
 
 class HeadSums(NamedTuple):
@@ -63,3 +71,43 @@ def widened(window: Window, n_keys: int) -> tuple[Float[np.ndarray, "query all"]
     allowed = np.zeros(weights.shape, dtype=bool)
     weights[:, window.keys], allowed[:, window.keys] = window.weights, window.allowed
     return weights, allowed
+
+
+def is_read_in_windows(site: Site, n_tokens: int, has_text: bool) -> bool:
+    """Whether the attention of a site on an input is read some queries at a time: of long texts that are one sequence.
+
+    Not where the weights are signed, which are stored whole.
+    """
+    return has_text and n_tokens > WINDOWED_TOKENS and not site.is_signed and not site.query_sequence
+
+
+def hidden_in_windows(
+    run: Reader, site: Site, head: int, input_id: int, n_tokens: int, rule: SinkRule = USUAL
+) -> HiddenFigures:
+    """What is hidden of a head on a long text where its sinks are, as `analysis.sinks.hide_sinks` finds it."""
+    columns = sum_up(run.attention_windows(site, head, input_id), n_tokens, rule).sinks
+    parts = (widened(window, n_tokens)[0] for window in run.attention_windows(site, head, input_id))
+    return joined([joined([hide_columns(weights, columns)]) for weights in parts])
+
+
+def scores_in_windows(
+    run: Reader,
+    site: Site,
+    head: int,
+    input_id: int,
+    tokens: Tokens,
+    names: Sequence[str],
+    columns: Bool[np.ndarray, " key"] | None = None,
+) -> dict[str, float]:
+    """Metrics of a head on a long text; without the keys in `columns`, where they are given. Its mask is held."""
+    from analysis.engines.long_scoring import score_long
+
+    allowed = run.allowed(site, input_id)
+
+    def weights_of(rows: slice) -> np.ndarray:
+        queries = np.arange(*rows.indices(len(allowed)))
+        weights, _ = run.attention_among(site, head, input_id, queries)
+        return weights if columns is None else hide_columns(weights, columns).weights
+
+    found = score_long(weights_of, allowed, tokens, names).scores
+    return {name: value for name, (value, _) in found.items()}
