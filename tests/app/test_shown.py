@@ -82,6 +82,7 @@ def test_the_link_hides_special_tokens_and_positions():
     assert hidden_tokens("special,2", special).tolist() == [True, False, True, True]
     assert hidden_tokens("", special).tolist() == [False] * 4
     assert hidden_tokens("x,-1,99,²", special).tolist() == [False] * 4
+    assert hidden_tokens("genre:0,3", special).tolist() == [False] * 4
 
 
 def test_the_strongest_of_a_row_leave_out_what_may_not_be_attended_to():

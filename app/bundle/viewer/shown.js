@@ -55,9 +55,9 @@ function hideSinks({n, weights, allowed}, countsOwn) {
   return {weights: rest, columns, mass, left, n_emptied, share: per(mass.reduce((sum, each) => sum + each, 0)), learned: per(learned), n_columns: total_of(columns)};
 }
 
-// Tokens a link hides: `special`, positions, or both.
+// Tokens a link hides: `special`, positions, or both; what the legend of a head hides, `genre:0,3`, has the same name.
 function hiddenTokens(one, said) {
-  const words = (said ?? "").split(",").map((word) => word.trim()), places = new Set(words.filter((word) => /^\d{1,8}$/.test(word)).map(Number));
+  const words = (said?.includes(":") ? "" : said ?? "").split(",").map((word) => word.trim()), places = new Set(words.filter((word) => /^\d{1,8}$/.test(word)).map(Number));
   return one.sections.special.map((special, at) => Number((words.includes("special") && special === 1) || places.has(at)));
 }
 
