@@ -41,7 +41,7 @@ function makeInput(about, {main}, go) {
 
   // What the link changes of what is shown, each to be switched off and on.
   function lookChoices(words, heads, one) {
-    const hidden = (words.hide ?? "").split(",").filter(Boolean), others = hidden.filter((word) => word !== "special"), plain = `with ${heads.slice(1).map(headName).join(", ")}`;
+    const hidden = (words.hide?.includes(":") ? "" : words.hide ?? "").split(",").filter(Boolean), others = hidden.filter((word) => word !== "special"), plain = `with ${heads.slice(1).map(headName).join(", ")}`;
     looks.replaceChildren(
       ...(words.only === "marked" ? [check("Only inputs with marked tokens", true, () => go(null, {only: null}))] : []),
       ...(one.sections.word_of ? [check("Sub-words merged into words", words.words === "1", (on) => go(null, {words: on ? "1" : null}))] : []),
