@@ -238,8 +238,8 @@ def word_groups(tokens: pd.DataFrame, text: str) -> Int[np.ndarray, " token"]:
 
 
 def hidden_tokens(said: str, is_special: Bool[np.ndarray, " token"]) -> Bool[np.ndarray, " token"]:
-    """The tokens a link hides: ``special``, positions, or both, as in ``special,3,7``. Other words mean nothing; what the
-    legend of a head hides, ``genre:0,3``, goes by the same name."""
+    """The tokens a link hides: ``special``, positions, or both, as in ``special,3,7``. Other words mean nothing;
+    what the legend of a head hides, ``genre:0,3``, goes by the same name."""
     words = {word.strip() for word in said.split(",")} if ":" not in said else set()
     hidden = is_special.copy() if "special" in words else np.zeros(len(is_special), dtype=bool)
     places = [int(word) for word in words if word.isascii() and word.isdigit() and len(word) < 9]
