@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -87,12 +88,16 @@ class WindowedAttention(SinkTables):
         )
         if starts is None:
             starts = range(0, n_queries, max(1, WINDOW_CELLS // max(n_keys, 1)))
+        return self._windows(found, head, input_id, n_keys, [*starts, n_queries])
+
+    def _windows(self, found: Site, head: int, input_id: int, n_keys: int, starts: Sequence[int]) -> Iterator[Window]:
+        """Windows between each of `starts` and the next."""
         band = None if self._has_mask(found, input_id) else found.band
         mask = self.allowed(found, input_id) if band is None else None
         stored = self.shares(found, head, input_id) if self._is_stored(found, head, input_id) else None
         if stored is None:
             q, k = self.queries(found, head, [input_id]), self.centred_keys(found, head, [input_id])
-        for first, end in zip(starts, [*starts[1:], n_queries], strict=True):
+        for first, end in pairwise(starts):
             rows, keys = slice(first, end), slice(0, n_keys)
             if band is not None:
                 keys = slice(
