@@ -18,7 +18,7 @@ from app.charts.image_attention import patch_table
 from app.charts.shown import word_groups
 from app.components import pack
 from app.state import RunFacts, Selection
-from app.views.input_parts.one_input import read_one
+from app.views.input_parts.read_one import read_one
 from app.views.input_parts.sources import StoredInput
 
 

@@ -18,10 +18,11 @@ from app.views.input_parts.details import details
 from app.views.input_parts.input_picker import averaged_with, pick_row
 from app.views.input_parts.long_input import is_long, read_long
 from app.views.input_parts.looks import looks_popover
-from app.views.input_parts.one_input import OneInput, read_one
+from app.views.input_parts.one_input import OneInput
 from app.views.input_parts.over_all import over_all
 from app.views.input_parts.part_of_input import shown_part
 from app.views.input_parts.picture_of_text import PICTURE, picture_of_text, pictures_of_text
+from app.views.input_parts.read_one import read_one
 from app.views.input_parts.sound_pictures import sound_strip
 from app.views.input_parts.sources import leaves_new, source_of
 from app.views.input_parts.steps import at_step, steps

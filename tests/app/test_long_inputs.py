@@ -33,7 +33,7 @@ from app.charts.shown import strongest_both_ways
 from app.charts.windowed import MOST_BARS, WAAD, WHOLE_TOKENS, highest_of_blocks, rhythm_table
 from app.state import Selection
 from app.views.head_parts import picks
-from app.views.input_parts import long_input, one_input
+from app.views.input_parts import long_input, one_input, read_one
 from app.views.input_parts.sources import StoredInput
 from tests.store import synthetic
 
@@ -88,7 +88,7 @@ def both(run: analysis.Run, with_heads: bool = False, **words: object) -> tuple:
     selection, source = selection_of(run, **words), StoredInput(run.run_id, 1)
     heads = [(run.sites[1], 1), *([(run.sites[0], 2), (run.sites[1], 0)] if with_heads else [])]
     assert long_input.is_long(source, heads)
-    return one_input.read_one(selection, source, heads), long_input.read_long(selection, source, heads)
+    return read_one.read_one(selection, source, heads), long_input.read_long(selection, source, heads)
 
 
 def test_windows_are_the_rows_of_the_attention_and_leave_out_only_what_is_never_seen(run):
@@ -120,7 +120,7 @@ def seen(request, run, monkeypatch) -> tuple:
     def in_threes(selection, source):
         return np.arange(len(source.tokens)) // (3 if selection.options.get("words") else 1)
 
-    for module in (one_input, long_input):
+    for module in (one_input, read_one, long_input):
         monkeypatch.setattr(module, "groups", in_threes)
     return both(run, **LOOKS[request.param])
 

@@ -32,8 +32,8 @@ def render_similar(selection: Selection, site: Site, side: str = "") -> None:
     Args:
         side: Told of the right one of two heads, whose list follows what is chosen at the left one.
     """
-    is_new = new_vector(selection) is not None
-    if not is_new and (selection.input is None or selection.token is None):
+    new = new_vector(selection)
+    if new is None and (selection.input is None or selection.token is None):
         return
     if selection.options.get(NEAR) not in COUNTS:
         if side:
@@ -45,7 +45,8 @@ def render_similar(selection: Selection, site: Site, side: str = "") -> None:
         return
     n = int(selection.options[NEAR])
     others = selection.options.get(OTHERS) == "other" and bool(cache.input_texts(selection.run))
-    _list(selection, site, (_like_new if is_new else _like_picked)(selection, site, n, others), side)
+    like = _like_picked(selection, site, n, others) if new is None else _like_new(selection, site, *new, n, others)
+    _list(selection, site, like, side)
 
 
 _HELP = (
@@ -75,12 +76,9 @@ def _like_picked(selection: Selection, site: Site, n: int, others: bool) -> _Lik
     return _Like(str(tokens["text"].iloc[row]), [row], found)
 
 
-def _like_new(selection: Selection, site: Site, n: int, others: bool) -> _Like:
-    word, vector = new_vector(selection)
-    return _Like(
-        word, [],
-        nearest_to_new(selection.run, site.label, selection.head, selection.kind, vector, word, n, others),
-    )  # fmt: skip
+def _like_new(selection: Selection, site: Site, word: str, vector: np.ndarray, n: int, others: bool) -> _Like:
+    where = selection.run, site.label, selection.head, selection.kind
+    return _Like(word, [], nearest_to_new(*where, vector, word, n, others))
 
 
 def _list(selection: Selection, site: Site, like: _Like, side: str) -> None:

@@ -15,7 +15,7 @@ from app.cache import new_input, pictures
 from app.charts.scales import weight_words
 from app.charts.words import within
 from app.state import RunFacts, Selection
-from app.views.input_parts.one_input import HIDE, STEP
+from app.views.input_parts.link_words import HIDE, STEP
 from app.views.input_parts.sources import leaves_new
 
 LISTED_INPUTS = 2000

@@ -19,17 +19,9 @@ from app.charts.shown import Units, hidden_tokens, show_rows, units_of
 from app.charts.steps import not_yet, step_of
 from app.state import Selection
 from app.views.input_parts.hiding import HiddenHere
-from app.views.input_parts.one_input import (
-    HIDE,
-    STEP,
-    WEIGH,
-    OneInput,
-    groups,
-    look_key,
-    part_of,
-    told,
-    written_tokens,
-)
+from app.views.input_parts.link_words import HIDE, STEP, WEIGH, groups, look_key, part_of, written_tokens
+from app.views.input_parts.one_input import OneInput
+from app.views.input_parts.read_one import told
 from app.views.input_parts.sources import Source, StoredInput
 
 
@@ -118,7 +110,7 @@ def is_long(source: Source, heads: Sequence[tuple[Site, int]]) -> bool:
 
 
 def read_long(selection: Selection, source: StoredInput, heads: list[tuple[Site, int]]) -> OneInput:
-    """As `app.views.input_parts.one_input.read_one`, with no matrix held.
+    """As `app.views.input_parts.read_one.read_one`, with no matrix held.
 
     Raises:
         UserError: Nothing would be left to show.

@@ -11,7 +11,8 @@ from app.charts.scales import SCALES
 from app.charts.text_attention import visible_token
 from app.glossary import meaning
 from app.state import Selection
-from app.views.input_parts.one_input import HIDE, PART, PARTS, SCALE, WEIGH, WORDS, OneInput
+from app.views.input_parts.link_words import HIDE, PART, PARTS, SCALE, WEIGH, WORDS
+from app.views.input_parts.one_input import OneInput
 
 SMOOTH, FLOW_COUNT = "smooth", "flows"
 """Words of the link: ``smooth=1``, ``flows=100``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
@@ -21,28 +21,16 @@ from app.charts.scales import SCALES, ColourScale, make_scale
 from app.charts.shown import (
     Shown,
     Strongest,
-    each_alone,
-    hidden_tokens,
-    show_attention,
     strongest_both_ways,
-    word_groups,
 )
 from app.charts.steps import Step, not_yet, step_of
 from app.charts.text_attention import token_gaps, visible_token
-from app.charts.words import percent
 from app.components.sentence import Piece
-from app.state import SINKS, Selection
-from app.views.input_parts.hiding import HiddenHere, hide_here
+from app.state import Selection
+from app.views.input_parts.hiding import HiddenHere
+from app.views.input_parts.link_words import PARTS, SCALE, STEP, groups, look_key, part_of, written_tokens
 from app.views.input_parts.part_of_input import PartOfInput
 from app.views.input_parts.sources import Source
-
-WORDS, HIDE, WEIGH, SCALE, PART, STEP = "words", "hide", "weigh", "scale", "part", "step"
-"""Words of the link: ``words=1``, ``hide=special,3,7``, ``weigh=norm``, ``scale=log``, ``part=content``, ``step=3`` of
-what the model wrote, and the token
-picked in a new input, which the run's own checks of ``token`` would refuse."""
-
-PARTS = {"whole": "whole", "content": "content alone", "position": "position alone"}
-"""What of a score with a position bias is shown."""
 
 
 class Windowed(Protocol):
@@ -351,134 +339,6 @@ class OneInput:
         ]  # fmt: skip
 
 
-def look_key(selection: Selection) -> str:
-    """The words of the link that change what is shown of the same attention."""
-    return "|".join(selection.options.get(name, "") for name in (WORDS, HIDE, WEIGH, PART, SINKS, STEP))
-
-
 def seconds_words(one: OneInput) -> str:
     """How long it takes to read every head of a long text."""
     return "some seconds a head" if one.is_long else "some seconds"
-
-
-def written_tokens(selection: Selection, source: Source) -> np.ndarray | None:
-    """Tokens of this input that the model wrote; None where it wrote none, or the input is new."""
-    if "written" not in source.tokens or asked_for(selection) is not None:
-        return None
-    written = source.tokens["written"].fillna(False).to_numpy(dtype=bool)
-    return written if written.any() else None
-
-
-def part_of(selection: Selection, site: Site) -> str | None:
-    """The part of the score that the link asks for, where the site adds a position bias; None for the whole."""
-    part = selection.option(PART, PARTS)
-    asks = part != "whole" and site.has_position_bias and asked_for(selection) is None
-    return part if asks else None
-
-
-def groups(selection: Selection, source: Source) -> np.ndarray:
-    """Which tokens are shown as one."""
-    if selection.options.get(WORDS) == "1" and source.text is not None:
-        return word_groups(source.tokens, source.text)
-    return each_alone(len(source.tokens))
-
-
-def read_one(selection: Selection, source: Source, heads: list[tuple[Site, int]]) -> OneInput:
-    """Read the heads and apply what the link says.
-
-    Raises:
-        UserError: Nothing would be left to show.
-    """
-    attention = np.mean([source.attention(site.label, head) for site, head in heads], axis=0)
-    allowed = np.any([source.allowed(site.label) for site, _ in heads], axis=0)
-    part, notes = part_of(selection, heads[0][0]), list(source.notes)
-    sinks = hide_here(source, heads) if selection.hides_sinks and part is None else None
-    drawn, is_weighed = attention if sinks is None else sinks.mean([each.weights for each in sinks.heads]), False
-    if part is not None:
-        drawn = np.mean([source.score_part(site, head, part) for site, head in heads], axis=0)
-        others = selection.hides_sinks or WEIGH in selection.options
-        more = " Sinks stay, and no value norms are taken in." if others else ""
-        notes.append(f"{_PART_SAYS[part]}{more}")
-    elif selection.options.get(WEIGH) == "norm":
-        try:
-            drawn, is_weighed = _weighed(source, heads, sinks), True
-        except UserError:
-            notes.append("This run holds no value vectors of this head, so weights are not multiplied by their norm.")
-    hidden = hidden_tokens(selection.options.get(HIDE, ""), source.tokens["is_special"].to_numpy(dtype=bool))
-    columns = None if sinks is None else sinks.columns
-    written = written_tokens(selection, source)
-    step = None if written is None else step_of(selection.options.get(STEP), written)
-    ahead = not_yet(step, len(source.tokens))
-    shown = show_attention(drawn, allowed, hidden | ahead, groups(selection, source), columns)
-    signed = None
-    if heads[0][0].is_signed:
-        notes.append(implicit_note(selection.run, heads[0][0], is_drawn=sinks is None and not is_weighed))
-        if sinks is None and not is_weighed:
-            raw = np.mean([source.signed(site.label, head) for site, head in heads], axis=0)
-            signed = show_attention(raw, allowed, hidden | ahead, groups(selection, source), scales=False)
-    one = OneInput(selection, heads, source, attention, shown, is_weighed, sinks, (), signed)
-    return told(one, notes, hidden, ahead)
-
-
-def told(one: OneInput, notes: list[str], hidden: np.ndarray, ahead: np.ndarray) -> OneInput:
-    """The same with its sentences: `notes`, and how what is shown differs from the attention.
-
-    Args:
-        hidden: Tokens that the link hides.
-        ahead: Tokens that are not written yet at the step shown.
-    """
-    if one.step is not None and one.token is not None and ahead[one.token]:
-        notes.append("The picked token is not written yet at this step.")
-    return replace(one, notes=(*notes, *_says(one, hidden & ~ahead)))
-
-
-def implicit_note(run_id: str, site: Site, is_drawn: bool) -> str:
-    """What is shown of a state-space layer, in words."""
-    verdict = cache.run(run_id).certificate.get("sites", {}).get(site.key, {})
-    n = int(verdict.get("matrices_per_head") or 1)
-    of = f" (mean of {n} channels)" if n > 1 else ""
-    where = "the heat map and the tables show signed weights; elsewhere" if is_drawn else "shown"
-    return (
-        f"Implicit attention of a state-space layer{of}, no softmax: {where} their absolute values count, each row "
-        "brought to a sum of 1."
-    )
-
-
-_PART_SAYS = {
-    "content": "Content alone: the softmax of queries times keys, without what the model adds for positions.",
-    "position": "Position alone: what the model adds to queries times keys, after a softmax of its own.",
-}
-
-
-def _weighed(source: Source, heads: list[tuple[Site, int]], sinks: HiddenHere | None) -> np.ndarray:
-    """The mean of attention times the length of the key's value vector.
-
-    Source: Kobayashi et al. (2020), "Attention is Not Only a Weight", with the value before the output projection.
-    """
-    norms = [source.value_norms(site.label, head).astype(np.float32) for site, head in heads]
-    if sinks is not None:
-        return sinks.mean([each.weights * lengths for each, lengths in zip(sinks.heads, norms)])
-    return np.mean([source.attention(site.label, head) * norm for (site, head), norm in zip(heads, norms)], axis=0)
-
-
-def _says(one: OneInput, hidden: np.ndarray) -> list[str]:
-    """How what is shown differs from the attention itself."""
-    says = []
-    if hidden.any():
-        mass, n = one.shown.hidden_mass, int(hidden.sum())
-        own_rows = slice(one.spans[0].start, one.spans[0].stop)
-        own = "" if one.picked is None else f", {percent(mass[one.picked])} of the picked one's"
-        usual = percent(mass[own_rows].mean())
-        says.append(
-            f"{n:,} hidden token{'s' * (n > 1)} held {usual} of a query's weight on average{own}; "
-            "rows are scaled up to their old sum."
-        )
-        if one.shown.n_emptied:
-            says.append(f"{one.shown.n_emptied:,} queries looked at hidden tokens only: their rows are 0.")
-        if one.token is not None and one.picked is None:
-            says.append("The picked token is hidden.")
-    if one.selection.options.get(WORDS) == "1" and not one.is_image:
-        says.append("A word attends as the mean of its tokens and receives their sum.")
-    if one.is_weighed:
-        says.append("Weights are multiplied by the length of the key's value vector: rows do not sum to 1.")
-    return says

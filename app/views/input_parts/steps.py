@@ -11,7 +11,8 @@ from app.cache.new_input import asked_for
 from app.charts.steps import Step, lookback_at, step_of, written_places
 from app.charts.text_attention import short_token
 from app.state import Selection
-from app.views.input_parts.one_input import STEP, OneInput, written_tokens
+from app.views.input_parts.link_words import STEP, written_tokens
+from app.views.input_parts.one_input import OneInput
 from app.views.input_parts.sources import Source
 
 

@@ -16,8 +16,9 @@ from app.charts.shown import Shown, hidden_tokens, show_attention
 from app.charts.words import within
 from app.components.headstrip import headstrip
 from app.state import RunFacts
+from app.views.input_parts.link_words import HIDE, groups, look_key
 from app.views.input_parts.long_input import through_look
-from app.views.input_parts.one_input import HIDE, OneInput, groups, look_key, seconds_words
+from app.views.input_parts.one_input import OneInput, seconds_words
 from app.views.input_parts.tables import save_csv, show_table
 
 LONG_TOKENS = 1024

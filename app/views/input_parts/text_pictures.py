@@ -17,7 +17,8 @@ from app.components.sentence import sentence
 from app.components.textmap import WHOLE_UNITS, textmap, window_of
 from app.state import Selection
 from app.views.input_parts.clicks import clickable
-from app.views.input_parts.one_input import SCALE, OneInput
+from app.views.input_parts.link_words import SCALE
+from app.views.input_parts.one_input import OneInput
 from app.views.input_parts.tables import pair_table
 
 PICTURES = {"map": "Heat map", "lines": "Lines", "table": "Table", "all": "Over all inputs"}

@@ -20,7 +20,8 @@ from app.charts.scales import weight_exactly
 from app.charts.windowed import FAI, MOST_BARS, WAAD, highest_of_blocks, make_rhythm, rhythm_table
 from app.state import Selection
 from app.views.input_parts.clicks import clickable
-from app.views.input_parts.one_input import HIDE, WEIGH, WORDS, OneInput, seconds_words
+from app.views.input_parts.link_words import HIDE, WEIGH, WORDS
+from app.views.input_parts.one_input import OneInput, seconds_words
 from app.views.input_parts.tables import save_csv, show_table
 
 RHYTHM = "rhythm"
